@@ -1,0 +1,155 @@
+"""What this process tells the world: one board that status, metrics, health and alarms are read from.
+
+Services write, the listener and the control socket read, each under one lock for a moment. It knows no HTTP and no socket.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from common.names import escape
+
+log = logging.getLogger("treecast")
+
+PROBLEMS_SHOWN = 1000
+"""How many problems are listed one by one; beyond that they are only counted."""
+LOOP_SILENCE_SECONDS = 60.0
+"""A loop that has not ticked for this long is taken for dead."""
+
+Role = Literal["producer", "consumer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """An alarm or a problem: what, and since when (unix seconds)."""
+
+    what: str
+    since: float
+
+
+class Board:
+    """Thread-safe. Gauges and counters are named as their metrics are, without the prefix `treecast_`."""
+
+    def __init__(self, role: Role, tree: str, replica: str = "") -> None:
+        self.role: Role = role
+        self.tree = tree
+        self.replica = replica
+        self._lock = threading.Lock()
+        self._status: dict[str, Any] = {"state": "starting"}
+        self._gauges: dict[str, float] = {}
+        self._counters: Counter[tuple[str, str]] = Counter()
+        self._alarms: dict[str, Noted] = {}
+        self._problems: dict[bytes, Noted] = {}
+        self._ticks: dict[str, float] = {}
+        self._heartbeat_at: float | None = None
+        self._started = time.monotonic()
+        self.is_ready = False
+
+    def tell(self, **status: Any) -> None:
+        """Set values of `status`: state, position, agreed, and what else the role has. Values must be JSON."""
+        with self._lock:
+            self._status.update(status)
+
+    def gauge(self, name: str, value: float) -> None:
+        """Set a gauge."""
+        with self._lock:
+            self._gauges[name] = value
+
+    def count(self, name: str, amount: int = 1, label: str = "") -> None:
+        """Add to a counter; `label` is a short and stable word, never a path."""
+        with self._lock:
+            self._counters[name, label] += amount
+
+    def tick(self, loop: str) -> None:
+        """This loop is alive."""
+        with self._lock:
+            self._ticks[loop] = time.monotonic()
+
+    def untick(self, loop: str) -> None:
+        """This loop has ended as it should."""
+        with self._lock:
+            self._ticks.pop(loop, None)
+
+    def heartbeat_seen(self) -> None:
+        """A heartbeat or a batch of the leading producer has arrived (or, in the producer, was given to the broker)."""
+        with self._lock:
+            self._heartbeat_at = time.monotonic()
+
+    def alarm(self, kind: str, detail: str) -> None:
+        """Raise an alarm: one error line, until it is cleared or says something else."""
+        with self._lock:
+            old = self._alarms.get(kind)
+            if old is not None and old.what == detail:
+                return
+            self._alarms[kind] = Noted(detail, old.since if old else time.time())
+        log.error("alarm %s: %s", kind, detail)
+
+    def clear(self, kind: str) -> None:
+        """The alarm is over. Idempotent."""
+        with self._lock:
+            was = self._alarms.pop(kind, None)
+        if was is not None:
+            log.info("alarm %s is over", kind)
+
+    def problem(self, path: bytes, what: str) -> None:
+        """One path fails; the rest goes on. Logged once for each path and text."""
+        with self._lock:
+            old = self._problems.get(path)
+            if old is not None and old.what == what:
+                return
+            self._problems[path] = Noted(what, old.since if old else time.time())
+        log.warning("problem at %s: %s", escape(path), what)
+
+    def solved(self, path: bytes) -> None:
+        """The path fails no more. Idempotent."""
+        with self._lock:
+            self._problems.pop(path, None)
+
+    def problem_paths(self) -> list[bytes]:
+        """The paths that have a problem now."""
+        with self._lock:
+            return list(self._problems)
+
+    def gauges(self) -> dict[str, float]:
+        """All gauges, with the age of the last heartbeat: seconds since the start when there was none."""
+        with self._lock:
+            since = self._heartbeat_at if self._heartbeat_at is not None else self._started
+            return {**self._gauges, "heartbeat_age_seconds": time.monotonic() - since}
+
+    def counters(self) -> dict[tuple[str, str], int]:
+        """All counters: (name, label) to value."""
+        with self._lock:
+            return dict(self._counters)
+
+    def alarms(self) -> dict[str, Noted]:
+        """The alarms that are on: kind to what and since when."""
+        with self._lock:
+            return dict(self._alarms)
+
+    def silent_loops(self) -> list[str]:
+        """Loops that have not ticked for a minute."""
+        now = time.monotonic()
+        with self._lock:
+            return [loop for loop, at in self._ticks.items() if now - at > LOOP_SILENCE_SECONDS]
+
+    def status(self) -> dict[str, Any]:
+        """Everything that `treecast status --json` shows of this process."""
+        with self._lock:
+            problems = [
+                {"path": escape(path), "problem": noted.what, "since": noted.since}
+                for path, noted in list(self._problems.items())[:PROBLEMS_SHOWN]
+            ]
+            alarms = [{"kind": kind, "detail": n.what, "since": n.since} for kind, n in self._alarms.items()]
+            return {
+                "role": self.role,
+                "tree": self.tree,
+                "replica": self.replica,
+                **self._status,
+                "ready": self.is_ready,
+                "problems": problems,
+                "problem_count": len(self._problems),
+                "alarms": alarms,
+            }

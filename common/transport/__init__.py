@@ -1,0 +1,1 @@
+"""Transports: how messages travel, behind two small ports. `ports` is the contract, each other module one broker."""

@@ -1,0 +1,198 @@
+"""The values that the consumer's rooms hand to each other: where a replica stands, what to do next, what came of it.
+
+`agreement` decides a `Step`, `planning` makes its `Plan`, `target` carries it out and returns an `Outcome`, `state` makes
+all of it durable in one transaction. The words are those of docs/agreement.md.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from common.entries import Entry, Position
+
+
+class Stale(NamedTuple):
+    """A bucket that may differ from the master's. `floor`: only answers from there on can level it. `base`: the sequence
+    of this epoch at which it was last level, or None."""
+
+    floor: Position
+    base: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a replica stands. `stale`: bucket to Stale, no row means level; never changed in place."""
+
+    epoch: int
+    instance: bytes
+    salt: bytes
+    sequence: int
+    head: bytes
+    digest: bytes
+    """The tree digest published for (epoch, sequence)."""
+    stale: Mapping[int, Stale]
+    proved: Position | None
+    commits: int
+
+    @property
+    def position(self) -> Position:
+        return Position(self.epoch, self.sequence)
+
+
+class Row(NamedTuple):
+    """What the index has at a path. `at`: the position that told us, None: a guess. `found`: it was found on the disk, and as
+    far as we know nobody published it; when it must go, it goes by the rule for foreign paths."""
+
+    entry: Entry
+    at: Position | None
+    found: bool = False
+
+
+class Told(NamedTuple):
+    """What is known to be true at a path from now on. `entry` None: absent. `keep`: it leaves the index, the disk stays."""
+
+    entry: Entry | None
+    at: Position | None
+    body: bytes | None = None
+    keep: bool = False
+
+
+class Reason(StrEnum):
+    """Why a path is unmet."""
+
+    BODY = "body"
+    PROBLEM = "problem"
+    HELD = "held"
+
+
+class Unmet(NamedTuple):
+    """Published, but not so on this disk, and we know it. `detail`: for a person."""
+
+    reason: Reason
+    detail: str = ""
+
+
+class View(Protocol):
+    """What decisions may read: the index as of the last commit. An in-memory twin serves tests."""
+
+    def rows(self, paths: Collection[bytes]) -> dict[bytes, Row]:
+        """The indexed ones of these paths."""
+
+    def tombs(self, paths: Collection[bytes]) -> dict[bytes, Position]:
+        """The deletes seen live in stale buckets, of these paths."""
+
+    def unmet(self, paths: Collection[bytes]) -> dict[bytes, Unmet]:
+        """The unmet ones of these paths."""
+
+    def in_buckets(self, buckets: Collection[int]) -> set[bytes]:
+        """Every indexed path of these buckets."""
+
+    def below(self, path: bytes) -> list[bytes]:
+        """Every indexed path below this one, in byte order."""
+
+    def bucket_of(self, path: bytes) -> int:
+        """The path's bucket under the current salt."""
+
+    def recent(self, last: int) -> bytes | None:
+        """The hash of the batch of this epoch that ended at `last`, if it is among the last 1,000."""
+
+    def tree_digest(self) -> bytes:
+        """The digest over the whole index."""
+
+    def tree_digest_with(self, changes: Mapping[bytes, Entry | None]) -> bytes:
+        """The digest that the index would have after these changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One transaction: what a message makes of the replica.
+
+    In this order: `salt` in `standing` differs from the state's: every bucket and digest is made anew. `forget_recent`.
+    Tombs in `marked` buckets go. `want` is placed on the disk and taken into the index. Tombs in `levelled` buckets go.
+    `recent` is remembered. `standing` becomes the state's; its `commits` counts only steps that have a plan.
+    """
+
+    standing: Standing
+    want: Mapping[bytes, Told] = field(default_factory=dict)
+    marked: frozenset[int] = frozenset()
+    levelled: frozenset[int] = frozenset()
+    forget_recent: bool = False
+    recent: tuple[int, bytes] | None = None
+    alarm: str = ""
+    """Kind of the alarm that this step raises, "" for none: "diverged" and the like."""
+
+
+class Put(NamedTuple):
+    """Write a new content and swap it in. A symlink's body is its target."""
+
+    path: bytes
+    entry: Entry
+    body: bytes
+
+
+class Touch(NamedTuple):
+    """Same content, other mode or mtime: in place, unless the file is hard-linked."""
+
+    path: bytes
+    entry: Entry
+
+
+class MakeDirectory(NamedTuple):
+    """A directory must stand here; what else stands here goes. `mode` is set last."""
+
+    path: bytes
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do on the disk for one step, in this order; each part may be carried out again after a crash.
+
+    `clear`: removals that make room, deepest first. `directories`: shallow first. `contents`: files and links. `remove`: all
+    other removals, deepest first. Directory modes last. `touched`: every path that may be touched: what is wanted, above, below.
+    `corrections`: wrong guesses that the index must give up (None) or take as a directory. `unmet`: known beforehand: no body
+    at hand. `foreign`: paths among clear, remove and contents whose old content was found on the disk and goes aside.
+    """
+
+    clear: tuple[bytes, ...] = ()
+    directories: tuple[MakeDirectory, ...] = ()
+    contents: tuple[Put | Touch, ...] = ()
+    remove: tuple[bytes, ...] = ()
+    touched: frozenset[bytes] = frozenset()
+    corrections: Mapping[bytes, Entry | None] = field(default_factory=dict)
+    unmet: Mapping[bytes, Unmet] = field(default_factory=dict)
+    foreign: frozenset[bytes] = frozenset()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no name and no content on the disk changes."""
+        return not (self.clear or self.directories or self.contents or self.remove)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a plan: paths that are not as wanted (problems), foreign paths set aside, protected ones left."""
+
+    unmet: Mapping[bytes, Unmet] = field(default_factory=dict)
+    aside: tuple[bytes, ...] = ()
+    kept: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LeftPlan:
+    """A plan that a crash left behind: the number of the commit it was for, and its paths."""
+
+    number: int
+    paths: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One path found on a target's disk by a scan."""
+
+    path: bytes
+    entry: Entry
+
+
+Scan = Iterable[Found]

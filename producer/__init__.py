@@ -1,0 +1,1 @@
+"""The producer: watches the master's tree and publishes what changed. It does not know the consumer."""

@@ -1,0 +1,72 @@
+"""The values that the producer's rooms hand to each other: what was seen, what is known, what a look found."""
+
+from typing import NamedTuple
+
+from common.entries import Entry, Kind
+
+
+class Identity(NamedTuple):
+    """What tells, without reading, that a file is the one we read: equal identity, size and mtime is "unchanged"."""
+
+    inode: int
+    ctime_ns: int
+
+
+class Known(NamedTuple):
+    """An index row of the journal."""
+
+    path: bytes
+    entry: Entry
+    identity: Identity
+
+
+class Seen(NamedTuple):
+    """What lstat says of one path. `kind` None: of a kind that is not carried (fifo, device, socket)."""
+
+    path: bytes
+    kind: Kind | None
+    mode: int
+    mtime_ns: int
+    size: int
+    identity: Identity
+
+
+class Unreadable(NamedTuple):
+    """A directory whose entries could not be listed: nothing may be concluded about what is below it."""
+
+    path: bytes
+    why: str
+
+
+class Present(NamedTuple):
+    """A stable look found this. `body` None: the content is the known one (or a directory). `fresh`: the content is fresher than
+    the file system's clock can tell; ship it, and look again that many seconds later, reading."""
+
+    path: bytes
+    entry: Entry
+    body: bytes | None
+    identity: Identity
+    fresh_seconds: float = 0.0
+
+
+class Absent(NamedTuple):
+    """There is nothing at this path, and the path above was readable."""
+
+    path: bytes
+
+
+class Busy(NamedTuple):
+    """It changed while it was read, or it is too young for a file that only a scan saw: look again after this time."""
+
+    path: bytes
+    again_seconds: float
+
+
+class Problem(NamedTuple):
+    """This path cannot be carried now, for this reason. What was published for it stays published."""
+
+    path: bytes
+    why: str
+
+
+Looked = Present | Absent | Busy | Problem
