@@ -34,6 +34,8 @@ class Standing:
     stale: Mapping[int, Stale]
     proved: Position | None
     commits: int
+    is_forked: bool = False
+    """A fork was seen: nothing more of this epoch is applied; the next higher epoch is followed."""
 
     @property
     def position(self) -> Position:
@@ -122,6 +124,11 @@ class Step:
     alarm: str = ""
     """Kind of the alarm that this step raises, "" for none: "diverged" and the like."""
 
+    @property
+    def closes_questions(self) -> bool:
+        """Whether every open question must be forgotten: what they ask was true of before."""
+        return bool(self.marked) or self.forget_recent
+
 
 class Put(NamedTuple):
     """Write a new content and swap it in. A symlink's body is its target."""
@@ -163,6 +170,8 @@ class Plan:
     corrections: Mapping[bytes, Entry | None] = field(default_factory=dict)
     unmet: Mapping[bytes, Unmet] = field(default_factory=dict)
     foreign: frozenset[bytes] = frozenset()
+    mismatched: tuple[bytes, ...] = ()
+    """Paths whose body was not what its digest says; they are unmet too."""
 
     @property
     def is_empty(self) -> bool:
