@@ -111,7 +111,8 @@ class Step:
     """One transaction: what a message makes of the replica.
 
     In this order: `salt` in `standing` differs from the state's: every bucket and digest is made anew. `forget_recent`.
-    Tombs in `marked` buckets go. `want` is placed on the disk and taken into the index. Tombs in `levelled` buckets go.
+    Tombs in `marked` buckets go. `want` is placed on the disk and taken into the index. Tombs in `levelled` buckets go, and
+    what is indexed in them counts as published: no row of theirs is `found` any more.
     `recent` is remembered. `standing` becomes the state's; its `commits` counts only steps that have a plan.
     """
 
