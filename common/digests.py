@@ -34,7 +34,9 @@ def content_digest(content: bytes) -> bytes:
 
 def bucket_of(salt: bytes, path: bytes) -> int:
     """The bucket of a path, 0 to 4,095."""
-    return int.from_bytes(blake2b(path, digest_size=2, key=salt, person=b"bucket").digest(), "big") >> (16 - BUCKET_BITS)
+    return int.from_bytes(blake2b(path, digest_size=2, key=salt, person=b"bucket").digest(), "big") >> (
+        16 - BUCKET_BITS
+    )
 
 
 def entry_term(salt: bytes, path: bytes, entry: Entry) -> int:

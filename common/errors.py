@@ -1,18 +1,18 @@
 """Every error of ours, in one tree. Foreign exceptions are converted into these at the edge module that meets them.
 
-    TreecastError
-    ├── SettingError            a setting or an argument is wrong; ends with exit code 2
-    ├── StoppedError            only a person can go on: adoption needed, halt, another leads; exit code 4
-    │   ├── AdoptionNeededError     the target holds files and is not ours
-    │   ├── NotOurTargetError       our mark is missing or foreign although the state knows files
-    │   ├── AlreadyRunningError     another process has this target, state, replica name or tree
-    │   └── HaltError               disk or state cannot be trusted
-    ├── UnreachableError        broker or process out of reach; retryable; exit code 3 in one-shot commands
-    ├── RefusedError            a message that must not be applied: dropped and acked, counted, alarmed
-    │   ├── PathError               a path that no tree may hold
-    │   └── NeedsUpgradeError       a format, type or need that this version does not know
-    ├── NoRoomError             no space, quota, inodes or descriptors: wait; retryable
-    └── StateError              a database of ours is corrupt, foreign or of an unknown version
+TreecastError
+├── SettingError            a setting or an argument is wrong; ends with exit code 2
+├── StoppedError            only a person can go on: adoption needed, halt, another leads; exit code 4
+│   ├── AdoptionNeededError     the target holds files and is not ours
+│   ├── NotOurTargetError       our mark is missing or foreign although the state knows files
+│   ├── AlreadyRunningError     another process has this target, state, replica name or tree
+│   └── HaltError               disk or state cannot be trusted
+├── UnreachableError        broker or process out of reach; retryable; exit code 3 in one-shot commands
+├── RefusedError            a message that must not be applied: dropped and acked, counted, alarmed
+│   ├── PathError               a path that no tree may hold
+│   └── NeedsUpgradeError       a format, type or need that this version does not know
+├── NoRoomError             no space, quota, inodes or descriptors: wait; retryable
+└── StateError              a database of ours is corrupt, foreign or of an unknown version
 """
 
 
