@@ -23,7 +23,8 @@ _term = cache(digests.entry_term)
 class MemoryState:
     """View, `commit`, `adopt` and `take_from_disk` of a replica's state, over dicts.
 
-    `bucket_of`: path to bucket; `buckets`: how many of them there are. Digests are those of `common.digests` unless `bucket_of` is given.
+    `bucket_of`: path to bucket; `buckets`: how many of them there are. Digests are those of `common.digests` unless
+    `bucket_of` is given.
     """
 
     def __init__(
@@ -154,7 +155,10 @@ class MemoryState:
         self.token = token
 
     def take_from_disk(self, paths: Collection[bytes], on_disk: Mapping[bytes, Entry], standing: Standing) -> None:
-        """These paths become what is on disk: no position, no tomb, not unmet. `standing` has their buckets marked without a base."""
+        """These paths become what is on disk: no position, no tomb, not unmet; the tombs in their buckets go.
+
+        `standing` has these buckets marked, without a base.
+        """
         for path in paths:
             was = self._index.pop(path, None)
             self._tombs.pop(path, None)
