@@ -1,0 +1,23 @@
+"""Opens the broker that a URL names. Knows which implementation serves which URL, and loads only that: pika is heavy."""
+
+from common.transport.limits import QueueLimits
+from common.transport.ports import Broker
+from common.transport.urls import EmbeddedUrl, parse_url
+
+DEFAULT_LIMITS = QueueLimits()
+
+
+def open_broker(url: str, tree: str, *, password: str | None = None, limits: QueueLimits = DEFAULT_LIMITS) -> Broker:
+    """The broker at this URL, for one tree. Connects to nothing yet: its ports do, by themselves and for ever.
+
+    `password` wins over one in the URL; `limits` are for the embedded queue only. Raises SettingError for a wrong URL,
+    and StateError where the embedded queue's file is corrupt, of another program or of a later version.
+    """
+    place = parse_url(url)
+    if isinstance(place, EmbeddedUrl):
+        from common.transport.embedded import EmbeddedBroker  # noqa: PLC0415 - see the module's docstring
+
+        return EmbeddedBroker(place.path, tree, limits=limits)
+    from common.transport.amqp import AmqpBroker  # noqa: PLC0415 - pika is heavy
+
+    return AmqpBroker(url, tree, password=password)
