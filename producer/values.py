@@ -12,6 +12,9 @@ class Identity(NamedTuple):
     ctime_ns: int
 
 
+NO_IDENTITY = Identity(0, 0)
+
+
 class Known(NamedTuple):
     """An index row of the journal."""
 
@@ -70,3 +73,24 @@ class Problem(NamedTuple):
 
 
 Looked = Present | Absent | Busy | Problem
+
+
+class Change(NamedTuple):
+    """The difference at one path: what the index has, and what is there now. `new` None: absent from now on. `body` None: nothing
+    travels (a delete, a directory, a change of mode or time alone). `keep`: a delete that leaves the index only."""
+
+    path: bytes
+    old: Entry | None
+    new: Entry | None
+    body: bytes | None = None
+    identity: Identity = NO_IDENTITY
+    keep: bool = False
+
+
+class Taken(NamedTuple):
+    """A path that left the dirty set to be looked at. `from_scan`: nobody but a scan saw it; `force`: read it even if its
+    identity is unchanged."""
+
+    path: bytes
+    from_scan: bool = False
+    force: bool = False

@@ -1,0 +1,59 @@
+"""The epoch: one run of one producer; and who leads. Decides; clock and chance are passed in or drawn here, nothing is stored.
+
+Every start takes a new epoch, higher than any the journal knows, with a random instance: a journal that was lost, restored or
+copied cannot repeat a pair (epoch, sequence) with the same lineage. The incumbent wins: who finds the upstream queue held
+publishes nothing.
+"""
+
+import secrets
+from enum import Enum
+from hashlib import blake2b
+
+from common.digests import DIGEST_BYTES
+from common.messages import INSTANCE_BYTES, Lineage
+from common.transport.ports import Link, Phase
+
+HELD_LIMIT_SECONDS = 60.0
+"""So long a newcomer tries: a half-open connection of a dead process may still hold the queue."""
+
+
+def next_epoch(highest_known: int, unix_seconds: float) -> int:
+    """An epoch above every one that was ever seen, and above those of a lost journal unless the clock ran back."""
+    return max(highest_known + 1, int(unix_seconds))
+
+
+def new_lineage(tree: str, salt: bytes, highest_known: int, unix_seconds: float) -> Lineage:
+    """The lineage of a new run."""
+    return Lineage(tree, next_epoch(highest_known, unix_seconds), secrets.token_bytes(INSTANCE_BYTES), salt)
+
+
+def first_head(lineage: Lineage) -> bytes:
+    """What stands for "the hash of the batch before" in an epoch's first batch."""
+    told = b"\0".join((lineage.tree.encode(), str(lineage.epoch).encode(), lineage.instance))
+    return blake2b(told, digest_size=DIGEST_BYTES, person=b"epoch start").digest()
+
+
+class Standing(Enum):
+    """Whether this process may publish."""
+
+    LEADS = "leads"
+    WAITS = "waits"
+    YIELDS = "yields"
+    """Another has held the lead for too long: this process must end."""
+
+
+class Lead:
+    """Who leads, by the link of the upstream queue: only while it is open, this process does."""
+
+    def __init__(self) -> None:
+        self._held_since: float | None = None
+
+    def judge(self, link: Link, now: float) -> Standing:
+        """The standing now. `now`: seconds of a steady clock."""
+        if link.phase is not Phase.HELD:
+            if link.is_open:
+                self._held_since = None
+            return Standing.LEADS if link.is_open else Standing.WAITS
+        if self._held_since is None:
+            self._held_since = now
+        return Standing.YIELDS if now - self._held_since >= HELD_LIMIT_SECONDS else Standing.WAITS
