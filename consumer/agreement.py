@@ -1,0 +1,378 @@
+"""Decides what a message makes of a replica: the rules of docs/agreement.md as functions. No disk, no database, no clock.
+
+The state is a `Standing` (small, a value) and a `View` (the index, read only). A decision is a `Wait`, a `Drop`, or `Decided`:
+one `Step` with its `Plan`. The names of the rules are the document's: follow, jump, apply, merge, mark, level, compare.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from common.digests import BUCKETS, bucket_digest, content_digest
+from common.entries import BEFORE_ALL, Entry, Position
+from common.messages import Batch, BodyAnswer, BucketRows, Heartbeat, Lineage, Same
+from consumer.planning import ContradictionError, make_plan
+from consumer.values import LeftPlan, Plan, Row, Stale, Standing, Step, Told, Unmet, View
+
+ALL_BUCKETS = range(BUCKETS)
+
+Answer = Same | BucketRows | BodyAnswer
+Entries = Mapping[bytes, Entry | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Not yet: it may only be reordering, or an answer that is ahead of the stream. Nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Done with, without effect. `reason` labels a counter; `alarm` says what to tell a person, "" for nothing."""
+
+    reason: str
+    alarm: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """Carry this out in one transaction. `again`: then give the same message once more."""
+
+    step: Step
+    plan: Plan = field(default_factory=Plan)
+    again: bool = False
+
+
+Decision = Wait | Drop | Decided
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A stream message: a batch, or a heartbeat as a batch of nothing."""
+
+    lineage: Lineage
+    first: int
+    last: int
+    prev: bytes
+    hash: bytes
+    before: bytes
+    after: bytes
+    batch: Batch | None
+
+    @property
+    def start(self) -> int:
+        return self.first - 1
+
+
+def as_run(message: Batch | Heartbeat) -> Run:
+    """The same shape for both kinds of stream messages."""
+    if isinstance(message, Batch):
+        m = message
+        return Run(m.lineage, m.first, m.last, m.prev, m.hash, m.before, m.after, m)
+    at, head, digest = message.sequence, message.head, message.digest
+    return Run(message.lineage, at + 1, at, head, head, digest, digest, None)
+
+
+# ------------------------------------------------------------------------------------------------- level, stale, known
+
+
+def mark(stale: Mapping[int, Stale], buckets: Iterable[int], at: Position, last_level: int | None) -> dict[int, Stale]:
+    """These buckets are not trusted from `at` on. `last_level`: the sequence at which those of them that were level until now
+    were level; None when the index itself is in doubt: then no base is left. The floor rises also where it was stale already."""
+    marked = dict(stale)
+    for bucket in buckets:
+        old = stale.get(bucket)
+        base = old.base if old is not None and last_level is not None else last_level
+        marked[bucket] = Stale(at, base)
+    return marked
+
+
+def distrust_all(standing: Standing, last_level: int | None = None, **moved: object) -> Step:
+    """Everything is stale from where `moved` brings the replica."""
+    there = replace(standing, **moved)  # type: ignore[arg-type]  # dataclasses.replace has no typed keywords
+    stale = mark(standing.stale, ALL_BUCKETS, there.position, last_level)
+    return Step(replace(there, stale=stale, proved=None), marked=frozenset(ALL_BUCKETS))
+
+
+def told(row: Row | None, tomb: Position | None) -> Position:
+    """The position that last told us about a path."""
+    at = row.at if row is not None else None
+    return max(at or BEFORE_ALL, tomb or BEFORE_ALL)
+
+
+def is_known(standing: Standing, view: View, path: bytes) -> bool:
+    """Whether the index holds at this path exactly what the master has at our position."""
+    stale = standing.stale.get(view.bucket_of(path))
+    if stale is None:
+        return True
+    return told(view.rows([path]).get(path), view.tombs([path]).get(path)) > stale.floor
+
+
+def floor_allows(stale: Stale, epoch: int, at: int) -> bool:
+    """Whether an answer of this position may level the bucket: it must not be from before the bucket became stale."""
+    return Position(epoch, at) >= stale.floor
+
+
+def is_fenced(standing: Standing, lineage: Lineage) -> bool:
+    """A lower epoch has nothing to say any more."""
+    return lineage.epoch < standing.epoch
+
+
+def may_compare(standing: Standing) -> bool:
+    """Digests mean something only while nothing is stale."""
+    return not standing.stale
+
+
+# ------------------------------------------------------------------------------------------------------------ messages
+
+
+def is_of_another_lineage(standing: Standing, lineage: Lineage) -> bool:
+    """Same epoch, but drawn by another instance, or with another salt."""
+    if lineage.epoch != standing.epoch:
+        return False
+    return lineage.instance != standing.instance or lineage.salt != standing.salt
+
+
+def on_stream(standing: Standing, view: View, message: Batch | Heartbeat, *, patient: bool) -> Decision:
+    """What a stream message makes of the replica. `patient`: a hole before it may still be filled by reordering."""
+    run = as_run(message)
+    if is_fenced(standing, run.lineage):
+        return Drop("fenced")
+    if run.lineage.epoch > standing.epoch:
+        return Decided(follow(standing, view, run), again=True)
+    if is_of_another_lineage(standing, run.lineage):
+        return Drop("other-instance", f"another producer publishes epoch {run.lineage.epoch}")
+    if standing.is_forked:
+        return Drop("fork")
+    return _in_epoch(standing, view, run, patient)
+
+
+def _in_epoch(standing: Standing, view: View, run: Run, patient: bool) -> Decision:
+    at = standing.sequence
+    if run.last < at or (run.last == at and run.batch is not None):
+        return Drop("duplicate") if view.recent(run.last) in {None, run.hash} else _fork(standing, run)
+    if run.start > at:
+        if patient:
+            return Wait()
+        return Decided(jump(standing, run), again=True)
+    if run.start < at or run.prev != standing.head:
+        return _fork(standing, run)
+    if run.batch is not None:
+        return apply(standing, view, run, run.batch)
+    return _heard(standing, view)
+
+
+def _fork(standing: Standing, run: Run) -> Decided:
+    """The same position with other bytes. Nothing more of this epoch is applied; the next epoch heals it."""
+    return Decided(Step(replace(standing, is_forked=True, proved=None), alarm="fork"))
+
+
+def follow(standing: Standing, view: View, run: Run) -> Step:
+    """A higher epoch is followed at once. Nothing becomes stale if our tree is the one that it starts from."""
+    lineage = run.lineage
+    start = replace(
+        standing,
+        epoch=lineage.epoch,
+        instance=lineage.instance,
+        salt=lineage.salt,
+        sequence=run.start,
+        head=run.prev,
+        digest=run.before,
+        proved=None,
+        is_forked=False,
+    )
+    if starts_from_ours(standing, view, run):
+        return Step(replace(start, proved=start.position), forget_recent=True)
+    return replace(distrust_all(start), forget_recent=True)
+
+
+def starts_from_ours(standing: Standing, view: View, run: Run) -> bool:
+    """Whether the epoch starts from exactly the tree that we hold."""
+    return not standing.stale and standing.salt == run.lineage.salt and view.tree_digest() == run.before
+
+
+def jump(standing: Standing, run: Run) -> Step:
+    """A gap: go on behind it. What was level was level where we were, not where we are now."""
+    was = standing.sequence
+    return distrust_all(standing, was, sequence=run.start, head=run.prev, digest=run.before)
+
+
+def apply(standing: Standing, view: View, run: Run, batch: Batch) -> Decision:
+    """The next batch. Checked before anything is touched: the digest that it states must come of it."""
+    epoch = run.lineage.epoch
+    want = {
+        event.path: Told(event.entry, Position(epoch, run.first + i), event.body, event.keep)
+        for i, event in enumerate(batch.events)
+    }
+    after = replace(standing, sequence=run.last, head=run.hash, digest=run.after, proved=None)
+    step = Step(after, want=want, recent=(run.last, run.hash))
+    return _conclude(standing, view, step)
+
+
+def _heard(standing: Standing, view: View) -> Decision:
+    """A heartbeat for exactly our position: compare, unless that was proved already."""
+    if not may_compare(standing) or standing.proved == standing.position:
+        return Drop("heard")
+    return _conclude(standing, view, Step(standing))
+
+
+# ------------------------------------------------------------------------------------------------------------- answers
+
+
+def is_ahead(standing: Standing, answer: Answer) -> bool:
+    """An answer is never merged ahead of the stream: it waits until the stream has reached its position."""
+    return answer.at > standing.sequence
+
+
+def is_whole(answer: BucketRows) -> bool:
+    """The rows hash to the bucket digest that the answer states."""
+    return bucket_digest(answer.lineage.salt, ((r.path, r.entry) for r in answer.rows if r.entry)) == answer.digest
+
+
+def refuses(standing: Standing, answer: Answer) -> Drop | Wait | None:
+    """Why an answer cannot be merged, or cannot yet; None when it can. Whether its question is open was asked before."""
+    if is_fenced(standing, answer.lineage):
+        return Drop("fenced")
+    if answer.lineage.epoch != standing.epoch:
+        return Drop("other-epoch")
+    if is_of_another_lineage(standing, answer.lineage):
+        return Drop("other-instance", f"another producer answers in epoch {answer.lineage.epoch}")
+    if is_ahead(standing, answer):
+        return Wait()
+    if isinstance(answer, BucketRows) and not is_whole(answer):
+        return Drop("torn-answer", f"the rows of bucket {answer.bucket} do not hash to its digest")
+    return None
+
+
+def merge(standing: Standing, view: View, answers: Sequence[Answer]) -> Decision:
+    """Several answers, each of which `refuses` passed, in one step: all of them tell what is true at our position.
+
+    A bucket is levelled once: an answer that finds its bucket level, or is from before its floor, does nothing.
+    """
+    levelled: set[int] = set()
+    want: dict[bytes, Told] = {}
+    for answer in answers:
+        if isinstance(answer, Same):
+            levelled.update(b for b in answer.buckets if may_level(standing, levelled, b, answer))
+        elif isinstance(answer, BucketRows) and may_level(standing, levelled, answer.bucket, answer):
+            levelled.add(answer.bucket)
+            want.update(_merge_bucket(standing, view, answer))
+    for answer in answers:
+        if isinstance(answer, BodyAnswer):
+            _merge_body(view, answer, want)
+    if not levelled and not want:
+        return Drop("no-news")
+    stale = {bucket: row for bucket, row in standing.stale.items() if bucket not in levelled}
+    return _conclude(standing, view, Step(replace(standing, stale=stale), want=want, levelled=frozenset(levelled)))
+
+
+def may_level(standing: Standing, levelled: Collection[int], bucket: int, answer: Answer) -> bool:
+    """Whether this answer may bring this bucket level."""
+    stale = standing.stale.get(bucket)
+    return stale is not None and bucket not in levelled and floor_allows(stale, standing.epoch, answer.at)
+
+
+def _merge_bucket(standing: Standing, view: View, answer: BucketRows) -> dict[bytes, Told]:
+    """What one bucket answer makes known and new: all the bucket holds there, and nothing else; what was told later stays."""
+    rows = {event.path: event for event in answer.rows}
+    paths = rows.keys() | view.in_buckets([answer.bucket])
+    ours, tombs, unmet = view.rows(paths), view.tombs(paths), view.unmet(paths)
+    at = Position(standing.epoch, answer.at)
+    want = {}
+    for path in paths:
+        if stays_ours(told(ours.get(path), tombs.get(path)), at):
+            continue
+        event = rows.get(path)
+        entry = event.entry if event is not None else None
+        if differs(ours.get(path), entry) or path in unmet:
+            want[path] = Told(entry, at, event.body if event is not None else None)
+    return want
+
+
+def stays_ours(told_at: Position, answer_at: Position) -> bool:
+    """What a live event told later than the answer stays."""
+    return told_at > answer_at
+
+
+def differs(ours: Row | None, theirs: Entry | None) -> bool:
+    """Whether the index has something else."""
+    return (ours.entry if ours is not None else None) != theirs
+
+
+def _merge_body(view: View, answer: BodyAnswer, want: dict[bytes, Told]) -> None:
+    """A content for a path that is unmet; it must be what the index has there now."""
+    path = answer.path
+    if path in want:
+        planned = want[path]
+        if planned.entry is not None and planned.body is None and planned.entry.digest == answer.digest:
+            want[path] = planned._replace(body=answer.content)
+        return
+    row = view.rows([path]).get(path)
+    if row is not None and is_wanted(row.entry, answer, view.unmet([path])):
+        want[path] = Told(row.entry, row.at, answer.content)
+
+
+def is_wanted(entry: Entry, answer: BodyAnswer, unmet: Mapping[bytes, Unmet]) -> bool:
+    """Whether this content is missing at its path, and is what the index has there NOW."""
+    return answer.path in unmet and content_digest(answer.content) == entry.digest
+
+
+def retry(standing: Standing, view: View, paths: Collection[bytes]) -> Decision:
+    """Place again what a problem left unmet: directories and absences at once; a file becomes unmet for want of its body."""
+    rows = view.rows(paths)
+    want = {path: Told(rows[path].entry, rows[path].at) if path in rows else Told(None, None) for path in paths}
+    if not want:
+        return Drop("no-news")
+    return _conclude(standing, view, Step(standing, want=want))
+
+
+# --------------------------------------------------------------------------------------------------------------- start
+
+
+def is_unfinished(left: LeftPlan, standing: Standing) -> bool:
+    """Whether a plan that a crash left was never committed: then the index does not know what the disk has at its paths."""
+    return left.number > standing.commits
+
+
+def in_doubt(left: LeftPlan, view: View, is_directory_on_disk: Callable[[bytes], bool]) -> set[bytes]:
+    """The paths of a left plan, and what is indexed below those of them that are no directory on the disk."""
+    paths = set(left.paths)
+    for path in left.paths:
+        if not is_directory_on_disk(path):
+            paths.update(view.below(path))
+    return paths
+
+
+def after_left_plan(standing: Standing, buckets: Iterable[int]) -> Standing:
+    """These buckets hold what the disk was found to have: guesses, without a base."""
+    stale = mark(standing.stale, buckets, standing.position, None)
+    return replace(standing, stale=stale, proved=None)
+
+
+# ------------------------------------------------------------------------------------------------------------- compare
+
+
+def _conclude(before: Standing, view: View, step: Step) -> Decision:
+    """Plan the step, and compare if nothing is stale after it: the proof is the digest that was published for exactly here."""
+    try:
+        plan = make_plan(step.want, view, lambda path: is_known(before, view, path))
+    except ContradictionError:
+        return Decided(diverged(step))
+    standing = step.standing
+    if may_compare(standing):
+        if _digest_after(view, step, plan) != standing.digest:
+            return Decided(diverged(step))
+        standing = replace(standing, proved=standing.position)
+    if not plan.is_empty:
+        standing = replace(standing, commits=standing.commits + 1)
+    return Decided(replace(step, standing=standing), plan)
+
+
+def _digest_after(view: View, step: Step, plan: Plan) -> bytes:
+    changes: dict[bytes, Entry | None] = dict(plan.corrections)
+    changes.update((path, told.entry) for path, told in step.want.items())
+    return view.tree_digest_with(changes) if changes else view.tree_digest()
+
+
+def diverged(step: Step) -> Step:
+    """What was known was wrong. Nothing of the step is applied, the position moves on, everything is stale without a base."""
+    marked = distrust_all(step.standing)
+    return replace(marked, recent=step.recent, alarm="diverged")

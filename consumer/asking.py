@@ -1,0 +1,166 @@
+"""Decides which questions a replica asks, and which answers it still expects. Which question, and when, is only a matter of
+cost: any choice is right. Volatile: it is empty after a start, and after whatever makes buckets stale.
+
+Time comes in as monotonic seconds, nonces from a function that never gives the same one twice.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from common.digests import EMPTY_BUCKET
+from common.entries import Entry
+from common.messages import Ask, AskBodies, AskBuckets, AskDigests, BodyAnswer, BucketRows, Same
+from consumer.values import Stale
+
+ANSWER_TIMEOUT_SECONDS = 4.0
+"""A question without any answer for this long is asked again: within 5 s."""
+BUCKETS_AT_ONCE = 64
+OPEN_BUCKETS_LIMIT = 256
+BODIES_AT_ONCE = 64
+OPEN_BODIES_LIMIT = 256
+OPEN_BODIES_LIMIT_BYTES = 16 * 1024 * 1024
+
+Item = int | tuple[bytes, bytes] | None
+"""What one answer is about: a bucket, a (path, digest), or everything (digests)."""
+
+
+def item_of(answer: Same | BucketRows | BodyAnswer) -> Item:
+    """Which item of its question an answer is about."""
+    if isinstance(answer, BucketRows):
+        return answer.bucket
+    if isinstance(answer, BodyAnswer):
+        return answer.path, answer.digest
+    return None
+
+
+def items_of(ask: Ask) -> set[Item]:
+    """The items that a question asks for, each answered by one message."""
+    if isinstance(ask, AskBuckets):
+        return set(ask.buckets)
+    if isinstance(ask, AskBodies):
+        return set(ask.wanted)
+    return {None}
+
+
+@dataclass(slots=True)
+class OpenQuestion:
+    """A question that was asked: what is still to come, and when something was last heard of it."""
+
+    ask: Ask
+    left: set[Item]
+    heard_at: float
+
+
+@dataclass(slots=True)
+class Wants:
+    """What a replica lacks, as its owner sees it now.
+
+    `digest_of(bucket)`: ours. `bodies`: unmet paths that are known, with their entries.
+    """
+
+    stale: Mapping[int, Stale]
+    digest_of: Callable[[int], bytes]
+    bodies: Mapping[bytes, Entry]
+
+
+@dataclass(slots=True)
+class Asking:
+    """The open questions of one replica."""
+
+    new_nonce: Callable[[], bytes]
+    open: dict[bytes, OpenQuestion] = field(default_factory=dict)
+    digests_answered: bool = False
+
+    def close_all(self) -> None:
+        """Every question is forgotten: no answer to it is taken any more."""
+        self.open.clear()
+        self.digests_answered = False
+
+    def expects(self, answer: Same | BucketRows | BodyAnswer) -> bool:
+        """Whether this answers an open question, and the first time."""
+        question = self.open.get(answer.nonce)
+        return question is not None and item_of(answer) in question.left
+
+    def answered(self, answer: Same | BucketRows | BodyAnswer, now: float) -> None:
+        """This answer was merged or dropped for good. Idempotent."""
+        question = self.open.get(answer.nonce)
+        if question is None:
+            return
+        question.left.discard(item_of(answer))
+        for other in self.open.values():
+            other.heard_at = now
+        if isinstance(answer, Same):
+            self.digests_answered = True
+        if not question.left:
+            del self.open[answer.nonce]
+
+    def next(self, wants: Wants, now: float) -> list[tuple[bytes, Ask]]:
+        """What to ask now: (nonce, question) pairs, which are open from here on."""
+        self._expire(now)
+        asks: list[Ask] = []
+        if wants.stale:
+            asks += self._for_stale(wants)
+        asks += self._for_bodies(wants.bodies)
+        asked = [(self.new_nonce(), ask) for ask in asks]
+        for nonce, ask in asked:
+            self.open[nonce] = OpenQuestion(ask, items_of(ask), now)
+        return asked
+
+    def due_at(self) -> float | None:
+        """When the next open question times out."""
+        return min((q.heard_at + ANSWER_TIMEOUT_SECONDS for q in self.open.values()), default=None)
+
+    def _expire(self, now: float) -> None:
+        for nonce in [n for n, q in self.open.items() if now - q.heard_at >= ANSWER_TIMEOUT_SECONDS]:
+            del self.open[nonce]
+
+    def _left(self, kind: type[Ask]) -> set[Item]:
+        left: set[Item] = set()
+        for question in self.open.values():
+            if isinstance(question.ask, kind):
+                left |= question.left
+        return left
+
+    def _for_stale(self, wants: Wants) -> list[Ask]:
+        if not self.digests_answered:
+            if self._left(AskDigests):
+                return []
+            return [AskDigests(_named(wants))]
+        asked = self._left(AskBuckets)
+        room = OPEN_BUCKETS_LIMIT - len(asked)
+        if room < BUCKETS_AT_ONCE and asked:
+            return []
+        todo = [bucket for bucket in sorted(wants.stale) if bucket not in asked][:room]
+        return _bucket_asks(todo, wants)
+
+    def _for_bodies(self, bodies: Mapping[bytes, Entry]) -> list[Ask]:
+        asked = self._left(AskBodies)
+        if len(asked) > OPEN_BODIES_LIMIT - BODIES_AT_ONCE:
+            return []
+        todo: list[tuple[bytes, bytes]] = []
+        size = 0
+        for path, entry in bodies.items():
+            if (path, entry.digest) in asked:
+                continue
+            if todo and (len(todo) + len(asked) >= OPEN_BODIES_LIMIT or size + entry.size > OPEN_BODIES_LIMIT_BYTES):
+                break
+            todo.append((path, entry.digest))
+            size += entry.size
+        return [AskBodies(tuple(todo[i : i + BODIES_AT_ONCE])) for i in range(0, len(todo), BODIES_AT_ONCE)]
+
+
+def _named(wants: Wants) -> tuple[tuple[int, bytes], ...]:
+    """A question names the stale buckets that are not empty only: empty ones cost nothing and say nothing."""
+    named = ((bucket, wants.digest_of(bucket)) for bucket in sorted(wants.stale))
+    return tuple((bucket, digest) for bucket, digest in named if digest != EMPTY_BUCKET)
+
+
+def _bucket_asks(todo: list[int], wants: Wants) -> list[Ask]:
+    """Contents come along where we have nothing; elsewhere only rows, and then the bodies that really differ."""
+    empty = [bucket for bucket in todo if wants.digest_of(bucket) == EMPTY_BUCKET]
+    others = [bucket for bucket in todo if wants.digest_of(bucket) != EMPTY_BUCKET]
+    return [
+        AskBuckets(tuple(buckets[i : i + BUCKETS_AT_ONCE]), bodies)
+        for buckets, bodies in ((empty, True), (others, False))
+        for i in range(0, len(buckets), BUCKETS_AT_ONCE)
+    ]

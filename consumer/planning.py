@@ -1,0 +1,190 @@
+"""Decides what must happen on the disk for what is wanted, and in which order. Knows no disk: the index is all it reads.
+
+The order (a batch is applied as a set): removals that make room, deepest first; directories, shallow first; files and links;
+all other removals, deepest first; directory modes last. New things are there before what points to them.
+
+What is wanted is known to be true. Where the index only guesses, and the guess cannot be true together with what is wanted,
+the plan corrects it (`corrections`); where the index knows, the wanted set contradicts the tree: `ContradictionError`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from common.digests import content_digest
+from common.entries import Entry, Kind, directory_entry
+from common.names import ancestors, depth, escape
+from consumer.values import MakeDirectory, Plan, Put, Reason, Row, Told, Touch, Unmet, View
+
+GUESSED_DIRECTORY = directory_entry(0o755)
+"""A directory that must be there because something is below it; its mode is not known."""
+
+IsKnown = Callable[[bytes], bool]
+
+
+class ContradictionError(Exception):
+    """What is wanted and what is known cannot both be true of one tree. `path` is where."""
+
+    def __init__(self, path: bytes) -> None:
+        super().__init__(f"what is known contradicts what is wanted at {escape(path)}")
+        self.path = path
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A plan being made."""
+
+    want: Mapping[bytes, Told]
+    rows: dict[bytes, Row]
+    unmet_before: Mapping[bytes, Unmet]
+    corrections: dict[bytes, Entry | None] = field(default_factory=dict)
+    room_for: set[bytes] = field(default_factory=set)
+    clear: list[bytes] = field(default_factory=list)
+    directories: list[MakeDirectory] = field(default_factory=list)
+    contents: list[Put | Touch] = field(default_factory=list)
+    remove: list[bytes] = field(default_factory=list)
+    unmet: dict[bytes, Unmet] = field(default_factory=dict)
+    mismatched: list[bytes] = field(default_factory=list)
+    above: set[bytes] = field(default_factory=set)
+
+
+def make_plan(want: Mapping[bytes, Told], view: View, is_known: IsKnown) -> Plan:
+    """The plan for these paths, which are known to be true together.
+
+    `is_known(path)`: whether the index knows (rather than guesses) what it has at a path. Raises ContradictionError.
+    """
+    draft = _Draft(want, view.rows(want.keys() | _above(want)), view.unmet(want.keys()))
+    _correct_below(draft, view)
+    _correct_above(draft)
+    for path in draft.corrections:
+        if is_known(path):
+            raise ContradictionError(path)
+    draft.rows |= view.rows(draft.corrections.keys() - draft.rows.keys())
+    _order_removals(draft)
+    _order_directories(draft)
+    for path, told in want.items():
+        if told.entry is not None and not told.entry.is_directory:
+            _content(draft, path, told.entry, told.body)
+    return _finished(draft)
+
+
+def _above(want: Mapping[bytes, Told]) -> set[bytes]:
+    above: set[bytes] = set()
+    for path, told in want.items():
+        if told.entry is not None:
+            above.update(ancestors(path))
+    return above
+
+
+def _makes_no_directory(told: Told) -> bool:
+    return not told.keep and (told.entry is None or not told.entry.is_directory)
+
+
+def _correct_below(draft: _Draft, view: View) -> None:
+    """Where no directory is, nothing can be below: what is indexed there and not wanted away was a wrong guess."""
+    for path, told in draft.want.items():
+        row = draft.rows.get(path)
+        if row is None or not row.entry.is_directory or not _makes_no_directory(told):
+            continue
+        if told.entry is not None:
+            draft.room_for.add(path)
+        for found in view.below(path):
+            if found not in draft.want:
+                draft.corrections[found] = None
+
+
+def _correct_above(draft: _Draft) -> None:
+    """Where something is, all above are directories: an ancestor that is indexed as something else was a wrong guess."""
+    for path, told in draft.want.items():
+        if told.entry is None:
+            continue
+        for above in ancestors(path):
+            if above in draft.above:
+                continue
+            draft.above.add(above)
+            _correct_ancestor(draft, above)
+
+
+def _correct_ancestor(draft: _Draft, above: bytes) -> None:
+    wanted = draft.want.get(above)
+    if wanted is not None:
+        if wanted.entry is None or not wanted.entry.is_directory:
+            raise ContradictionError(above)
+        return
+    row = draft.rows.get(above)
+    if row is None or not row.entry.is_directory:
+        draft.corrections[above] = GUESSED_DIRECTORY
+
+
+def deepest_first(paths: Iterable[bytes]) -> list[bytes]:
+    """Children before what holds them."""
+    return sorted(paths, key=lambda path: (-depth(path), path))
+
+
+def shallow_first(paths: Iterable[bytes]) -> list[bytes]:
+    """What holds them before children."""
+    return sorted(paths, key=lambda path: (depth(path), path))
+
+
+def _order_removals(draft: _Draft) -> None:
+    gone = [path for path, told in draft.want.items() if told.entry is None and not told.keep]
+    gone += [path for path, entry in draft.corrections.items() if entry is None]
+    for path in deepest_first([*gone, *draft.room_for]):
+        makes_room = path in draft.room_for or any(above in draft.room_for for above in ancestors(path))
+        (draft.clear if makes_room else draft.remove).append(path)
+
+
+def _order_directories(draft: _Draft) -> None:
+    wanted = {path: told.entry for path, told in draft.want.items() if told.entry and told.entry.is_directory}
+    wanted |= {path: entry for path, entry in draft.corrections.items() if entry is not None}
+    for path in shallow_first(wanted):
+        row = draft.rows.get(path)
+        if row is None or row.entry != wanted[path] or path in draft.unmet_before:
+            draft.directories.append(MakeDirectory(path, wanted[path].mode))
+
+
+def _content(draft: _Draft, path: bytes, entry: Entry, body: bytes | None) -> None:
+    row = draft.rows.get(path)
+    is_here = row is not None and entry.same_content(row.entry) and path not in draft.unmet_before
+    if is_here and row is not None:
+        if row.entry != entry and entry.kind is Kind.FILE:
+            draft.contents.append(Touch(path, entry))
+    elif body is None:
+        draft.unmet[path] = Unmet(Reason.BODY)
+    elif len(body) != entry.size or content_digest(body) != entry.digest:
+        draft.mismatched.append(path)
+        draft.unmet[path] = Unmet(Reason.BODY, "the content that came does not match its digest")
+    else:
+        draft.contents.append(Put(path, entry, body))
+
+
+def _foreign(draft: _Draft) -> frozenset[bytes]:
+    """Paths whose old content was found on the disk, published by nobody that we know, and gives way."""
+    gives_way = {*draft.clear, *draft.remove, *(put.path for put in draft.contents if isinstance(put, Put))}
+    gives_way.update(made.path for made in draft.directories if not _was_directory(draft, made.path))
+    return frozenset(path for path in gives_way if path in draft.rows and draft.rows[path].found)
+
+
+def _was_directory(draft: _Draft, path: bytes) -> bool:
+    return path in draft.rows and draft.rows[path].entry.is_directory
+
+
+def _modes_above(draft: _Draft) -> dict[bytes, int]:
+    indexed = {path: draft.rows[path].entry.mode for path in draft.above if _was_directory(draft, path)}
+    made = {made.path: made.mode for made in draft.directories if made.path in draft.above}
+    return indexed | made
+
+
+def _finished(draft: _Draft) -> Plan:
+    wanted = (path for path, told in draft.want.items() if not told.keep)
+    return Plan(
+        clear=tuple(draft.clear),
+        directories=tuple(draft.directories),
+        contents=tuple(draft.contents),
+        remove=tuple(draft.remove),
+        touched=frozenset({*wanted, *draft.corrections, *draft.above}),
+        corrections=draft.corrections,
+        unmet=draft.unmet,
+        foreign=_foreign(draft),
+        modes_above=_modes_above(draft),
+        mismatched=tuple(draft.mismatched),
+    )

@@ -1,0 +1,621 @@
+#!/usr/bin/env python3
+# ruff: noqa
+# mypy: ignore-errors
+# fmt: off
+"""Agreement: how a replica comes to hold the master's tree, and knows that it does.  An executable specification.
+
+One producer (an index and a log of changes), one replica (an index and a disk with the rules of a real one: a directory
+that is not empty cannot be removed, nothing lies below a file), and a hostile world between them: messages are lost,
+doubled, delayed, reordered, torn and replayed; the replica dies between any two disk operations; its queue is purged; the
+producer starts again from an old copy; somebody edits the replica's disk; a bug spoils its index; its state is lost, or
+state and disk are restored from a backup.  After every step the invariants of `World.check` must hold, and when the
+faults stop, the replica must agree with the master.  Each rule can be left out (`MUTANTS`): that shows what it is for,
+and that the model is able to fail.  Not modelled: signatures, forks, holds, problems of single paths, threads.
+
+    agreement_model.py [--runs N] [--seed S] [--flat] [--mutant NAME | --all-mutants]
+"""
+import argparse
+import copy
+import random
+import sys
+import time
+import zlib
+from collections import Counter, namedtuple
+from functools import cache
+
+# ---------------------------------------------------------------------------------------------------- 1. Trees and paths
+# An entry is a string: "d:<mode>" a directory, "f:<content>" a file.  No entry (None): the path is absent.
+DEEP_PATHS = ["a", "b", "c", "a/x", "a/y", "b/x", "a/x/p", "a/x/q", "b/x/p", "c/z"]
+FLAT_PATHS = list("abcdefghij")
+PATHS = list(DEEP_PATHS)
+BUCKETS = range(4)
+GUESSED_DIR = "d:?"                     # a directory that must be there; its mode is not known
+BUG = "f:bug"                           # what a bug of ours writes into the index; the world knows, the replica does not
+BEFORE_ALL = (0, 0)                     # positions are pairs (epoch, sequence), and compare as pairs
+
+
+@cache
+def bucket(path): return zlib.crc32(path.encode()) % len(BUCKETS)
+def parent(path): return path.rpartition("/")[0]
+@cache
+def ancestors(path): return [path[:i] for i, c in enumerate(path) if c == "/"]
+@cache
+def below(path): return [q for q in PATHS if q.startswith(path + "/")]
+def deepest_first(paths): return sorted(paths, key=lambda p: (-p.count("/"), p))
+def shallowest_first(paths): return sorted(paths, key=lambda p: (p.count("/"), p))
+def is_dir(entry): return entry is not None and entry.startswith("d:")
+def digest(tree): return frozenset(tree.items())
+def in_bucket(tree, b): return {p: e for p, e in tree.items() if bucket(p) == b}
+
+
+class Broken(Exception): "An invariant does not hold."
+class Crash(Exception): "The replica's process dies here."
+
+
+# ----------------------------------------------------------------------------------------------------------- 2. Messages
+# The stream.  A heartbeat at P is a batch of nothing: first = P + 1, last = P, prev = hash, before = after.
+Batch = namedtuple("Batch", "epoch first last prev hash events before after")
+# Questions (kind: digests, bucket, since, body) and answers.  `at` is S, the batch boundary that the answer speaks of.
+Question = namedtuple("Question", "kind epoch nonce about")
+Same = namedtuple("Same", "epoch nonce at buckets")
+Bucket = namedtuple("Bucket", "epoch nonce at bucket rows bodies digest")
+Since = namedtuple("Since", "epoch nonce at base part parts rows bodies digest")    # digest: of all parts' rows
+TooOld = namedtuple("TooOld", "epoch nonce reach")
+Body = namedtuple("Body", "epoch nonce path content")
+
+
+# ----------------------------------------------------------------------------------------------------------- 3. Producer
+class Producer:
+    """The master's index.  Tree, sequence and log change in one transaction; an answer is read in one transaction."""
+    LOG_LENGTH = 30
+
+    def __init__(self, rng, left_out):
+        self.rng, self.left_out = rng, left_out
+        self.tree, self.epoch, self.seq, self.hash = {}, 1, 0, "start 1"
+        self.log, self.log_reach = [], 0    # (sequence, path) of this epoch: every change above log_reach is there
+        self.history = {(1, 0): {}}         # position -> tree, at batch boundaries; for the invariants only
+        self.backups, self.previous_tree, self.contents = [], {}, 0
+
+    def edit(self, tree):
+        """One random edit that leaves a tree: remove with all below, make a directory (or its mode), write a file."""
+        path, dice = self.rng.choice(PATHS), self.rng.random()
+        if dice < .3:
+            for p in [path] + below(path): tree.pop(p, None)
+            return
+        for a in ancestors(path):
+            if not is_dir(tree.get(a)): tree[a] = f"d:{self.rng.randrange(2)}"
+        if dice < .45:
+            tree[path] = f"d:{self.rng.randrange(2)}"
+            return
+        for p in below(path): tree.pop(p, None)
+        self.contents += 1                  # sometimes a content that was there before: A, B, A
+        tree[path] = f"f:{self.rng.randrange(3)}" if self.rng.random() < .3 else f"f:{100 + self.contents}"
+
+    def change(self):
+        """Edit the tree and number what changed.  Every path below a removed one is named: replicas need not guess."""
+        tree = dict(self.tree)
+        for _ in range(self.rng.choice([1, 1, 2, 3])): self.edit(tree)
+        changed = [p for p in PATHS if tree.get(p) != self.tree.get(p)]
+        if "deletes-by-name" in self.left_out:
+            changed = [p for p in changed if p in tree or not any(a in changed for a in ancestors(p))]
+        if not changed: return None
+        self.rng.shuffle(changed)           # a batch is a set; its order means nothing
+        first, before, prev = self.seq + 1, digest(self.tree), self.hash
+        self.log += [(first + i, p) for i, p in enumerate(changed)]
+        for seq, _ in self.log[:-self.LOG_LENGTH]: self.log_reach = seq
+        del self.log[:-self.LOG_LENGTH]
+        self.seq += len(changed)
+        self.previous_tree, self.tree = self.tree, tree
+        self.hash = f"{self.epoch}.{self.seq}.{self.rng.random()}"
+        self.history[self.epoch, self.seq] = dict(tree)
+        if self.rng.random() < .1: self.backups.append(dict(tree))
+        events = tuple((p, tree.get(p)) for p in changed)
+        return Batch(self.epoch, first, self.seq, prev, self.hash, events, before, digest(tree))
+
+    def start_epoch(self):
+        """The producer starts, perhaps from an old copy, perhaps with another counter.  The log starts empty."""
+        if self.backups and self.rng.random() < .8: self.tree = dict(self.rng.choice(self.backups))
+        self.epoch, self.seq = self.epoch + 1, self.rng.choice([0, self.seq, self.seq])
+        self.hash, self.previous_tree = f"start {self.epoch} {self.rng.random()}", self.tree
+        self.log, self.log_reach = [], self.seq
+        self.history[self.epoch, self.seq] = dict(self.tree)
+        return self.heartbeat()
+
+    def heartbeat(self):
+        return Batch(self.epoch, self.seq + 1, self.seq, self.hash, self.hash, (), digest(self.tree), digest(self.tree))
+
+    def answer(self, q):
+        """All of it from one read transaction, at the batch boundary `self.seq`."""
+        if q.epoch != self.epoch: return [self.heartbeat()]
+        tree = self.tree if "one-read" not in self.left_out else self.previous_tree
+        if q.kind == "digests":
+            return [Same(q.epoch, q.nonce, self.seq, [b for b in BUCKETS if digest(in_bucket(tree, b)) == q.about[b]])]
+        if q.kind == "bucket":
+            rows = in_bucket(tree, q.about)
+            return [Bucket(q.epoch, q.nonce, self.seq, q.about, rows, self.bodies(rows), digest(rows))]
+        if q.kind == "body":
+            path, content = q.about
+            return [Body(q.epoch, q.nonce, path, content) if tree.get(path) == content else self.heartbeat()]
+        if q.about < self.log_reach and "too-old" not in self.left_out:
+            return [TooOld(q.epoch, q.nonce, self.log_reach)]
+        changed = sorted({path for seq, path in self.log if seq > q.about})
+        n, rows = self.rng.choice([1, 1, 2, 3]), {p: tree.get(p) for p in changed}
+        parts = [{p: rows[p] for p in changed[i::n]} for i in range(n)]
+        return [Since(q.epoch, q.nonce, self.seq, q.about, i, n, part, self.bodies(part), digest(rows))
+                for i, part in enumerate(parts)]
+
+    def bodies(self, rows):
+        """Contents travel with an answer, except those of files that have changed again since they were indexed."""
+        return {p for p in sorted(rows) if rows[p] is not None and self.rng.random() < .5}
+
+
+# ------------------------------------------------------------------------------------------------------------ 4. Replica
+Stale = namedtuple("Stale", "floor base")       # floor: a position; base: a sequence of this epoch, or None
+
+
+class Replica:
+    DURABLE = "disk epoch w head digest_at_w recent entry pos tomb unmet stale plan commits proved".split()
+
+    def __init__(self, rng, left_out, count):
+        self.rng, self.left_out, self.count, self.disk = rng, left_out, count, {}
+        self.since_first = rng.choice([0, .6, 1, 1])                        # which question first: a matter of cost only
+        self.alarms, self.entry_at_alarm, self.ahead = 0, {}, {}            # for the invariants only
+        self.forget_all()
+
+    def forget_all(self):
+        """First start, adoption, lost state: nothing is known, and what the disk holds is the first guess."""
+        self.epoch, self.w, self.head, self.digest_at_w, self.recent = 0, 0, None, None, {}
+        self.entry, self.pos, self.tomb = dict(self.disk), {}, {}           # what is published, as far as we know
+        self.unmet = set()                                                  # the disk does not show entry[p], and we know
+        self.stale = {b: Stale(BEFORE_ALL, None) for b in BUCKETS}          # no row: level
+        self.plan, self.commits, self.proved = None, 0, None                # plan: (number of its commit, paths)
+        self.forget_volatile()
+
+    def forget_volatile(self): self.open, self.parts, self.parked, self.steps_to_crash = {}, {}, [], None
+    def keeps(self, rule): return rule not in self.left_out
+
+    # -- what is known
+    @property
+    def here(self): return (self.epoch, self.w)
+    def told(self, p): return max(self.pos.get(p, BEFORE_ALL), self.tomb.get(p, BEFORE_ALL))
+    def known(self, p): return bucket(p) not in self.stale or self.told(p) > self.stale[bucket(p)].floor
+    def agreed(self): return not self.stale and not self.unmet and self.proved == self.here
+
+    def mark(self, buckets, last_level):
+        """These buckets are not trusted any more, from here on.  `last_level`: the sequence at which those of them that
+        were level until now were level; None when the index itself is in doubt, then no base is left."""
+        for b in buckets:
+            old = self.stale.get(b)         # stale already: it was not level there, its base stays
+            base = old.base if old and last_level is not None and self.keeps("base-kept") else last_level
+            self.stale[b] = Stale(old.floor if old and not self.keeps("floor-raised") else self.here, base)
+        for p in [p for p in self.tomb if bucket(p) in buckets and self.tomb[p] <= self.here]: del self.tomb[p]
+        if self.keeps("close-questions"): self.close_questions()
+
+    def no_base(self, rule): return None if self.keeps(rule) else self.w
+    def close_questions(self): self.open, self.parts = {}, {}
+
+    def level(self, b):
+        """entry[p] is T_w[p] for each p of this bucket, from here on."""
+        self.stale.pop(b, None)
+        for p in [p for p in self.tomb if bucket(p) == b]: del self.tomb[p]
+        self.count["buckets levelled"] += 1
+
+    def compare(self):
+        """The proof: the digest that was published for exactly w.  Only while nothing is stale."""
+        if self.stale and self.keeps("compare-level"): return
+        if digest(self.entry) == self.digest_at_w:
+            self.proved = self.here
+            return
+        self.alarms, self.entry_at_alarm = self.alarms + 1, dict(self.entry)
+        self.count["divergences found (a bug was planted)"] += 1
+        self.mark(BUCKETS, self.no_base("base-not-after-divergence"))
+
+    # -- the disk
+    def step(self, path=None, value=None):
+        """One disk operation (None: remove), with the constraints of a real disk; the process may die before it."""
+        if self.steps_to_crash is not None:
+            self.steps_to_crash -= 1
+            if self.steps_to_crash < 0: raise Crash
+        if path is None: return
+        old = self.disk.get(path)
+        if value is None:
+            if is_dir(old) and any(q in self.disk for q in below(path)): raise Broken(f"ENOTEMPTY {path}")
+            del self.disk[path]
+            return
+        if parent(path) and not is_dir(self.disk.get(parent(path))): raise Broken(f"ENOTDIR {path}")
+        if old is not None and is_dir(old) != is_dir(value): raise Broken(f"another kind is in the way at {path}")
+        self.disk[path] = value
+
+    def place(self, want, bodies):
+        """Bring the disk to `want`: paths known to be true together.  Returns the guesses found wrong on the way."""
+        touched = {*want}.union(*(ancestors(p) + below(p) for p in want))
+        self.plan = (self.commits + 1, touched)     # durable, with the staged contents, before the first name moves
+        corrections = {}
+        for p in deepest_first(p for p in want if not is_dir(want[p])):     # not a directory: nothing can be below it
+            for q in deepest_first(below(p)):
+                if q in self.entry and q not in want: corrections[q] = None
+                if q in self.disk and (self.keeps("correct-guesses") or q not in corrections): self.step(q)
+            if p in self.disk and (want[p] is None or is_dir(self.disk[p])): self.step(p)
+        for p in shallowest_first(p for p in want if want[p] is not None):  # it is there: so are its parents
+            for a in ancestors(p):
+                made = want[a] if a in want else self.entry.get(a)
+                if not is_dir(made): made = corrections[a] = GUESSED_DIR
+                if is_dir(self.disk.get(a)) or a in corrections and not self.keeps("correct-guesses"): continue
+                if a in self.disk: self.step(a)
+                self.step(a, made)
+            if not is_dir(want[p]) and p not in bodies: continue            # content not at hand: unmet
+            if p in self.disk and is_dir(self.disk[p]) != is_dir(want[p]): self.step(p)
+            if self.disk.get(p) != want[p]: self.step(p, want[p])
+        for q in corrections:
+            if self.known(q): raise Broken(f"what is known contradicts itself at {q}")
+        self.step()                         # it may die here too: the names have moved, the index has not
+        return corrections
+
+    def commit(self, want, corrections, position_of, levelled=(), to=None):
+        """One transaction: entries, positions, tombstones, unmet, level buckets, w, and the number of the plan."""
+        if to: self.w, self.head, self.digest_at_w = to
+        for p, e in {**corrections, **want}.items():
+            self.unmet.discard(p)
+            for table in (self.entry, self.pos, self.tomb): table.pop(p, None)
+            if e is not None: self.entry[p] = e
+            if p in corrections: continue   # still a guess: no position
+            at = position_of(p)
+            if e is not None and at: self.pos[p] = at
+            if e is None and bucket(p) in self.stale and self.keeps("tombstones"): self.tomb[p] = at
+            if e is not None and self.disk.get(p) != e and self.keeps("unmet"): self.unmet.add(p)
+        for b in levelled: self.level(b)
+        self.count["guesses corrected"] += len(corrections)
+        self.commits += 1
+        self.step()                         # or here: committed, and the plan is still there
+        self.plan = None
+
+    # -- messages
+    def receive(self, m):
+        """Handle one message.  True: it has to wait.  What is refused is dropped; if it was needed, a gap will show."""
+        if m.epoch < self.epoch and self.keeps("fence"): return False
+        if isinstance(m, Batch): return self.on_stream(m)
+        if m.epoch != self.epoch or self.keeps("nonce") and m.nonce not in self.open: return False
+        if isinstance(m, Body): return self.on_body(m)
+        if isinstance(m, TooOld): return self.on_too_old(m)
+        if m.at > self.w and self.keeps("wait-for-stream"): return True     # never ahead of the stream
+        return {Same: self.on_same, Bucket: self.on_bucket, Since: self.on_since}[type(m)](m)
+
+    def on_stream(self, m):
+        start = m.first - 1
+        if m.epoch > self.epoch: self.follow(m, start)
+        if m.last < self.w or m.last == self.w and m.events:
+            if self.recent.get(m.last, m.hash) != m.hash: raise Broken("taken for a fork: another hash")
+            return False
+        if start < self.w: raise Broken("taken for a fork: overlap")
+        if start > self.w:
+            if self.rng.random() < .7: return True      # a moment of grace: it may be reordering
+            self.jump(m, start)
+        if m.prev != self.head: raise Broken("taken for a fork: the chain does not hold")
+        if m.events: self.apply(m)
+        self.compare()
+        return False
+
+    def jump(self, m, start):
+        """A gap: go on behind it.  What was level was level where we were, not where we are now."""
+        was, self.w, self.head, self.digest_at_w = self.w, start, m.prev, m.before
+        self.mark(BUCKETS, was if self.keeps("base-before-jump") else start)
+        self.count["gaps"] += 1
+
+    def follow(self, m, start):
+        """A higher epoch is followed at once.  Positions of the old one mean nothing in it."""
+        same = not self.stale and digest(self.entry) == m.before or not self.keeps("epoch-marks")
+        self.close_questions()
+        self.epoch, self.w, self.head, self.digest_at_w, self.recent = m.epoch, start, m.prev, m.before, {}
+        if not same: self.mark(BUCKETS, self.no_base("base-not-over-epochs"))
+        self.count["epochs followed, " + ("nothing stale" if same else "all stale")] += 1
+
+    def apply(self, m):
+        want, seq = dict(m.events), {p: (m.epoch, m.first + i) for i, (p, _) in enumerate(m.events)}
+        if not self.keeps("wait-for-stream"): want = {p: e for p, e in want.items() if seq[p] > self.told(p)}
+        corrections = self.place(want, bodies=set(want))
+        self.recent[m.last] = m.hash
+        self.commit(want, corrections, seq.get, to=(m.last, m.hash, m.after))
+
+    def floor_allows(self, b, at): return (self.epoch, at) >= self.stale[b].floor or not self.keeps("floor")
+
+    def on_same(self, m):
+        self.open.pop(m.nonce, None)
+        for b in m.buckets:
+            if b in self.stale and self.floor_allows(b, m.at): self.level(b)
+        self.compare()
+
+    def on_bucket(self, m):
+        if digest(m.rows) != m.digest and self.keeps("whole-bucket"): return
+        self.open.pop(m.nonce, None)
+        if m.bucket not in self.stale and self.keeps("only-stale"): return
+        if m.bucket in self.stale and not self.floor_allows(m.bucket, m.at): return
+        self.count["buckets levelled by a bucket answer"] += 1
+        paths = {*m.rows, *in_bucket(self.entry, m.bucket)}
+        self.merge([m.bucket], {p: m.rows.get(p) for p in paths}, m.at, m.bodies)
+
+    def on_since(self, m):
+        """A question may be answered twice; parts of two answers do not make one: the rows must hash to what is stated."""
+        answer = (m.nonce, m.at, m.digest) if self.keeps("one-answer") else m.nonce
+        parts = self.parts.setdefault(answer, {})
+        parts[m.part] = m
+        rows = {p: e for part in parts.values() for p, e in part.rows.items()}
+        whole = digest(rows) == m.digest if self.keeps("one-answer") else len(parts) == m.parts
+        if not whole and self.keeps("all-parts"): return
+        self.open.pop(m.nonce, None)
+        del self.parts[answer]
+        ours = [b for b in self.stale if self.covers(m, b) and self.floor_allows(b, m.at)]
+        if not ours: return
+        self.count["since answers merged"] += 1
+        self.count["since answers merged, other buckets left stale"] += len(ours) < len(self.stale)
+        self.count["buckets levelled by a since answer"] += len(ours)
+        rows = {p: e for p, e in rows.items() if bucket(p) in ours}
+        self.merge(ours, rows, m.at, set().union(*(part.bodies for part in parts.values())))
+
+    def covers(self, m, b):
+        """Does the answer name every change since this bucket was last level?"""
+        base = self.stale[b].base
+        return base is not None and base >= m.base or not self.keeps("base-covers")
+
+    def merge(self, buckets, told, at, bodies):
+        """`told`: what the master had at the boundary `at`.  What a live event told later stays ours."""
+        self.count["tombstones that beat an answer"] += sum(
+            self.tomb.get(p, BEFORE_ALL) > (self.epoch, at) and e is not None for p, e in told.items())
+        self.count["live entries that beat an answer"] += sum(self.pos.get(p, BEFORE_ALL) > (self.epoch, at) for p in told)
+        want = {p: told[p] for p in sorted(told) if self.told(p) <= (self.epoch, at) or not self.keeps("newer-stays")}
+        want = {p: e for p, e in want.items() if self.entry.get(p) != e or p in self.unmet}
+        corrections = self.place(want, bodies)
+        for b in buckets: self.ahead[b] = (self.epoch, at)
+        self.commit(want, corrections, lambda p: (self.epoch, at), levelled=buckets)
+        self.compare()
+
+    def on_too_old(self, m):
+        self.open.pop(m.nonce, None)
+        self.count["since too old"] += 1
+        for b, s in self.stale.items():
+            if s.base is not None and s.base < m.reach: self.stale[b] = s._replace(base=None)
+
+    def on_body(self, m):
+        self.open.pop(m.nonce, None)
+        wanted = m.path in self.unmet and self.entry.get(m.path) == m.content
+        if not wanted and (self.keeps("body-checked") or is_dir(self.entry.get(m.path, GUESSED_DIR))): return
+        corrections = self.place({m.path: m.content}, bodies={m.path})
+        self.commit({m.path: self.entry[m.path]}, corrections, self.pos.get)
+        self.unmet.discard(m.path)
+        self.count["bodies fetched"] += 1
+
+    # -- questions, start, scrub
+    def questions(self, nonces):
+        """Ask for what is stale or unmet.  Which question is only a matter of cost; any choice must be right."""
+        for n in sorted(self.open):
+            if self.rng.random() < .05: del self.open[n]                    # timed out
+        out = []
+        if self.epoch and self.stale and sum(kind != "body" for kind in self.open.values()) < 3:
+            bases = [s.base for s in self.stale.values() if s.base is not None]
+            if bases and self.rng.random() < self.since_first: out.append(("since", min(bases)))
+            elif self.rng.random() < .3: out.append(("digests", {b: digest(in_bucket(self.entry, b)) for b in BUCKETS}))
+            else: out.append(("bucket", self.rng.choice(sorted(self.stale))))
+        wanted = [p for p in sorted(self.unmet) if self.known(p)]           # a guess may never be answered
+        out += [("body", (p, self.entry[p])) for p in wanted if self.rng.random() < .5]
+        asked = [Question(kind, self.epoch, next(nonces), about) for kind, about in out]
+        self.open.update((q.nonce, q.kind) for q in asked)
+        return asked
+
+    def restart(self):
+        """A plan that was left, and not committed: the index does not know what the disk has at its paths.  Look."""
+        self.forget_volatile()
+        self.count["restarts"] += 1
+        if self.plan is None: return
+        (number, paths), self.plan = self.plan, None
+        if number <= self.commits: self.count["restarts with a committed plan left"] += 1
+        else: self.count["restarts with a plan left"] += 1
+        if number <= self.commits or not self.keeps("plan"): return
+        gone = [p for p in paths if not is_dir(self.disk.get(p))]           # what is indexed below cannot be there
+        paths = paths | {q for q in self.entry if any(a in gone for a in ancestors(q))}
+        for p in paths:
+            self.unmet.discard(p)
+            for table in (self.entry, self.pos, self.tomb): table.pop(p, None)
+            if p in self.disk: self.entry[p] = self.disk[p]
+        self.mark({bucket(p) for p in paths}, self.no_base("base-not-after-plan"))
+
+    def scrub(self, p):
+        """Compare index and disk at a path of a level bucket.  The index does not change: drift costs no base."""
+        e = self.entry.get(p)
+        if bucket(p) in self.stale or p in self.unmet or self.disk.get(p) == e: return
+        self.count["drift found by the scrub"] += 1
+        if e is not None and not is_dir(e): self.unmet.add(p)
+        else: self.commit({p: e}, self.place({p: e}, ()), self.pos.get)
+
+
+# -------------------------------------------------------------------------------------------------- 5. The hostile world
+class World:
+    STEPS, CALM_STEPS, ROOM_FOR_PARKED = 600, 2000, 8
+    ALWAYS = {"change": 12, "heartbeat": 4, "deliver": 36, "ask": 30, "answer": 40, "land": 20, "unpark": 14, "replay": 3,
+              "scrub": 5, "back up": .5}
+    CHAOS = {"lose": 6, "swap": 4, "purge": .8, "restart": 1.5, "drift": 3, "bug": .6, "epoch": .2, "state lost": .06,
+             "restore": .1}
+
+    def __init__(self, seed, left_out=(), count=None):
+        self.rng, self.count = random.Random(seed), Counter() if count is None else count
+        self.producer, self.replica = Producer(self.rng, left_out), Replica(self.rng, left_out, self.count)
+        self.queue, self.slow, self.recorded, self.asked = [], [], [], []
+        self.nonces = iter(range(1, 1 << 30))
+        self.drifted, self.alarms, self.backup = set(), 0, None
+        for _ in range(self.rng.choice([0, 5, 15])): self.producer.change()     # the replica joins later
+
+    def check(self):
+        """The invariants."""
+        r, truth = self.replica, self.producer.history.get(self.replica.here)
+        if r.alarms > self.alarms and BUG not in r.entry_at_alarm.values(): raise Broken("a false alarm: 'diverged'")
+        self.alarms = r.alarms
+        self.drifted = {p for p in self.drifted if p not in r.unmet and r.disk.get(p) != r.entry.get(p)}
+        for p in PATHS:
+            e = r.entry.get(p)
+            if e is not None and parent(p) and not is_dir(r.entry.get(parent(p))): raise Broken(f"{p}: index is no tree")
+            if e == BUG: continue
+            if p not in r.unmet | self.drifted and r.disk.get(p) != e:
+                raise Broken(f"{p} is {r.disk.get(p)} on disk, {e} in the index, and nobody knows it")
+            if r.epoch == 0: continue
+            if truth is None: raise Broken(f"{r.here} is no boundary of the stream")
+            claims = r.ahead.get(bucket(p), BEFORE_ALL) <= r.here           # only a mutant merges ahead
+            if r.known(p) and claims and e != truth.get(p): raise Broken(f"{p} is 'known' as {e}, but is {truth.get(p)}")
+
+    def deliver(self, m):
+        r = self.replica
+        r.steps_to_crash = self.rng.randrange(7) if self.rng.random() < .06 else None
+        try:
+            if r.receive(m) and len(r.parked) < self.ROOM_FOR_PARKED: r.parked.append(m)
+            r.steps_to_crash = None
+        except Crash:
+            r.restart()
+            if self.rng.random() < .6: self.queue.insert(0, m)              # it comes again; or the queue was lost
+            elif self.rng.random() < .5: self.queue.clear()
+
+    def drift(self):
+        """Somebody edits the replica's disk."""
+        p, disk = self.rng.choice(PATHS), self.replica.disk
+        if any(q in disk for q in below(p)) or parent(p) and not is_dir(disk.get(parent(p))): return
+        self.drifted.add(p)
+        if p in disk and self.rng.random() < .5: del disk[p]
+        else: disk[p] = "f:foreign"
+
+    def send_answer(self, m):
+        if isinstance(m, Bucket) and self.rng.random() < .05:               # a part of it is lost on the way
+            m = m._replace(rows={p: e for p, e in m.rows.items() if self.rng.random() < .5})
+        self.recorded.append(m)
+        if self.rng.random() < .4: self.queue.insert(self.rng.randrange(len(self.queue) + 1), m)
+        else: self.slow.append(m)
+
+    def act(self, what):
+        rng, r, p, queue = self.rng, self.replica, self.producer, self.queue
+        if what == "change":
+            m = p.change()
+            if m: queue.append(m); self.recorded.append(m)
+        elif what == "heartbeat": queue.append(p.heartbeat())
+        elif what == "epoch": queue.append(p.start_epoch())
+        elif what == "lose" and queue: queue.pop(rng.randrange(len(queue)))
+        elif what == "replay" and self.recorded: queue.append(rng.choice(self.recorded))
+        elif what == "swap" and len(queue) > 1:
+            i = rng.randrange(len(queue) - 1)
+            queue[i], queue[i + 1] = queue[i + 1], queue[i]
+        elif what == "purge": queue.clear()
+        elif what == "restart": r.restart()
+        elif what == "drift": self.drift()
+        elif what == "bug":
+            path = rng.choice(PATHS)
+            if path in r.entry and not is_dir(r.entry[path]): r.entry[path] = BUG
+        elif what == "scrub": r.scrub(rng.choice(PATHS))
+        elif what == "state lost": r.forget_all(); self.count["states lost, disk adopted"] += 1
+        elif what == "back up": self.backup = copy.deepcopy(({k: getattr(r, k) for k in r.DURABLE}, self.drifted))
+        elif what == "restore" and self.backup:                             # state and disk, of one moment
+            durable, self.drifted = copy.deepcopy(self.backup)
+            vars(r).update(durable)
+            r.forget_volatile()
+            self.count["restored from a backup"] += 1
+        elif what == "ask": self.asked += r.questions(self.nonces)
+        elif what == "answer" and self.asked:
+            i = rng.randrange(len(self.asked))
+            for m in p.answer(self.asked[i] if rng.random() < .1 else self.asked.pop(i)): self.send_answer(m)
+        elif what == "land" and self.slow: queue.insert(0, self.slow.pop(rng.randrange(len(self.slow))))
+        elif what == "deliver" and queue: self.deliver(queue.pop(0))
+        elif what == "unpark":
+            waiting, r.parked = r.parked, []
+            for m in waiting: self.deliver(m)
+
+    def storm(self):
+        chaos = self.rng.choice([.1, .3, 1])
+        weights = {**self.ALWAYS, **{what: n * chaos for what, n in self.CHAOS.items()}}
+        for what in self.rng.choices(list(weights), list(weights.values()), k=self.STEPS):
+            self.act(what)
+            self.check()
+
+    def calm(self):
+        """Faults stop, the master is idle: the replica must come to agree, and be right."""
+        r, p = self.replica, self.producer
+        for _ in range(self.CALM_STEPS):
+            waiting, self.queue, r.parked = r.parked + (self.queue or [p.heartbeat()]), [], []
+            r.parked = [m for m in waiting if r.receive(m)]
+            for q in r.questions(self.nonces): self.queue += p.answer(q)
+            for path in PATHS: r.scrub(path)
+            self.check()
+            if r.agreed() and r.here == (p.epoch, p.seq) and r.disk == r.entry == p.tree: return
+        raise Broken(f"never agrees: at {r.here} of {(p.epoch, p.seq)}, stale {sorted(r.stale)}, unmet {sorted(r.unmet)}")
+
+    def run(self):
+        """None when every invariant held, else what broke."""
+        try:
+            self.storm()
+            self.calm()
+        except Broken as e:
+            return str(e)
+        return None
+
+
+# ----------------------------------------------------------------------------------- 6. Rules left out, and command line
+MUTANTS = {     # rules left out (joined by +): what the replica or the producer does then
+    "wait-for-stream": "answers are merged at once, newest wins",
+    "nonce": "answers to no open question are taken",
+    "nonce+floor": "and answers from before the gap level a bucket",
+    "nonce+floor+only-stale": "and level buckets are merged again",
+    "close-questions": "questions stay open over a gap",
+    "close-questions+floor": "and answers from before the gap level a bucket",
+    "close-questions+floor-raised": "questions stay open, and a second gap does not raise the floor",
+    "tombstones": "a live delete in a stale bucket leaves nothing",
+    "newer-stays": "an answer overwrites what a later live event told",
+    "plan": "a plan that is left is ignored",
+    "whole-bucket": "a torn bucket answer is taken for a whole one",
+    "one-read": "the rows of an answer are older than the position it states",
+    "correct-guesses": "what is known does not override what is guessed, on disk",
+    "deletes-by-name": "the producer names only the top of what it deletes",
+    "unmet": "content not at hand is not remembered",
+    "body-checked": "a body is placed whatever the index says by now",
+    "compare-level": "the digest is compared while buckets are stale",
+    "fence": "messages of lower epochs are taken",
+    "epoch-marks": "a new epoch makes nothing stale",
+    "base-before-jump": "since: the base is the position behind the gap",
+    "base-kept": "since: marked again, the base moves up to where the bucket was not level",
+    "base-covers": "since: buckets with an older base, or none, are levelled too",
+    "base-not-over-epochs": "since: a base lives on in the next epoch",
+    "base-not-after-plan": "since: a plan was left, the base stays",
+    "base-not-after-divergence": "since: after a divergence the base is w",
+    "too-old": "since: the producer does not notice that its log is too short",
+    "all-parts": "since: merged when the first part is there",
+    "one-answer": "since: parts are counted, whichever answer to the question they belong to",
+}
+KINDS = ["known' as", "contradicts", "false alarm", "on disk", "never agrees", "fork", "boundary", "ENOT", "in the way",
+         "no tree"]
+
+
+def survey(name, seeds):
+    """Runs broken, (first seed, what broke), what kinds of breaks, what the runs exercised."""
+    broken, first, kinds, count = 0, None, Counter(), Counter()
+    for seed in seeds:
+        why = World(seed, name.split("+"), count).run()
+        if why is None: continue
+        broken, first = broken + 1, first or (seed, why)
+        kinds[next((kind for kind in KINDS if kind in why), why)] += 1
+    return broken, first, kinds, count
+
+
+def main():
+    args = argparse.ArgumentParser(description="Randomised check of the rules of agreement.")
+    args.add_argument("--runs", type=int, default=500)
+    args.add_argument("--seed", type=int, default=0, help="the first seed; --seed S --runs 1 repeats a run")
+    args.add_argument("--flat", action="store_true", help="a tree without directories")
+    args.add_argument("--mutant", choices=MUTANTS, help="leave rules out")
+    args.add_argument("--all-mutants", action="store_true", help="leave each rule out in turn")
+    args = args.parse_args()
+    if args.flat: PATHS[:] = FLAT_PATHS
+    failed = False
+    for name in MUTANTS if args.all_mutants else [args.mutant or ""]:
+        began = time.process_time()
+        broken, first, kinds, count = survey(name, range(args.seed, args.seed + args.runs))
+        failed |= (broken > 0) != bool(name)        # the rules must hold; a mutant must break
+        text, seconds = MUTANTS.get(name, "all rules kept"), time.process_time() - began
+        print(f"{broken:5d} of {args.runs} broken | {name or 'none left out'} | {text} ({seconds:.0f} s)", flush=True)
+        if first: print(f"        first seed {first[0]}: {first[1]}\n        {dict(kinds)}")
+        if not name: print("\n".join(f"{n:9d}  {what}" for what, n in sorted(count.items())))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,381 @@
+"""The consumer's pure rooms in the model's hostile world: an adapter that speaks the model's words on one side, ours on the other.
+
+`OurReplica` has the face of the model's replica. Inside are `consumer.agreement`, `planning` and `asking` over the in-memory
+twin of the state, and a disk that is a dict with the constraints of a real one.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from hashlib import blake2b
+from typing import Any
+
+from common.digests import content_digest
+from common.entries import BEFORE_ALL, Entry, Event, Position, directory_entry, file_entry
+from common.messages import AskBuckets, AskDigests, Batch, BodyAnswer, BucketRows, Heartbeat, Lineage, Same
+from common.names import ancestors
+from consumer import agreement
+from consumer.asking import Asking, Wants
+from consumer.values import Found, LeftPlan, Outcome, Plan, Put, Reason, Step, Unmet
+from tests.memory_state import MemoryState
+from tests.model import agreement_model as model
+
+SALT = bytes(32)
+MODES = {"0": 0o750, "1": 0o751, "?": 0o755}
+NAMES = {mode: name for name, mode in MODES.items()}
+CONTENTS: dict[bytes, str] = {}
+
+
+@cache
+def entry_of(text: str) -> Entry:
+    """The model's "d:<mode>" or "f:<content>" as an entry of ours."""
+    kind, _, value = text.partition(":")
+    if kind == "d":
+        return directory_entry(MODES[value])
+    digest = content_digest(value.encode())
+    CONTENTS[digest] = value
+    return file_entry(0o644, 0, len(value), digest)
+
+
+def text_of(entry: Entry) -> str:
+    """And back."""
+    return f"d:{NAMES[entry.mode]}" if entry.is_directory else f"f:{CONTENTS[entry.digest]}"
+
+
+def body_of(text: str | None) -> bytes | None:
+    """The content of the model's file."""
+    return text[2:].encode() if text is not None and text.startswith("f:") else None
+
+
+def tree_of(tree: dict[str, str]) -> dict[bytes, Entry]:
+    """The model's tree as a tree of ours."""
+    return {path.encode(): entry_of(text) for path, text in tree.items()}
+
+
+def hash_of(name: object) -> bytes:
+    """32 bytes for the model's name of a batch."""
+    return blake2b(str(name).encode(), digest_size=32).digest()
+
+
+def nonce_of(number: int) -> bytes:
+    """16 bytes for the model's nonce."""
+    return number.to_bytes(16, "big")
+
+
+def lineage_of(epoch: int) -> Lineage:
+    """One instance for each epoch."""
+    return Lineage("model", epoch, epoch.to_bytes(16, "big"), SALT)
+
+
+def small_bucket(path: bytes) -> int:
+    """The model's bucket."""
+    return int(model.bucket(path.decode()))
+
+
+class IndexView(dict[str, str]):
+    """The index in the model's words; assigning to it plants a bug."""
+
+    def __init__(self, state: MemoryState) -> None:
+        super().__init__({path.decode(): text_of(entry) for path, entry in state.entries().items()})
+        self._state = state
+
+    def __setitem__(self, path: str, text: str) -> None:
+        super().__setitem__(path, text)
+        row = self._state._index[path.encode()]
+        self._state._index[path.encode()] = row._replace(entry=entry_of(text))
+
+
+class OurReplica:
+    """A replica made of our pure rooms, with the face of the model's."""
+
+    DURABLE = ("disk", "state", "plan")
+
+    def __init__(self, rng: random.Random, count: Counter[str]) -> None:
+        self.rng, self.count = rng, count
+        self.disk: dict[str, str] = {}
+        self.state = MemoryState(SALT, small_bucket, len(model.BUCKETS))
+        self.plan: LeftPlan | None = None
+        self.alarms = 0
+        self.entry_at_alarm: dict[str, str] = {}
+        self.ahead: dict[int, tuple[int, int]] = {}
+        self.nonces: Iterator[int] = iter(())
+        self.forget_volatile()
+
+    # -- the model's face
+    @property
+    def here(self) -> tuple[int, int]:
+        return self.state.standing().position
+
+    @property
+    def epoch(self) -> int:
+        return self.state.standing().epoch
+
+    @property
+    def w(self) -> int:
+        return self.state.standing().sequence
+
+    @property
+    def stale(self) -> Any:
+        return self.state.standing().stale
+
+    @property
+    def entry(self) -> IndexView:
+        return IndexView(self.state)
+
+    @property
+    def unmet(self) -> set[str]:
+        return {path.decode() for path in self.state.unmet_paths(1000)}
+
+    def known(self, path: str) -> bool:
+        return agreement.is_known(self.state.standing(), self.state, path.encode())
+
+    def agreed(self) -> bool:
+        standing = self.state.standing()
+        return not standing.stale and not self.unmet and standing.proved == standing.position
+
+    def forget_volatile(self) -> None:
+        self.asking = Asking(lambda: nonce_of(next(self.nonces)))
+        self.gathered: list[agreement.Answer] = []
+        self.parked: list[Any] = []
+        self.steps_to_crash: int | None = None
+
+    def forget_all(self) -> None:
+        """The state is lost: the disk is adopted."""
+        self.state = MemoryState(SALT, small_bucket, len(model.BUCKETS))
+        self.state.adopt(
+            [Found(path.encode(), entry_of(text)) for path, text in self.disk.items()], first_copy_complete=False
+        )
+        self.plan = None
+        self.forget_volatile()
+
+    def restart(self) -> None:
+        """The start: a plan that was left is resolved first."""
+        self.forget_volatile()
+        left, self.plan = self.plan, None
+        standing = self.state.standing()
+        if left is None or not agreement.is_unfinished(left, standing):
+            return
+        self.count["plans resolved"] += 1
+        paths = agreement.in_doubt(left, self.state, lambda p: self.disk.get(p.decode(), "").startswith("d:"))
+        on_disk = {path: entry_of(self.disk[path.decode()]) for path in paths if path.decode() in self.disk}
+        buckets = {self.state.bucket_of(path) for path in paths}
+        self.state.take_from_disk(paths, on_disk, agreement.after_left_plan(standing, buckets))
+
+    def scrub(self, path: str) -> None:
+        """What a later part of the product does: drift becomes unmet, and is placed again."""
+        name = path.encode()
+        row = self.state.rows([name]).get(name)
+        if small_bucket(name) in self.stale or path in self.unmet:
+            return
+        if self.disk.get(path) == (text_of(row.entry) if row else None):
+            return
+        self.state._unmet[name] = Unmet(Reason.PROBLEM)
+        self.carry_out(agreement.retry(self.state.standing(), self.state, [name]))
+
+    # -- messages
+    def receive(self, m: Any) -> bool:
+        """One message of the model. True: it has to wait."""
+        if isinstance(m, model.Since | model.TooOld):
+            return False
+        message = translated(m, self.state)
+        if isinstance(message, Batch | Heartbeat):
+            self.flush()
+            return self.on_stream(message)
+        return self.on_answer(message)
+
+    def on_stream(self, message: Batch | Heartbeat) -> bool:
+        while True:
+            patient = self.rng.random() < 0.7
+            decision = agreement.on_stream(self.state.standing(), self.state, message, patient=patient)
+            if isinstance(decision, agreement.Wait):
+                return True
+            if not self.carry_out(decision):
+                return False
+
+    def on_answer(self, answer: agreement.Answer) -> bool:
+        if not self.asking.expects(answer):
+            return False
+        refused = agreement.refuses(self.state.standing(), answer)
+        if isinstance(refused, agreement.Wait):
+            return True
+        if refused is None:
+            self.gathered.append(answer)
+        if self.rng.random() < 0.6:
+            self.flush()
+        return False
+
+    def flush(self) -> None:
+        """Merge what was gathered, in one step."""
+        gathered, self.gathered = [a for a in self.gathered if self.asking.expects(a)], []
+        if not gathered:
+            return
+        for answer in gathered:
+            self.asking.answered(answer, 0.0)
+            if isinstance(answer, BucketRows):
+                self.ahead[answer.bucket] = (answer.lineage.epoch, answer.at)
+            if isinstance(answer, Same):
+                self.ahead.update(dict.fromkeys(answer.buckets, (answer.lineage.epoch, answer.at)))
+        self.count["answers merged together"] += len(gathered) > 1
+        self.carry_out(agreement.merge(self.state.standing(), self.state, gathered))
+
+    def carry_out(self, decision: agreement.Decision) -> bool:
+        """Content and plan, names, index. Returns whether the same message must be given again."""
+        if not isinstance(decision, agreement.Decided):
+            return False
+        step, plan = decision.step, decision.plan
+        self.note(step)
+        if not plan.is_empty:
+            self.plan = LeftPlan(step.standing.commits, plan.touched)
+            self.swap(plan)
+            self.crash_point()
+        self.state.commit(step, plan, Outcome())
+        if step.closes_questions:
+            self.asking.close_all()
+            self.gathered = []
+        self.crash_point()
+        self.plan = None
+        return decision.again
+
+    def note(self, step: Step) -> None:
+        if step.alarm == "fork":
+            raise model.Broken("taken for a fork")
+        if step.alarm:
+            self.alarms += 1
+            self.entry_at_alarm = dict(self.entry)
+        self.count["steps"] += 1
+
+    def questions(self, nonces: Iterator[int]) -> list[Any]:
+        """What our asking asks, in the model's words."""
+        self.nonces = nonces
+        self.flush()
+        for nonce in [n for n in self.asking.open if self.rng.random() < 0.05]:
+            del self.asking.open[nonce]
+        standing = self.state.standing()
+        if not standing.epoch:
+            return []
+        unmet = [path for path in self.state.unmet_paths(1000) if agreement.is_known(standing, self.state, path)]
+        bodies = {path: row.entry for path, row in self.state.rows(unmet).items()}
+        wants = Wants(standing.stale, self.state.bucket_digest, bodies)
+        entry = dict(self.entry)
+        asked = []
+        for nonce, ask in self.asking.next(wants, 0.0):
+            number = int.from_bytes(nonce, "big")
+            if isinstance(ask, AskDigests):
+                about = {b: model.digest(model.in_bucket(entry, b)) for b in model.BUCKETS}
+                asked.append(model.Question("digests", standing.epoch, number, about))
+            elif isinstance(ask, AskBuckets):
+                asked += [model.Question("bucket", standing.epoch, number, b) for b in ask.buckets]
+            else:
+                asked += [
+                    model.Question("body", standing.epoch, number, (p.decode(), f"f:{CONTENTS[d]}")) for p, d in ask.wanted
+                ]
+        return asked
+
+    # -- the disk
+    def crash_point(self) -> None:
+        if self.steps_to_crash is not None:
+            self.steps_to_crash -= 1
+            if self.steps_to_crash < 0:
+                raise model.Crash
+
+    def put(self, path: str, text: str | None) -> None:
+        """One disk operation."""
+        self.crash_point()
+        if text is None:
+            self.disk.pop(path, None)
+            return
+        above = path.rpartition("/")[0]
+        if above and not self.disk.get(above, "").startswith("d:"):
+            raise model.Broken(f"ENOTDIR {path}")
+        self.disk[path] = text
+
+    def remove(self, path: str) -> None:
+        """A path with everything below it, deepest first."""
+        for other in sorted((q for q in self.disk if q == path or q.startswith(path + "/")), key=lambda q: -q.count("/")):
+            self.put(other, None)
+
+    def make_directory(self, path: str, mode: int) -> None:
+        if not self.disk.get(path, "").startswith("d:"):
+            self.remove(path)
+            self.put(path, f"d:{NAMES[mode]}")
+
+    def reach(self, path: bytes, plan: Plan) -> None:
+        """Every directory above, made again where it is not there."""
+        for above in ancestors(path):
+            self.make_directory(above.decode(), plan.modes_above[above])
+
+    def swap(self, plan: Plan) -> None:
+        for path in plan.clear:
+            self.remove(path.decode())
+        for made in plan.directories:
+            self.reach(made.path, plan)
+            self.make_directory(made.path.decode(), made.mode)
+        for content in plan.contents:
+            path = content.path.decode()
+            self.reach(content.path, plan)
+            if self.disk.get(path, "").startswith("d:"):
+                self.remove(path)
+            if isinstance(content, Put):
+                self.put(path, f"f:{content.body.decode()}")
+        for path_gone in plan.remove:
+            self.remove(path_gone.decode())
+        for made in plan.directories:
+            self.put(made.path.decode(), f"d:{NAMES[made.mode]}")
+
+
+def event_of(path: str, text: str | None, with_body: bool) -> Event:
+    """The model's (path, entry) as an event."""
+    if text is None:
+        return Event(path.encode(), None)
+    return Event(path.encode(), entry_of(text), body_of(text) if with_body else None)
+
+
+def translated(m: Any, state: MemoryState) -> Batch | Heartbeat | agreement.Answer:
+    """A message of the model as one of ours."""
+    lineage = lineage_of(m.epoch)
+    if isinstance(m, model.Batch):
+        before, after = state.digest_of(tree_of(dict(m.before))), state.digest_of(tree_of(dict(m.after)))
+        if not m.events:
+            return Heartbeat(lineage, m.last, hash_of(m.hash), after, 0, 0)
+        events = tuple(event_of(path, text, True) for path, text in m.events)
+        return Batch(lineage, m.first, events, hash_of(m.prev), before, after, hash_of(m.hash))
+    nonce = nonce_of(m.nonce)
+    if isinstance(m, model.Same):
+        return Same(lineage, "r", nonce, m.at, tuple(m.buckets))
+    if isinstance(m, model.Bucket):
+        rows = tuple(event_of(path, text, path in m.bodies) for path, text in m.rows.items())
+        digest = state.bucket_digest_of(tree_of(dict(m.digest)), m.bucket)
+        return BucketRows(lineage, "r", nonce, m.at, m.bucket, digest, rows)
+    content = body_of(m.content)
+    assert content is not None
+    return BodyAnswer(lineage, "r", nonce, 0, m.path.encode(), content_digest(content), content)
+
+
+class OurWorld(model.World):  # type: ignore[misc]  # the model is untyped
+    """The model's world with our replica in it."""
+
+    def __init__(self, seed: int, count: Counter[str] | None = None) -> None:
+        super().__init__(seed, (), count)
+        self.replica = OurReplica(self.rng, self.count)
+
+
+def survey(seeds: range, enough: int = 0) -> tuple[int, list[tuple[int, str]], Counter[str]]:
+    """Runs made, what broke by seed, what the runs exercised. Ends early once `enough` have broken."""
+    broken: list[tuple[int, str]] = []
+    count: Counter[str] = Counter()
+    runs = 0
+    for seed in seeds:
+        runs += 1
+        try:
+            why = OurWorld(seed, count).run()
+        except (model.Broken, KeyError, AssertionError) as error:
+            why = repr(error)
+        if why is not None:
+            broken.append((seed, why))
+            if enough and len(broken) >= enough:
+                break
+    return runs, broken, count
+
+
+__all__ = ["BEFORE_ALL", "OurReplica", "OurWorld", "Position", "survey"]
