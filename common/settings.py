@@ -1,0 +1,226 @@
+"""Does: the settings of a producer and a consumer, read once at start, in one place, into frozen models.
+
+Order: command line, environment, file, default. It is remembered where each value came from. Whatever is wrong is one
+SettingError that names the setting as the person typed it. Knows nothing of what the settings are for.
+"""
+
+import re
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, SecretStr
+
+from common import names
+from common.errors import SettingError
+from common.quantities import (
+    LISTEN_ALLOWED,
+    QUEUE_LIMIT_ALLOWED,
+    TIMES_ALLOWED,
+    ListenAddress,
+    parse_listen,
+    parse_queue_limit,
+    parse_seconds,
+)
+from common.transport.limits import QueueLimits
+from common.transport.urls import ALLOWED as BROKER_ALLOWED
+from common.transport.urls import parse_url
+from common.wire.versions import FORMAT, LOWEST_WRITTEN
+
+PREFIX = "TREECAST_"
+OUTSIDE_SETTINGS = frozenset({"TREECAST_DEBUG"})
+"""Variables of ours that are no settings."""
+
+NAME_ALLOWED = "1 to 63 of a-z, 0-9 and -, first and last not -"
+PATH_ALLOWED = "an absolute path"
+_SCAN_INTERVAL_MINIMUM_SECONDS = 1.0
+
+
+class About(NamedTuple):
+    """What the settings table says of one setting. `shown_default`: where the default is no fixed text."""
+
+    meaning: str
+    allowed: str
+    shown_default: str = ""
+
+
+def _about(
+    meaning: str,
+    allowed: str,
+    default: object = None,
+    *,
+    name: str | None = None,
+    shown: str = "",
+    is_secret: bool = False,
+) -> Any:
+    """A field that is a setting. Its default is what a person would type; `...` is none, the setting must be given."""
+    extra: dict[str, Any] = {"about": About(meaning, allowed, shown)}
+    return Field(default=default, alias=name, validate_default=True, json_schema_extra=extra, repr=not is_secret)
+
+
+def _optional(parse: Callable[[Any], Any]) -> PlainValidator:
+    return PlainValidator(lambda given: None if given is None else parse(given))
+
+
+def _name(given: object) -> str:
+    if not isinstance(given, str) or not names.is_name(given):
+        raise ValueError(NAME_ALLOWED)
+    return given
+
+
+def _broker(given: object) -> str:
+    if not isinstance(given, str):
+        raise ValueError(BROKER_ALLOWED)
+    try:
+        parse_url(given)
+    except SettingError as error:
+        raise ValueError(error.allowed) from error
+    return given
+
+
+def _absolute(given: object) -> Path:
+    if not isinstance(given, str | Path) or not Path(given).is_absolute() or "\0" in str(given):
+        raise ValueError(PATH_ALLOWED)
+    return Path(given)
+
+
+def _patterns(given: object) -> tuple[str, ...]:
+    lines = given.splitlines() if isinstance(given, str) else given
+    if not isinstance(lines, list | tuple) or not all(isinstance(line, str) and "\n" not in line for line in lines):
+        raise ValueError("gitignore patterns, one per line")
+    return tuple(line for line in lines if line.strip())
+
+
+def _scan_interval(given: object) -> float:
+    seconds = parse_seconds(given)
+    if seconds < _SCAN_INTERVAL_MINIMUM_SECONDS:
+        raise ValueError(f"at least {_SCAN_INTERVAL_MINIMUM_SECONDS:g} s: {TIMES_ALLOWED}")
+    return seconds
+
+
+def _lower(given: object) -> object:
+    return given.lower() if isinstance(given, str) else given
+
+
+Name = Annotated[str, PlainValidator(_name)]
+AbsolutePath = Annotated[Path, PlainValidator(_absolute)]
+OptionalPath = Annotated[Path | None, _optional(_absolute)]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
+
+
+class CommonSettings(BaseModel):
+    """What both roles are told. Built by `load_produce` and `load_consume`; tests may build one from texts or values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    tree: Name = _about("The name of the tree, the same on the master and on every replica.", NAME_ALLOWED, ...)
+    broker: Annotated[str, PlainValidator(_broker)] = _about(
+        "The queue between producer and replicas: a file for one machine, RabbitMQ for several.",
+        BROKER_ALLOWED,
+        ...,
+        is_secret=True,
+    )
+    broker_password_file: OptionalPath = _about(
+        "A file that holds the broker's password, so that it stands in no URL.", "an absolute path of a readable file"
+    )
+    state: AbsolutePath = _about(
+        "This process's own directory, on a disk of this machine and outside the tree; made (0700) when missing.",
+        PATH_ALLOWED,
+        ...,
+        shown="`$STATE_DIRECTORY`, else `treecast/<tree>/<producer or replica>` in the user's state directory, "
+        "or in `/var/lib` for root",
+    )
+    listen: Annotated[ListenAddress | None, _optional(parse_listen)] = _about(
+        "Where `/metrics`, `/healthz` and `/readyz` answer; off unless set.", LISTEN_ALLOWED
+    )
+    exclude: Annotated[tuple[str, ...], PlainValidator(_patterns)] = _about(
+        "What is no part of the tree, and so protected on replicas: gitignore patterns.",
+        "a list in the file, one per line in the environment, repeated on the command line",
+        (),
+    )
+    queue_limit: Annotated[QueueLimits, PlainValidator(parse_queue_limit)] = _about(
+        "How much the embedded queue keeps for replicas that are away; RabbitMQ has policies for that.",
+        QUEUE_LIMIT_ALLOWED,
+        "1GiB,7d",
+    )
+    log_level: LogLevel = _about("What is logged, to standard error.", "debug, info, warning or error", "info")
+    log_format: Annotated[Literal["text", "json"], BeforeValidator(_lower)] = _about(
+        "How a log line is written.", "text or json", "text"
+    )
+    broker_password: SecretStr | None = Field(default=None, repr=False)
+    """The content of `broker_password_file`; no setting of its own."""
+
+
+class ProduceSettings(CommonSettings):
+    """What a producer is told."""
+
+    source: AbsolutePath = _about("The master's directory.", "an absolute path of a directory that is there", ...)
+    watch: Annotated[Literal["auto", "inotify", "observer", "scan"], BeforeValidator(_lower)] = _about(
+        "Where hints come from: the kernel, watchdog (for other systems), or scans alone.",
+        "auto, inotify, observer or scan",
+        "auto",
+    )
+    scan_interval_seconds: Annotated[float | None, _optional(_scan_interval)] = _about(
+        "How often the whole source is scanned.",
+        TIMES_ALLOWED,
+        name="scan_interval",
+        shown="1h beside a watcher, else as often as 2 percent of a core allows",
+    )
+    settle_seconds: Annotated[float, PlainValidator(parse_seconds)] = _about(
+        "How old a file that only a scan saw must be before it is read.", TIMES_ALLOWED, "2s", name="settle"
+    )
+    wire: Annotated[int | None, Field(ge=LOWEST_WRITTEN, le=FORMAT)] = _about(
+        "Pins the format version of messages, for an upgrade in steps.",
+        f"{LOWEST_WRITTEN} to {FORMAT}",
+        shown="the lowest that all replicas read",
+    )
+
+
+class ConsumeSettings(CommonSettings):
+    """What a consumer is told."""
+
+    target: AbsolutePath = _about("The replica's directory.", "an absolute path of a directory that is there", ...)
+    replica: Name = _about("The name of this replica, its own in the fleet.", NAME_ALLOWED, ..., shown="the host name")
+    adopt: bool = _about(
+        "Take over a target that holds files and is not ours yet: equal files are kept, others set aside.",
+        "true or false",
+        False,
+    )
+
+
+Role = Literal["produce", "consume"]
+MODELS: Mapping[str, type[CommonSettings]] = {"produce": ProduceSettings, "consume": ConsumeSettings}
+
+
+class Setting(NamedTuple):
+    """One setting as people know it: `name` is its key in a file."""
+
+    name: str
+    about: About
+    default: object
+    """What a person would type for it; `...` when it must be given or is worked out."""
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.upper()
+
+    @property
+    def option(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+
+def settings_of(model: type[CommonSettings]) -> dict[str, Setting]:
+    """The settings of a model, by name, in the order in which they are declared."""
+    found = {}
+    for field, info in model.model_fields.items():
+        if isinstance(info.json_schema_extra, dict):
+            name = info.alias or field
+            default = ... if info.is_required() else info.default
+            found[name] = Setting(name, info.json_schema_extra["about"], default)  # type: ignore[arg-type]
+    return found
+
+
+def default_replica() -> str:
+    """The host's name made to fit a replica's; may be unfit still (empty)."""
+    return re.sub(r"[^a-z0-9]+", "-", socket.gethostname().lower())[:63].strip("-")
