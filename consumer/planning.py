@@ -142,6 +142,11 @@ def _order_directories(draft: _Draft) -> None:
             draft.directories.append(MakeDirectory(path, wanted[path].mode))
 
 
+def matches(entry: Entry, body: bytes) -> bool:
+    """Whether this is the content that the entry names. Nothing else is ever staged."""
+    return len(body) == entry.size and content_digest(body) == entry.digest
+
+
 def _content(draft: _Draft, path: bytes, entry: Entry, body: bytes | None) -> None:
     row = draft.rows.get(path)
     is_here = row is not None and entry.same_content(row.entry) and path not in draft.unmet_before
@@ -150,7 +155,7 @@ def _content(draft: _Draft, path: bytes, entry: Entry, body: bytes | None) -> No
             draft.contents.append(Touch(path, entry))
     elif body is None:
         draft.unmet[path] = Unmet(Reason.BODY)
-    elif len(body) != entry.size or content_digest(body) != entry.digest:
+    elif not matches(entry, body):
         draft.mismatched.append(path)
         draft.unmet[path] = Unmet(Reason.BODY, "the content that came does not match its digest")
     else:

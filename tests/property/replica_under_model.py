@@ -1,4 +1,4 @@
-"""The consumer's pure rooms in the model's hostile world: an adapter that speaks the model's words on one side, ours on the other.
+"""The consumer's pure rooms in the model's hostile world: an adapter with the model's words on one side, ours on the other.
 
 `OurReplica` has the face of the model's replica. Inside are `consumer.agreement`, `planning` and `asking` over the in-memory
 twin of the state, and a disk that is a dict with the constraints of a real one.
@@ -268,7 +268,8 @@ class OurReplica:
                 asked += [model.Question("bucket", standing.epoch, number, b) for b in ask.buckets]
             else:
                 asked += [
-                    model.Question("body", standing.epoch, number, (p.decode(), f"f:{CONTENTS[d]}")) for p, d in ask.wanted
+                    model.Question("body", standing.epoch, number, (p.decode(), f"f:{CONTENTS[d]}"))
+                    for p, d in ask.wanted
                 ]
         return asked
 
@@ -292,7 +293,9 @@ class OurReplica:
 
     def remove(self, path: str) -> None:
         """A path with everything below it, deepest first."""
-        for other in sorted((q for q in self.disk if q == path or q.startswith(path + "/")), key=lambda q: -q.count("/")):
+        for other in sorted(
+            (q for q in self.disk if q == path or q.startswith(path + "/")), key=lambda q: -q.count("/")
+        ):
             self.put(other, None)
 
     def make_directory(self, path: str, mode: int) -> None:
