@@ -81,5 +81,12 @@ class NoRoomError(TreecastError):
     retryable = True
 
 
+class RootGoneError(TreecastError):
+    """The source's root is missing, cannot be opened, or is another directory than the one that is open: nothing that is not
+    found there may be taken for deleted. It may come back (a mount, a rename)."""
+
+    retryable = True
+
+
 class StateError(TreecastError):
     """A database of ours is corrupt, foreign, or of a version that this program does not know."""
