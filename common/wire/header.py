@@ -56,7 +56,8 @@ class Need(IntFlag):
     """A content travels outside. The number is taken; no version knows it yet."""
 
 
-KNOWN_NEEDS = Need.KEEP
+KNOWN_NEEDS = int(Need.KEEP)
+"""A plain number: the complement of a flag is only what the flag's own members leave."""
 
 
 class Header(NamedTuple):
@@ -192,9 +193,8 @@ def _check_known(header: Header, reader: str) -> MessageType:
     if header.type not in _USED:
         known = ", ".join(str(int(kind)) for kind in _USED)
         raise needs_upgrade(reader, "type", f"type {header.type}", f"the types {known}")
-    if header.needs & ~KNOWN_NEEDS:
-        found = f"needs {header.needs & ~int(KNOWN_NEEDS):#x}"
-        raise needs_upgrade(reader, "need", found, f"the needs {int(KNOWN_NEEDS):#x}")
+    if unknown := header.needs & ~KNOWN_NEEDS:
+        raise needs_upgrade(reader, "need", f"needs {unknown:#x}", f"the needs {KNOWN_NEEDS:#x}")
     if header.codec != CODEC_ZSTD:
         raise needs_upgrade(reader, "codec", f"codec {header.codec}", f"codec {CODEC_ZSTD}")
     if header.bucket_bits != BUCKET_BITS:
