@@ -1,4 +1,4 @@
-"""Opens the broker that a URL names. Knows which implementation serves which URL, and loads only that: pika is heavy."""
+"""Opens the broker that a URL names. Knows which module serves which URL, and loads only that one: pika is heavy."""
 
 from common.transport.limits import QueueLimits
 from common.transport.ports import Broker

@@ -34,7 +34,7 @@ class AmqpUrl:
     query: str
 
     def text(self, password: str | None = None) -> str:
-        """The whole URL in its one spelling, secrets included: for pika. `password`, if given, wins over the URL's own."""
+        """The whole URL in its one spelling, secrets included: for pika. `password`, if given, wins."""
         secret = self.password if password is None else password
         login = quote(self.user, safe="") + (":" + quote(secret, safe="") if secret else "")
         host = f"[{self.host}]" if ":" in self.host else self.host
