@@ -39,9 +39,10 @@ class Board:
         self.replica = replica
         self._lock = threading.Lock()
         self._status: dict[str, Any] = {"state": "starting"}
-        self._gauges: dict[str, float] = {}
+        self._gauges: dict[tuple[str, str], float] = {}
         self._counters: Counter[tuple[str, str]] = Counter()
         self._alarms: dict[str, Noted] = {}
+        self._alarm_kinds: set[str] = set()
         self._problems: dict[bytes, Noted] = {}
         self._ticks: dict[str, float] = {}
         self._heartbeat_at: float | None = None
@@ -53,10 +54,10 @@ class Board:
         with self._lock:
             self._status.update(status)
 
-    def gauge(self, name: str, value: float) -> None:
-        """Set a gauge."""
+    def gauge(self, name: str, value: float, label: str = "") -> None:
+        """Set a gauge; `label` is a short and stable word, never a path."""
         with self._lock:
-            self._gauges[name] = value
+            self._gauges[name, label] = value
 
     def count(self, name: str, amount: int = 1, label: str = "") -> None:
         """Add to a counter; `label` is a short and stable word, never a path."""
@@ -85,6 +86,7 @@ class Board:
             if old is not None and old.what == detail:
                 return
             self._alarms[kind] = Noted(detail, old.since if old else time.time())
+            self._alarm_kinds.add(kind)
         log.error("alarm %s: %s", kind, detail)
 
     def clear(self, kind: str) -> None:
@@ -114,10 +116,24 @@ class Board:
             return list(self._problems)
 
     def gauges(self) -> dict[str, float]:
-        """All gauges, with the age of the last heartbeat: seconds since the start when there was none."""
+        """All gauges without a label, with the age of the last heartbeat: seconds since the start when there was none."""
         with self._lock:
-            since = self._heartbeat_at if self._heartbeat_at is not None else self._started
-            return {**self._gauges, "heartbeat_age_seconds": time.monotonic() - since}
+            found = {name: value for (name, label), value in self._gauges.items() if not label}
+            return {**found, "heartbeat_age_seconds": self._heartbeat_age_seconds()}
+
+    def figures(self) -> dict[tuple[str, str], float]:
+        """Everything that is a metric: (name, label) to value. An alarm that is over is there with 0."""
+        with self._lock:
+            return {
+                **self._counters,
+                **self._gauges,
+                ("heartbeat_age_seconds", ""): self._heartbeat_age_seconds(),
+                ("problems", ""): len(self._problems),
+                **{("alarm", kind): float(kind in self._alarms) for kind in self._alarm_kinds},
+            }
+
+    def _heartbeat_age_seconds(self) -> float:
+        return time.monotonic() - (self._heartbeat_at if self._heartbeat_at is not None else self._started)
 
     def counters(self) -> dict[tuple[str, str], int]:
         """All counters: (name, label) to value."""

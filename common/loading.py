@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple
 
 from pydantic import SecretStr, ValidationError
 
@@ -25,13 +25,13 @@ from common.settings import (
     ConsumeSettings,
     ProduceSettings,
     Role,
+    S,
     Setting,
     default_replica,
     settings_of,
 )
 from common.transport.urls import shown as shown_url
 
-S = TypeVar("S", bound=CommonSettings)
 Layer = dict[str, "Given"]
 
 _COMMON = settings_of(CommonSettings)
@@ -228,7 +228,7 @@ def _first_error(
 
 def shown(name: str, value: object) -> object:
     """The value as it may be printed: without a password."""
-    return shown_url(str(value)) if name == "broker" else value
+    return shown_url(value) if name == "broker" and isinstance(value, str) else value
 
 
 def _with_password(settings: S, given: Mapping[str, Given]) -> S:

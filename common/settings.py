@@ -8,12 +8,13 @@ import re
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, SecretStr
 
 from common import names
 from common.errors import SettingError
+from common.patterns import Patterns
 from common.quantities import (
     LISTEN_ALLOWED,
     QUEUE_LIMIT_ALLOWED,
@@ -89,7 +90,11 @@ def _patterns(given: object) -> tuple[str, ...]:
     lines = given.splitlines() if isinstance(given, str) else given
     if not isinstance(lines, list | tuple) or not all(isinstance(line, str) and "\n" not in line for line in lines):
         raise ValueError("gitignore patterns, one per line")
-    return tuple(line for line in lines if line.strip())
+    kept = tuple(line for line in lines if line.strip())
+    try:
+        return Patterns(kept).lines
+    except SettingError as error:
+        raise ValueError(f"{error.allowed}, not {error.found!r}") from error
 
 
 def _scan_interval(given: object) -> float:
@@ -190,6 +195,8 @@ class ConsumeSettings(CommonSettings):
 
 
 Role = Literal["produce", "consume"]
+S = TypeVar("S", bound=CommonSettings)
+"""The settings of either role."""
 MODELS: Mapping[str, type[CommonSettings]] = {"produce": ProduceSettings, "consume": ConsumeSettings}
 
 
@@ -200,6 +207,10 @@ class Setting(NamedTuple):
     about: About
     default: object
     """What a person would type for it; `...` when it must be given or is worked out."""
+
+    @property
+    def is_required(self) -> bool:
+        return self.default is ... and not self.about.shown_default
 
     @property
     def variable(self) -> str:

@@ -1,0 +1,171 @@
+"""Does: answers readers over HTTP: /metrics, /healthz, /readyz. Nothing can be changed through it.
+
+Knows the board and the table of metrics; no broker, no disk. It starts first and works while everything else does not.
+"""
+
+import logging
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from common.board import Board
+from common.errors import SettingError
+from common.metrics import METRICS, PREFIX, Metric, samples
+from common.quantities import ListenAddress
+from common.version import program_version
+from common.wire.versions import FORMAT
+
+log = logging.getLogger("treecast")
+
+REQUEST_TIMEOUT_SECONDS = 10.0
+REQUESTS_AT_ONCE = 16
+
+PLAIN = "text/plain; charset=utf-8"
+
+Page = tuple[int, str, bytes]
+"""Status, content type, body."""
+
+
+class BoardCollector(Collector):
+    """Makes Prometheus' families out of the board at each scrape."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+        figures = self._board.figures()
+        for metric in METRICS:
+            family = _family(metric)
+            for label_value, value in samples(metric, figures):
+                family.add_metric([label_value] if metric.label else [], value)
+            yield family
+        info = GaugeMetricFamily(PREFIX + "build_info", "Version and newest wire format.", labels=["version", "wire"])
+        info.add_metric([program_version(), str(FORMAT)], 1)
+        yield info
+
+
+def _family(metric: Metric) -> GaugeMetricFamily | CounterMetricFamily:
+    kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+    return kind(PREFIX + metric.name, metric.meaning, labels=[metric.label] if metric.label else [])
+
+
+class _Server(socketserver.ThreadingMixIn, HTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+    def __init__(self, address: ListenAddress, board: Board) -> None:
+        self.board = board
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.registry.register(BoardCollector(board))
+        ProcessCollector(registry=self.registry)
+        self._room = threading.BoundedSemaphore(REQUESTS_AT_ONCE)
+        self._is_any = not address.host
+        self.address_family = self._family(address.host)
+        super().__init__(
+            (address.host or ("::" if self.address_family == socket.AF_INET6 else "0.0.0.0"), address.port), _Handler
+        )
+
+    def _family(self, host: str) -> socket.AddressFamily:
+        is_six = ":" in host or (not host and socket.has_dualstack_ipv6())
+        return socket.AF_INET6 if is_six else socket.AF_INET
+
+    def server_bind(self) -> None:
+        """Without HTTPServer's look-up of the host's own name, which can hang for longer than a start may take."""
+        if self._is_any and self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[0], self.server_address[1]  # type: ignore[assignment]
+
+    def process_request(self, request: "socket.socket | tuple[bytes, socket.socket]", client_address: object) -> None:
+        if not self._room.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(
+        self, request: "socket.socket | tuple[bytes, socket.socket]", client_address: object
+    ) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        log.debug("a request from %s failed", client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = REQUEST_TIMEOUT_SECONDS
+    protocol_version = "HTTP/1.1"
+    server_version = "treecast"
+    sys_version = ""
+    server: _Server
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def _answer(self, *, with_body: bool) -> None:
+        status, content_type, body = self._page(self.path.partition("?")[0])
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        if with_body:
+            self.wfile.write(body)
+
+    def _page(self, path: str) -> Page:
+        match path:
+            case "/metrics":
+                encode, content_type = choose_encoder(self.headers.get("Accept", ""))
+                return 200, content_type, encode(self.server.registry)
+            case "/healthz":
+                return health_page(self.server.board)
+            case "/readyz":
+                return readiness_page(self.server.board)
+        return 404, PLAIN, b"not found; there are /metrics, /healthz and /readyz\n"
+
+    def log_message(self, format: str, *args: object) -> None:
+        log.debug("%s asked: %s", self.client_address[0], ascii(format % args))
+
+
+def health_page(board: Board) -> Page:
+    """200 while every loop of this process ticks; broker, producer and disk do not matter."""
+    silent = board.silent_loops()
+    return (503, PLAIN, f"silent: {', '.join(silent)}\n".encode()) if silent else (200, PLAIN, b"ok\n")
+
+
+def readiness_page(board: Board) -> Page:
+    """200 when this process may be relied on: a replica has its first copy, a producer leads."""
+    return (200, PLAIN, b"ready\n") if board.is_ready else (503, PLAIN, b"not ready yet\n")
+
+
+class Listener:
+    """The HTTP server in a thread of its own. Raises SettingError, naming `setting`, when the address cannot be had."""
+
+    def __init__(self, setting: str, address: ListenAddress, board: Board) -> None:
+        try:
+            self._server = _Server(address, board)
+        except (OSError, OverflowError) as error:
+            raise SettingError(setting, str(address), f"an address that is free on this machine ({error})") from error
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.2,), name="listener", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop answering. Idempotent."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=2)

@@ -1,0 +1,72 @@
+"""Decides which metrics there are: one table, and the samples that a board's figures make. Knows no HTTP.
+
+Base units, `_total` on counters, no path in a label. Whatever is in the table without a label is there from the start.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+PREFIX = "treecast_"
+
+MetricKind = Literal["gauge", "counter"]
+
+
+class Metric(NamedTuple):
+    """One metric. `name` without the prefix, as the board has it; `values` of its label that are there from the start."""
+
+    name: str
+    kind: MetricKind
+    meaning: str
+    label: str = ""
+    values: tuple[str, ...] = ()
+
+
+class Sample(NamedTuple):
+    """One value of a metric; `label_value` "" for a metric without a label."""
+
+    label_value: str
+    value: float
+
+
+POSITION = Metric("position", "gauge", "Last sequence that was numbered (producer) or durably applied (consumer).")
+AGREED = Metric("agreed", "gauge", "1 when this replica is proved equal at its position (producer: when it leads).")
+DIRTY_PATHS = Metric("dirty_paths", "gauge", "Paths that are not looked at yet, or wait for room.")
+UNCONFIRMED = Metric("unconfirmed_batches", "gauge", "Batches that the broker has not confirmed yet.")
+OVERFLOWS = Metric("watch_overflows_total", "counter", "How often the watcher lost events, which a scan then found.")
+HEARTBEAT_AGE = Metric("heartbeat_age_seconds", "gauge", "Age of the leading producer's last sign of life.")
+PROBLEMS = Metric("problems", "gauge", "Paths that fail; the rest goes on.")
+ALARM = Metric("alarm", "gauge", "1 while an alarm of this kind is on.", "kind")
+REFUSED = Metric("refused_total", "counter", "Messages that were refused.", "reason")
+EVENTS_PUBLISHED = Metric("events_published_total", "counter", "Events that were numbered.")
+BYTES_PUBLISHED = Metric("bytes_published_total", "counter", "Bytes of batches that were numbered, as sent.")
+EVENTS_APPLIED = Metric("events_applied_total", "counter", "Events that were durably applied.")
+STALE_BUCKETS = Metric("stale_buckets", "gauge", "Buckets of 4,096 that are not known to be level.")
+UNMET_PATHS = Metric(
+    "unmet_paths", "gauge", "Published, but not so on this disk yet.", "reason", ("body", "problem", "held")
+)
+
+METRICS: tuple[Metric, ...] = (
+    POSITION,
+    AGREED,
+    DIRTY_PATHS,
+    UNCONFIRMED,
+    OVERFLOWS,
+    HEARTBEAT_AGE,
+    PROBLEMS,
+    ALARM,
+    REFUSED,
+    EVENTS_PUBLISHED,
+    BYTES_PUBLISHED,
+    EVENTS_APPLIED,
+    STALE_BUCKETS,
+    UNMET_PATHS,
+)
+
+
+def samples(metric: Metric, figures: Mapping[tuple[str, str], float]) -> list[Sample]:
+    """The metric's samples out of a board's figures, (name, label) to value; 0 where nothing was counted yet."""
+    if not metric.label:
+        return [Sample("", figures.get((metric.name, ""), 0.0))]
+    found = dict.fromkeys(metric.values, 0.0)
+    found.update({label: value for (name, label), value in figures.items() if name == metric.name and label})
+    return [Sample(label, value) for label, value in sorted(found.items())]

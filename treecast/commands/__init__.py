@@ -1,0 +1,1 @@
+"""The commands, one module each; `treecast.main` finds them by name."""
