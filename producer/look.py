@@ -13,11 +13,14 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from common.digests import content_digest
-from common.entries import Entry, Kind, directory_entry, file_entry, symlink_entry
+from common.entries import MODE_MASK, Entry, Kind, directory_entry, file_entry, symlink_entry
 from common.errors import NoRoomError, PathError, RootGoneError
-from common.names import NOBODYS_AT_ROOT, ancestors, basename, check_path, parent
-from producer.guard import Root, RootIdentity
+from common.names import ancestors, basename, check_path, parent
+from producer.root import check_root, open_root, root_state
+from producer.scan import kind_of
 from producer.values import Absent, Busy, Identity, Known, Looked, Present, Problem
+
+__all__ = ["Looker", "RootGoneError", "check_root", "look", "open_root", "read_body", "root_state"]
 
 AGAIN_SECONDS = 0.05
 """When to look again at what changed while it was read."""
@@ -34,46 +37,7 @@ _OPEN_STEP = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-_MOVED_ON = _NOT_THERE | {errno.ESTALE, errno.ENXIO}
-
-
-def open_root(path: str | bytes) -> int:
-    """A descriptor of the source's root, for the caller to close. The path may be, or lead through, a symlink: it is followed
-    here, and nowhere below. Raises RootGoneError when it is missing, no directory, or cannot be listed."""
-    try:
-        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise RootGoneError(_words(error)) from error
-
-
-def check_root(root_fd: int, root_path: str | bytes | None) -> None:
-    """Raises RootGoneError unless the open root still exists and, where its path is given, is what the path leads to."""
-    try:
-        here = os.fstat(root_fd)
-        there = os.stat(root_path) if root_path is not None else here
-    except OSError as error:
-        raise RootGoneError(_words(error)) from error
-    if here.st_nlink == 0:
-        raise RootGoneError("it was deleted")
-    if (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino):
-        raise RootGoneError("another directory took its place")
-
-
-def root_state(path: str | bytes) -> Root:
-    """What the guard needs to know of the root. What is nobody's does not count as content."""
-    try:
-        root_fd = open_root(path)
-    except RootGoneError as error:
-        return Root(None, why=str(error))
-    try:
-        found = os.fstat(root_fd)
-        with os.scandir(root_fd) as listing:
-            is_empty = all(os.fsencode(entry.name) in NOBODYS_AT_ROOT for entry in listing)
-    except OSError as error:
-        return Root(None, why=_words(error))
-    finally:
-        os.close(root_fd)
-    return Root(RootIdentity(found.st_dev, found.st_ino), is_empty)
+_MOVED_ON = frozenset({errno.ENXIO, errno.EINVAL, errno.ESTALE})
 
 
 def look(
@@ -153,7 +117,12 @@ class Looker:
         except PathError as error:
             return Problem(path, str(error))
         for _ in range(2):
-            looked = self._look(path, known, force, settle_seconds, time.time_ns() if now_ns is None else now_ns)
+            try:
+                looked = self._look(path, known, force, settle_seconds, now_ns)
+            except OSError as error:
+                looked = _looked_in_vain(path, error)
+            if isinstance(looked, Present):
+                return looked
             if self._is_in_place(path):
                 if isinstance(looked, Absent):
                     check_root(self._root_fd, self._root_path)
@@ -182,43 +151,53 @@ class Looker:
         is_it = len(content) == entry.size and content_digest(content) == entry.digest
         return content if is_it and self._is_in_place(path) else None
 
-    def _look(self, path: bytes, known: Known | None, force: bool, settle_seconds: float, now_ns: int) -> Looked:
-        try:
-            above = self._above(path)
-            found = os.stat(basename(path), dir_fd=above, follow_symlinks=False)
-            if stat.S_ISREG(found.st_mode):
-                if not force and _is_known(found, known):
-                    return _as_known(path, found, known)
-                return self._look_at_file(path, above, found, known, settle_seconds, now_ns)
-            if stat.S_ISDIR(found.st_mode):
-                return Present(path, directory_entry(found.st_mode), None, _identity(found))
-            if stat.S_ISLNK(found.st_mode):
-                return _look_at_symlink(path, above, found, known)
+    def _look(self, path: bytes, known: Known | None, force: bool, settle_seconds: float, now_ns: int | None) -> Looked:
+        """A Present is proven; anything else holds only if the directories on the way are in place. Raises OSError."""
+        above = self._above(path)
+        name = path[path.rfind(b"/") + 1 :]
+        found = os.stat(name, dir_fd=above, follow_symlinks=False)
+        kind = kind_of(found.st_mode)
+        if kind is Kind.DIRECTORY:
+            return self._prove(path, found, directory_entry(found.st_mode), None)
+        if kind is Kind.SYMLINK:
+            target = os.readlink(name, dir_fd=above)
+            return self._prove(path, found, symlink_entry(len(target), content_digest(target)), target, known)
+        if kind is None:
             return Problem(path, f"{_special(found.st_mode)} is not carried")
-        except OSError as error:
-            return _looked_in_vain(path, error)
-
-    def _look_at_file(
-        self, path: bytes, above: int, found: os.stat_result, known: Known | None, settle_seconds: float, now_ns: int
-    ) -> Looked:
-        """Open, fstat, read, lstat of the name. The last one is of the inode that was read, so it stands for the second fstat."""
+        if not force and known is not None and _is_known(found, known):
+            return self._prove(path, found, known.entry._replace(mode=found.st_mode & MODE_MASK), None)
         if found.st_size > self._limit_bytes:
-            return _too_large(path, found.st_size, self._limit_bytes)
-        unsettled_ns = _unsettled_ns(found, int(settle_seconds * 1e9), now_ns)
+            return Problem(path, f"too large: {found.st_size} bytes, the limit is {self._limit_bytes}")
+        now_ns = time.time_ns() if now_ns is None else now_ns
+        unsettled_ns = _unsettled_ns(found, int(settle_seconds * 1e9), now_ns) if settle_seconds else 0
         if unsettled_ns > 0:
             return Busy(path, unsettled_ns / 1e9)
-        try:
-            content, before = _read(above, basename(path), self._limit_bytes)
-            after = os.stat(basename(path), dir_fd=above, follow_symlinks=False)
-        except OSError as error:
-            if error.errno not in _MOVED_ON:
-                raise
+        content, found = _read(above, name, self._limit_bytes)
+        entry = file_entry(found.st_mode, found.st_mtime_ns, found.st_size, content_digest(content))
+        if len(content) != found.st_size:
             return Busy(path, AGAIN_SECONDS)
-        if len(content) != before.st_size or not _is_same(before, after):
+        return self._prove(path, found, entry, content, known, _fresh_ns(found, now_ns) / 1e9)
+
+    def _prove(
+        self,
+        path: bytes,
+        found: os.stat_result,
+        entry: Entry,
+        content: bytes | None,
+        known: Known | None = None,
+        fresh_seconds: float = 0.0,
+    ) -> Present | Busy:
+        """Present, if the whole path from the root still leads to what was found, unchanged. Raises OSError.
+
+        This lstat is of the inode that was read, so it stands for the second fstat; and it proves that the directories that are
+        kept open are still what the path leads through. They themselves were reached without following a link.
+        """
+        after = os.stat(path, dir_fd=self._root_fd, follow_symlinks=False)
+        if not _is_same(found, after):
             return Busy(path, AGAIN_SECONDS)
-        entry = file_entry(after.st_mode, after.st_mtime_ns, after.st_size, content_digest(content))
-        is_new = known is None or not entry.same_content(known.entry)
-        return Present(path, entry, content if is_new else None, _identity(after), _fresh_ns(after, now_ns) / 1e9)
+        if known is not None and entry.same_content(known.entry):
+            content = None
+        return Present(path, entry, content, Identity(after.st_ino, after.st_ctime_ns), fresh_seconds)
 
     def _above(self, path: bytes) -> int:
         """The open directory above a path. Raises OSError."""
@@ -265,7 +244,11 @@ class Looker:
 def _read(above: int, name: bytes, limit_bytes: int) -> tuple[bytes, os.stat_result]:
     """A regular file's content, at most one byte over its size, and what fstat said before. Raises OSError; ENXIO for what is no
     regular file any more, or has grown over the limit."""
-    file = os.open(name, _OPEN_FILE, dir_fd=above)
+    try:
+        file = os.open(name, _OPEN_FILE, dir_fd=above)
+    except OSError as error:
+        # A symlink took its place: this name is not absent.
+        raise OSError(errno.ENXIO, "no file any more") if error.errno == errno.ELOOP else error from error
     try:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode) or found.st_size > limit_bytes:
@@ -281,49 +264,22 @@ def _read(above: int, name: bytes, limit_bytes: int) -> tuple[bytes, os.stat_res
         os.close(file)
 
 
-def _look_at_symlink(path: bytes, above: int, found: os.stat_result, known: Known | None) -> Looked:
-    try:
-        target = os.readlink(basename(path), dir_fd=above)
-        after = os.stat(basename(path), dir_fd=above, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in {*_MOVED_ON, errno.EINVAL}:
-            raise
-        return Busy(path, AGAIN_SECONDS)
-    if not _is_same(found, after):
-        return Busy(path, AGAIN_SECONDS)
-    entry = symlink_entry(len(target), content_digest(target))
-    is_new = known is None or not entry.same_content(known.entry)
-    return Present(path, entry, target if is_new else None, _identity(after))
-
-
-def _identity(found: os.stat_result) -> Identity:
-    return Identity(found.st_ino, found.st_ctime_ns)
-
-
 def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
-    return (
-        one.st_ino == other.st_ino
-        and one.st_ctime_ns == other.st_ctime_ns
-        and one.st_mtime_ns == other.st_mtime_ns
-        and one.st_size == other.st_size
-        and one.st_dev == other.st_dev
+    """Whether nothing moved between two looks at one inode. What is in a directory may."""
+    if one.st_ino != other.st_ino or one.st_dev != other.st_dev or one.st_mode != other.st_mode:
+        return False
+    return stat.S_ISDIR(one.st_mode) or (
+        one.st_ctime_ns == other.st_ctime_ns and one.st_mtime_ns == other.st_mtime_ns and one.st_size == other.st_size
     )
 
 
-def _is_known(found: os.stat_result, known: Known | None) -> bool:
+def _is_known(found: os.stat_result, known: Known) -> bool:
     return (
-        known is not None
-        and known.entry.kind == Kind.FILE
-        and known.entry.size == found.st_size
+        known.identity == (found.st_ino, found.st_ctime_ns)
         and known.entry.mtime_ns == found.st_mtime_ns
-        and known.identity == (found.st_ino, found.st_ctime_ns)
+        and known.entry.size == found.st_size
+        and known.entry.kind == Kind.FILE
     )
-
-
-def _as_known(path: bytes, found: os.stat_result, known: Known | None) -> Present:
-    assert known is not None
-    entry = known.entry._replace(mode=found.st_mode & 0o777)
-    return Present(path, entry, None, known.identity)
 
 
 def _unsettled_ns(found: os.stat_result, settle_ns: int, now_ns: int) -> int:
@@ -343,7 +299,7 @@ def _looked_in_vain(path: bytes, error: OSError) -> Looked:
     _raise_for_room(error)
     if error.errno in _NOT_THERE:
         return Absent(path)
-    if error.errno == errno.ESTALE:
+    if error.errno in _MOVED_ON:
         return Busy(path, AGAIN_SECONDS)
     return Problem(path, _words(error))
 
@@ -351,10 +307,6 @@ def _looked_in_vain(path: bytes, error: OSError) -> Looked:
 def _raise_for_room(error: OSError) -> None:
     if error.errno in _NO_ROOM:
         raise NoRoomError(_words(error)) from error
-
-
-def _too_large(path: bytes, size: int, limit_bytes: int) -> Problem:
-    return Problem(path, f"too large: {size} bytes, the limit is {limit_bytes}")
 
 
 def _special(mode: int) -> str:
