@@ -177,7 +177,9 @@ class MemoryState:
             changes[path] = Row(told.entry, told.at) if told.entry is not None else None
         for path, row in changes.items():
             self._unmet.pop(path, None)
-            self._tombs.pop(path, None)
+            # An absence that is only placed again (no position) is told by nobody anew: its tomb stays.
+            if path not in step.want or step.want[path].entry is not None or step.want[path].at is not None:
+                self._tombs.pop(path, None)
             self._index.pop(path, None)
             if row is not None:
                 self._index[path] = row

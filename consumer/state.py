@@ -1,0 +1,322 @@
+"""The replica's one database: where it stands, its index, tombs, unmet paths. It changes only in single transactions.
+
+It knows no disk but its own file, and decides nothing: what a step means was decided by `agreement`. Not thread-safe.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+from common.entries import Entry, Position
+from consumer import tables
+from consumer.index import Counts, Index, numbers
+from consumer.statefile import connect, converted
+from consumer.tables import FRESH, Flags
+from consumer.values import Found, Outcome, Plan, Reason, Row, Standing, Step, Told, Unmet
+
+RECENT_KEPT = 1000
+
+
+class State:
+    """Implements `View`; reads are as of the last commit.
+
+    Every method raises NoRoomError when there is no room (the transaction did not happen and may be tried again) and
+    HaltError when the file cannot be trusted any more.
+    """
+
+    def __init__(self, database: sqlite3.Connection, path: Path) -> None:
+        """Use `open`."""
+        self.path = path
+        self._database = database
+        self._standing = tables.read_standing(database)
+        self._flags = tables.read_flags(database)
+        self._index = Index(database, self._standing.salt, tables.read_counts(database))
+        self._unmet: Counter[Reason] = tables.count_unmet(database)
+        self._tombs = tables.count_tombs(database)
+
+    @classmethod
+    def open(cls, path: Path, tree: str, replica: str) -> "State":
+        """Open or make the state of this replica of this tree.
+
+        Raises StateError, which says what to do, for a file that is corrupt, foreign, of a newer version or another tree's.
+        """
+        database = connect(path)
+        try:
+            with converted(path):
+                tables.make_fresh(database, tree, replica)
+                tables.check_tree(database, path, tree)
+                return cls(database, path)
+        except BaseException:
+            database.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        self._database.close()
+
+    def __enter__(self) -> "State":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- where it stands
+    def standing(self) -> Standing:
+        """Where the replica stands. Fresh: nothing is known and every bucket is stale."""
+        return self._standing
+
+    @property
+    def token(self) -> bytes:
+        """The random token of the last commit that had a plan: the disk holds the same pair (commits, token)."""
+        return self._flags.token
+
+    @property
+    def mark(self) -> str:
+        """The mark that the target must carry; "" when this state has no target yet."""
+        return self._flags.mark
+
+    @property
+    def is_released(self) -> bool:
+        """Whether the mark was taken away on purpose, with the replica left as it was."""
+        return self._flags.is_released
+
+    @property
+    def first_copy_complete(self) -> bool:
+        """Whether the replica was level with the master once, so that it may be served from."""
+        return self._flags.first_copy_complete
+
+    @property
+    def counts(self) -> Counts:
+        """How much is indexed; costs nothing."""
+        return self._index.counts
+
+    # -- View
+    def rows(self, paths: Collection[bytes]) -> dict[bytes, Row]:
+        """The indexed ones of these paths; some 4 microseconds each, less when they were asked for since the last commit."""
+        with converted(self.path):
+            return self._index.rows(paths)
+
+    def tombs(self, paths: Collection[bytes]) -> dict[bytes, Position]:
+        """The deletes seen live in stale buckets, of these paths."""
+        if not self._tombs:
+            return {}
+        with converted(self.path):
+            return tables.read_tombs(self._database, paths)
+
+    def unmet(self, paths: Collection[bytes]) -> dict[bytes, Unmet]:
+        """The unmet ones of these paths."""
+        if not self._unmet:
+            return {}
+        with converted(self.path):
+            return tables.read_unmet(self._database, paths)
+
+    def in_buckets(self, buckets: Collection[int]) -> set[bytes]:
+        """Every indexed path of these buckets."""
+        with converted(self.path):
+            return self._index.in_buckets(buckets)
+
+    def rows_of_bucket(self, bucket: int) -> dict[bytes, Row]:
+        """What is indexed in one bucket, in byte order."""
+        with converted(self.path):
+            return self._index.rows_of_bucket(bucket)
+
+    def below(self, path: bytes) -> list[bytes]:
+        """Every indexed path below this one (all of them for the root), in byte order."""
+        with converted(self.path):
+            return self._index.below(path)
+
+    def bucket_of(self, path: bytes) -> int:
+        """The path's bucket under the current salt."""
+        return self._index.bucket_of(path)
+
+    def recent(self, last: int) -> bytes | None:
+        """The hash of the batch of this epoch that ended at `last`, if it is among the last 1,000."""
+        with converted(self.path):
+            row = self._database.execute("SELECT hash FROM recent WHERE last = ?", (last,)).fetchone()
+        return row[0] if row is not None else None
+
+    def tree_digest(self) -> bytes:
+        """The digest over the whole index; some 100 microseconds."""
+        return self._index.tree_digest()
+
+    def tree_digest_with(self, changes: Mapping[bytes, Entry | None]) -> bytes:
+        """The digest that the index would have after these changes. A `commit` of the same changes is cheaper for it."""
+        with converted(self.path):
+            return self._index.tree_digest_with(changes)
+
+    def bucket_digest(self, bucket: int) -> bytes:
+        """The digest of one bucket; `EMPTY_BUCKET` when nothing is in it."""
+        return self._index.bucket_digest(bucket)
+
+    def filled_buckets(self) -> list[tuple[int, bytes]]:
+        """Every bucket that is not empty, with its digest, in order."""
+        with converted(self.path):
+            return self._index.filled_buckets()
+
+    def unmet_paths(self, limit: int, reason: Reason | None = None) -> dict[bytes, Unmet]:
+        """The first `limit` unmet paths in byte order, of one reason or of all."""
+        where, values = ("WHERE reason = ?", [str(reason)]) if reason is not None else ("", [])
+        query = f"SELECT path, reason, detail FROM unmet {where} ORDER BY path LIMIT ?"
+        with converted(self.path):
+            rows = self._database.execute(query, [*values, limit]).fetchall()
+        return {path: Unmet(Reason(of), detail) for path, of, detail in rows}
+
+    def count_unmet(self) -> dict[Reason, int]:
+        """How many paths are unmet, by reason, without those that are none; costs nothing."""
+        return dict(self._unmet)
+
+    # -- changes, each one transaction
+    def commit(self, step: Step, plan: Plan, outcome: Outcome, *, token: bytes | None = None) -> None:
+        """Take one step with what came of its plan, in the order that `Step` states. `token`: the one that was staged.
+
+        A delete that is wanted in a stale bucket, with the position that told it, leaves a tomb; with no position, the tomb
+        that is there stays. Corrections lose their position. After an error the state is as before.
+        """
+        flags = self._flags if token is None else self._flags._replace(token=token)
+        with self._transaction(step.standing, flags):
+            if step.standing.salt != self._index.salt:
+                self._index.rekey(step.standing.salt)
+            if step.forget_recent:
+                self._database.execute("DELETE FROM recent")
+            self._drop_tombs(step.marked)
+            self._take(step, plan, outcome)
+            self._drop_tombs(step.levelled)
+            self._index.publish(step.levelled)
+            self._remember(step.recent)
+
+    def adopt(self, scan: Iterable[Found], *, first_copy_complete: bool, token: bytes = b"") -> None:
+        """First start, adoption, lost state: the index becomes what is on the disk, as guesses, and nothing is known.
+
+        A path that the old index did not have counts as found; the number of commits goes on. `token` is the one that the
+        disk will hold with it. The salt stays until a producer tells one.
+        """
+        standing = replace(FRESH, salt=self._standing.salt, commits=self._standing.commits)
+        flags = self._flags._replace(token=token, first_copy_complete=first_copy_complete)
+        with self._transaction(standing, flags):
+            self._index.replace_all(scan)
+            for table in ("tombs", "unmet", "recent"):
+                self._database.execute(f"DELETE FROM {table}")
+            self._unmet, self._tombs = Counter(), 0
+
+    def take_from_disk(self, paths: Collection[bytes], on_disk: Mapping[bytes, Entry], standing: Standing) -> None:
+        """A plan was left: these paths become what is on disk. No position, no tomb, not unmet; the tombs of their buckets go.
+
+        `standing` has these buckets marked, without a base. Idempotent.
+        """
+        with self._transaction(standing, self._flags):
+            old = self._index.rows(paths)
+            changes = dict.fromkeys(paths, None) | {
+                path: Row(entry, None, path in old and old[path].found)
+                for path, entry in on_disk.items()
+                if path in paths
+            }
+            self._clear_unmet(paths)
+            self._drop_tombs({self.bucket_of(path) for path in paths})
+            self._index.write(changes)
+
+    def bind(self, mark: str) -> None:
+        """This state belongs to the target that carries this mark; it is not released any more. Idempotent."""
+        self._set(self._flags._replace(mark=mark, is_released=False))
+
+    def release(self) -> None:
+        """The mark was taken away on purpose: next time the target is taken again without adoption. Idempotent."""
+        self._set(self._flags._replace(mark="", is_released=True))
+
+    def complete_first_copy(self) -> None:
+        """The replica is level with the master for the first time. Idempotent."""
+        self._set(self._flags._replace(first_copy_complete=True))
+
+    # -- inside
+    def _set(self, flags: Flags) -> None:
+        if flags != self._flags:
+            with self._transaction(self._standing, flags):
+                pass
+
+    @contextmanager
+    def _transaction(self, standing: Standing, flags: Flags) -> Iterator[None]:
+        """What is done inside, with this standing and these flags, becomes durable as one, or not at all."""
+        with converted(self.path):
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._save(standing, flags)
+                self._database.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+        self._index.accept()
+        self._standing, self._flags = standing, flags
+
+    def _roll_back(self) -> None:
+        self._index.forget()
+        with suppress(sqlite3.Error):
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            self._unmet, self._tombs = tables.count_unmet(self._database), tables.count_tombs(self._database)
+
+    def _save(self, standing: Standing, flags: Flags) -> None:
+        self._index.save_digests()
+        tables.save_stale(self._database, self._standing.stale, standing.stale)
+        tables.save_standing(self._database, standing, flags, self._index.counts)
+
+    def _take(self, step: Step, plan: Plan, outcome: Outcome) -> None:
+        changes: dict[bytes, Row | None] = {}
+        for path, entry in plan.corrections.items():
+            changes[path] = Row(entry, None) if entry is not None else None
+        for path, told in step.want.items():
+            changes[path] = Row(told.entry, told.at) if told.entry is not None else None
+        self._clear_unmet(changes.keys())
+        self._index.write(changes)
+        self._set_unmet({**plan.unmet, **outcome.unmet})
+        self._unbury([path for path in changes if not _keeps_tomb(step.want.get(path))])
+        self._bury(step)
+
+    def _unbury(self, paths: Collection[bytes]) -> None:
+        if self._tombs:
+            there = tables.read_tombs(self._database, paths)
+            tables.drop_paths(self._database, "tombs", there)
+            self._tombs -= len(there)
+
+    def _bury(self, step: Step) -> None:
+        stale = step.standing.stale.keys() | step.levelled
+        tombs = []
+        for path, told in step.want.items() if stale else ():
+            if told.entry is None and told.at is not None and (bucket := self._index.bucket_of(path)) in stale:
+                tombs.append((path, bucket, *told.at))
+        self._database.executemany("INSERT INTO tombs VALUES (?, ?, ?, ?)", tombs)
+        self._tombs += len(tombs)
+
+    def _drop_tombs(self, buckets: Collection[int]) -> None:
+        if self._tombs and buckets:
+            query = f"DELETE FROM tombs WHERE bucket IN ({numbers(buckets)})"
+            self._tombs -= self._database.execute(query).rowcount
+
+    def _clear_unmet(self, paths: Collection[bytes]) -> None:
+        if self._unmet:
+            there = tables.read_unmet(self._database, paths)
+            tables.drop_paths(self._database, "unmet", there)
+            self._unmet -= Counter(unmet.reason for unmet in there.values())
+
+    def _set_unmet(self, unmet: Mapping[bytes, Unmet]) -> None:
+        if unmet:
+            self._clear_unmet(unmet.keys())
+            rows = [(path, str(why.reason), why.detail) for path, why in unmet.items()]
+            self._database.executemany("INSERT INTO unmet VALUES (?, ?, ?)", rows)
+            self._unmet.update(why.reason for why in unmet.values())
+
+    def _remember(self, recent: tuple[int, bytes] | None) -> None:
+        if recent is not None:
+            self._database.execute("INSERT OR REPLACE INTO recent VALUES (?, ?)", recent)
+            oldest = "SELECT last FROM recent ORDER BY last DESC LIMIT 1 OFFSET ?"
+            self._database.execute(f"DELETE FROM recent WHERE last <= ({oldest})", (RECENT_KEPT,))
+
+
+def _keeps_tomb(told: Told | None) -> bool:
+    """An absence that is only placed again is told by nobody anew."""
+    return told is not None and told.entry is None and told.at is None
