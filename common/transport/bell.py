@@ -6,6 +6,7 @@ Beside SQLite it saves polling: a commit is seen at once, an idle reader costs n
 import contextlib
 import os
 import select
+import threading
 from pathlib import Path
 
 POLL_SECONDS = 0.5
@@ -21,6 +22,9 @@ class Bell:
     def __init__(self) -> None:
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._named: int | None = None
+        # Who nudges must not write into a descriptor that has become another's.
+        self._closing = threading.Lock()
+        self._is_closed = False
         self._poll = select.poll()
         self._poll.register(self._read, select.POLLIN)
 
@@ -47,9 +51,10 @@ class Bell:
             self._named = None
 
     def nudge(self) -> None:
-        """Ring from any thread of this process."""
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._write, b"!")
+        """Ring from any thread of this process. After `close` nothing happens."""
+        with self._closing, contextlib.suppress(BlockingIOError):
+            if not self._is_closed:
+                os.write(self._write, b"!")
 
     def wait(self, timeout_seconds: float) -> None:
         """Until somebody rings, or rang since the last wait, or the time is over."""
@@ -58,10 +63,13 @@ class Bell:
                 os.read(descriptor, _DRAIN_BYTES)
 
     def close(self) -> None:
-        """End. Nobody may wait or nudge afterwards."""
+        """End. Nobody may wait afterwards. Idempotent."""
         self.take_down()
-        os.close(self._read)
-        os.close(self._write)
+        with self._closing:
+            if not self._is_closed:
+                self._is_closed = True
+                os.close(self._read)
+                os.close(self._write)
 
 
 def ring(path: Path) -> None:

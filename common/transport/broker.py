@@ -15,9 +15,9 @@ def open_broker(url: str, tree: str, *, password: str | None = None, limits: Que
     """
     place = parse_url(url)
     if isinstance(place, EmbeddedUrl):
-        from common.transport.embedded import EmbeddedBroker  # noqa: PLC0415 - see the module's docstring
+        from common.transport.embedded import EmbeddedBroker
 
         return EmbeddedBroker(place.path, tree, limits=limits)
-    from common.transport.amqp import AmqpBroker  # noqa: PLC0415 - pika is heavy
+    from common.transport.amqp import AmqpBroker
 
     return AmqpBroker(url, tree, password=password)
