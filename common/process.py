@@ -92,6 +92,10 @@ def status_verb(board: Board, settings: CommonSettings) -> Callable[[dict[str, A
     def status(_: Mapping[str, Any]) -> dict[str, Any]:
         figures = {name: value for (name, label), value in board.figures().items() if not label}
         return {
+            "position": None,
+            "agreed": False,
+            "dirty": int(figures.get("dirty_paths", 0)),
+            "unconfirmed": int(figures.get("unconfirmed_batches", 0)),
             **board.status(),
             "figures": figures,
             "version": program_version(),

@@ -87,7 +87,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _end_usage(error: Any) -> int:
-    if not error.message:  # no arguments at all: Typer has printed the help
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help is printed already
         return USAGE
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "treecast"

@@ -5,13 +5,13 @@ from typing import Any
 
 PROBLEMS_SHOWN = 20
 
-_LEFT_OUT = frozenset(
+_FIRST = ("position", "agreed", "dirty", "unconfirmed")
+_PLACED = frozenset(
     {
-        "role", "tree", "replica", "state", "ready", "problems", "problem_count", "alarms",
-        "figures", "version", "pid", "uptime_seconds", "state_directory", "position", "agreed",
+        *_FIRST, "role", "tree", "replica", "state", "ready", "problems", "problem_count", "alarms",
+        "figures", "version", "pid", "uptime_seconds", "state_directory",
     }
 )  # fmt: skip
-_FIGURES = (("dirty", "dirty_paths"), ("unconfirmed", "unconfirmed_batches"), ("stale buckets", "stale_buckets"))
 
 
 def page(status: Mapping[str, Any]) -> str:
@@ -23,7 +23,7 @@ def _lines(status: Mapping[str, Any]) -> Iterator[str]:
     name = f" {status['replica']}" if status.get("replica") else ""
     yield f"{status['role']}{name} of tree {status['tree']}: {status['state']}"
     for label, value in _facts(status):
-        yield f"  {label:<15} {value}"
+        yield f"  {label:<20} {value}"
     for alarm in status.get("alarms", []):
         yield f"  ALARM {alarm['kind']}: {alarm['detail']}"
     problems = status.get("problems", [])
@@ -35,34 +35,33 @@ def _lines(status: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _facts(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    figures = status.get("figures", {})
-    yield "position", _text(status.get("position", figures.get("position", "none yet")))
-    if "agreed" in status:
-        yield "agreed", _text(status["agreed"])
-    for label, name in _FIGURES:
-        if name in figures:
-            yield label, _text(figures[name])
-    for key, value in status.items():
-        if key not in _LEFT_OUT:
-            yield key.replace("_", " "), _text(value)
-    yield "ready", _text(status.get("ready", False))
+    for key in (*_FIRST, *(key for key in status if key not in _PLACED)):
+        yield key.replace("_", " "), _text(status.get(key))
+    yield "ready", _text(status.get("ready"))
     yield "problems", _text(status.get("problem_count", 0))
     yield (
-        "running",
-        f"pid {status.get('pid')}, version {status.get('version')}, up {duration(status.get('uptime_seconds', 0))}",
+        "process",
+        f"{status.get('pid')}, version {status.get('version')}, up {duration(status.get('uptime_seconds', 0))}",
     )
-    yield "state directory", _text(status.get("state_directory", ""))
+    yield "state directory", _text(status.get("state_directory"))
 
 
 def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
-    if isinstance(value, list | tuple):
-        return ", ".join(_text(one) for one in value)
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_text(one)}" for key, one in value.items())
+    match value:
+        case None:
+            return "none yet"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:,.1f}"
+        case {"epoch": epoch, "sequence": sequence}:
+            return f"{sequence:,} of epoch {epoch}"
+        case Mapping():
+            return ", ".join(f"{key} {_text(one)}" for key, one in value.items()) or "none"
+        case list() | tuple():
+            return ", ".join(_text(one) for one in value) or "none"
     return str(value)
 
 
