@@ -115,11 +115,16 @@ class Board:
         with self._lock:
             return list(self._problems)
 
+    def problem_texts(self, limit: int) -> list[str]:
+        """The first problems, one printable line each."""
+        with self._lock:
+            return [f"{escape(path)}: {noted.what}" for path, noted in list(self._problems.items())[:limit]]
+
     def gauges(self) -> dict[str, float]:
         """All gauges without a label, with the age of the last heartbeat: seconds since the start when there was none."""
         with self._lock:
             found = {name: value for (name, label), value in self._gauges.items() if not label}
-            return {**found, "heartbeat_age_seconds": self._heartbeat_age_seconds()}
+            return {**found, "heartbeat_age_seconds": self.heartbeat_age_seconds()}
 
     def figures(self) -> dict[tuple[str, str], float]:
         """Everything that is a metric: (name, label) to value. An alarm that is over is there with 0."""
@@ -127,12 +132,13 @@ class Board:
             return {
                 **self._counters,
                 **self._gauges,
-                ("heartbeat_age_seconds", ""): self._heartbeat_age_seconds(),
+                ("heartbeat_age_seconds", ""): self.heartbeat_age_seconds(),
                 ("problems", ""): len(self._problems),
                 **{("alarm", kind): float(kind in self._alarms) for kind in self._alarm_kinds},
             }
 
-    def _heartbeat_age_seconds(self) -> float:
+    def heartbeat_age_seconds(self) -> float:
+        """Seconds since the last sign of life of the leading producer, or since the start."""
         return time.monotonic() - (self._heartbeat_at if self._heartbeat_at is not None else self._started)
 
     def counters(self) -> dict[tuple[str, str], int]:

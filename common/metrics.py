@@ -44,6 +44,10 @@ STALE_BUCKETS = Metric("stale_buckets", "gauge", "Buckets of 4,096 that are not 
 UNMET_PATHS = Metric(
     "unmet_paths", "gauge", "Published, but not so on this disk yet.", "reason", ("body", "problem", "held")
 )
+GAPS = Metric("gaps_total", "counter", "Holes in the stream that were not filled in time, and were synced.")
+DIVERGENCES = Metric("divergences_total", "counter", "Times that the tree digest was not the published one.")
+FORKS = Metric("forks_total", "counter", "Times that two different batches had one position.")
+SET_ASIDE = Metric("foreign_set_aside_total", "counter", "Foreign paths that were moved aside.")
 
 METRICS: tuple[Metric, ...] = (
     POSITION,
@@ -60,6 +64,10 @@ METRICS: tuple[Metric, ...] = (
     EVENTS_APPLIED,
     STALE_BUCKETS,
     UNMET_PATHS,
+    GAPS,
+    DIVERGENCES,
+    FORKS,
+    SET_ASIDE,
 )
 
 

@@ -106,6 +106,22 @@ def is_known(standing: Standing, view: View, path: bytes) -> bool:
     return told(view.rows([path]).get(path), view.tombs([path]).get(path)) > stale.floor
 
 
+def known_ones(standing: Standing, view: View, paths: Collection[bytes]) -> list[bytes]:
+    """Those of these indexed paths at which the index knows what the master has; in bulk."""
+    rows, tombs = view.rows(paths), view.tombs(paths)
+    known = []
+    for path in paths:
+        stale = standing.stale.get(view.bucket_of(path)) if standing.stale else None
+        if stale is None or told(rows.get(path), tombs.get(path)) > stale.floor:
+            known.append(path)
+    return known
+
+
+def is_agreed(standing: Standing, unmet_count: int) -> bool:
+    """Nothing stale, nothing unmet, and the digest proved at exactly this position."""
+    return not standing.stale and not unmet_count and standing.proved == standing.position
+
+
 def floor_allows(stale: Stale, epoch: int, at: int) -> bool:
     """Whether an answer of this position may level the bucket: it must not be from before the bucket became stale."""
     return Position(epoch, at) >= stale.floor
@@ -193,6 +209,11 @@ def jump(standing: Standing, run: Run) -> Step:
     """A gap: go on behind it. What was level was level where we were, not where we are now."""
     was = standing.sequence
     return distrust_all(standing, was, sequence=run.start, head=run.prev, digest=run.before)
+
+
+def skip(standing: Standing, run: Run) -> Step:
+    """Give a batch up that has no room on the disk: a gap on purpose. The sync that follows removes before it adds."""
+    return distrust_all(standing, standing.sequence, sequence=run.last, head=run.hash, digest=run.after)
 
 
 def apply(standing: Standing, view: View, run: Run, batch: Batch) -> Decision:

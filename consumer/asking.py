@@ -55,12 +55,14 @@ class OpenQuestion:
 class Wants:
     """What a replica lacks, as its owner sees it now.
 
-    `digest_of(bucket)`: ours. `bodies`: unmet paths that are known, with their entries.
+    `digest_of(bucket)`: ours. `bodies(limit)`: unmet paths that are known, with their entries, only called when there is room
+    for another question. `with_contents` False: only rows are asked for, so that what goes makes room for what comes.
     """
 
     stale: Mapping[int, Stale]
     digest_of: Callable[[int], bytes]
-    bodies: Mapping[bytes, Entry]
+    bodies: Callable[[int], Mapping[bytes, Entry]]
+    with_contents: bool = True
 
 
 @dataclass(slots=True)
@@ -100,7 +102,7 @@ class Asking:
         asks: list[Ask] = []
         if wants.stale:
             asks += self._for_stale(wants)
-        asks += self._for_bodies(wants.bodies)
+        asks += self._for_bodies(wants)
         asked = [(self.new_nonce(), ask) for ask in asks]
         for nonce, ask in asked:
             self.open[nonce] = OpenQuestion(ask, items_of(ask), now)
@@ -133,19 +135,21 @@ class Asking:
         todo = [bucket for bucket in sorted(wants.stale) if bucket not in asked][:room]
         return _bucket_asks(todo, wants)
 
-    def _for_bodies(self, bodies: Mapping[bytes, Entry]) -> list[Ask]:
+    def _for_bodies(self, wants: Wants) -> list[Ask]:
         asked = self._left(AskBodies)
         if len(asked) > OPEN_BODIES_LIMIT - BODIES_AT_ONCE:
             return []
+        bodies = wants.bodies(OPEN_BODIES_LIMIT + len(asked))
         todo: list[tuple[bytes, bytes]] = []
-        size = 0
+        size = sum(entry.size for path, entry in bodies.items() if (path, entry.digest) in asked)
         for path, entry in bodies.items():
             if (path, entry.digest) in asked:
                 continue
-            if todo and (len(todo) + len(asked) >= OPEN_BODIES_LIMIT or size + entry.size > OPEN_BODIES_LIMIT_BYTES):
+            open_count = len(todo) + len(asked)
+            size += entry.size
+            if open_count and (open_count >= OPEN_BODIES_LIMIT or size > OPEN_BODIES_LIMIT_BYTES):
                 break
             todo.append((path, entry.digest))
-            size += entry.size
         return [AskBodies(tuple(todo[i : i + BODIES_AT_ONCE])) for i in range(0, len(todo), BODIES_AT_ONCE)]
 
 
@@ -157,8 +161,8 @@ def _named(wants: Wants) -> tuple[tuple[int, bytes], ...]:
 
 def _bucket_asks(todo: list[int], wants: Wants) -> list[Ask]:
     """Contents come along where we have nothing; elsewhere only rows, and then the bodies that really differ."""
-    empty = [bucket for bucket in todo if wants.digest_of(bucket) == EMPTY_BUCKET]
-    others = [bucket for bucket in todo if wants.digest_of(bucket) != EMPTY_BUCKET]
+    empty = [bucket for bucket in todo if wants.with_contents and wants.digest_of(bucket) == EMPTY_BUCKET]
+    others = sorted(set(todo).difference(empty))
     return [
         AskBuckets(tuple(buckets[i : i + BUCKETS_AT_ONCE]), bodies)
         for buckets, bodies in ((empty, True), (others, False))

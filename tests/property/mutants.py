@@ -73,4 +73,4 @@ MUTANTS: dict[str, list[Patch]] = {
     "epoch-marks": [(agreement, "starts_from_ours", always(True))],
 }
 
-__all__ = ["MUTANTS", "OurReplica", "Patch"]
+

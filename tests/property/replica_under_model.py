@@ -12,15 +12,16 @@ from hashlib import blake2b
 from typing import Any
 
 from common.digests import content_digest
-from common.entries import BEFORE_ALL, Entry, Event, Position, directory_entry, file_entry
+from common.entries import Entry, Event, directory_entry, file_entry
 from common.messages import AskBuckets, AskDigests, Batch, BodyAnswer, BucketRows, Heartbeat, Lineage, Same
 from common.names import ancestors
 from consumer import agreement
 from consumer.asking import Asking, Wants
 from consumer.values import Found, LeftPlan, Outcome, Plan, Put, Reason, Step, Unmet
 from tests.memory_state import MemoryState
-from tests.model import agreement_model as model
+from tests.model import agreement_model
 
+model: Any = agreement_model
 SALT = bytes(32)
 MODES = {"0": 0o750, "1": 0o751, "?": 0o755}
 NAMES = {mode: name for name, mode in MODES.items()}
@@ -256,7 +257,7 @@ class OurReplica:
             return []
         unmet = [path for path in self.state.unmet_paths(1000) if agreement.is_known(standing, self.state, path)]
         bodies = {path: row.entry for path, row in self.state.rows(unmet).items()}
-        wants = Wants(standing.stale, self.state.bucket_digest, bodies)
+        wants = Wants(standing.stale, self.state.bucket_digest, lambda _: bodies)
         entry = dict(self.entry)
         asked = []
         for nonce, ask in self.asking.next(wants, 0.0):
@@ -315,12 +316,12 @@ class OurReplica:
             self.reach(made.path, plan)
             self.make_directory(made.path.decode(), made.mode)
         for content in plan.contents:
-            path = content.path.decode()
+            target = content.path.decode()
             self.reach(content.path, plan)
-            if self.disk.get(path, "").startswith("d:"):
-                self.remove(path)
+            if self.disk.get(target, "").startswith("d:"):
+                self.remove(target)
             if isinstance(content, Put):
-                self.put(path, f"f:{content.body.decode()}")
+                self.put(target, f"f:{content.body.decode()}")
         for path_gone in plan.remove:
             self.remove(path_gone.decode())
         for made in plan.directories:
@@ -379,6 +380,3 @@ def survey(seeds: range, enough: int = 0) -> tuple[int, list[tuple[int, str]], C
             if enough and len(broken) >= enough:
                 break
     return runs, broken, count
-
-
-__all__ = ["BEFORE_ALL", "OurReplica", "OurWorld", "Position", "survey"]

@@ -1,0 +1,66 @@
+"""Carries out what was decided, in the sacred order: content and plan, names, index. The ack is the caller's, after that.
+
+Knows the target and the state, and nothing of messages or brokers.
+"""
+
+import secrets
+
+from common.board import Board
+from common.names import escape
+from consumer.agreement import Decided
+from consumer.state import State
+from consumer.target import Target
+from consumer.values import Outcome, Plan, Reason, Step
+
+TOKEN_BYTES = 8
+
+
+class Applier:
+    """One target and its state."""
+
+    def __init__(self, target: Target, state: State, board: Board) -> None:
+        self._target = target
+        self._state = state
+        self._board = board
+
+    def carry_out(self, decided: Decided) -> Outcome:
+        """One step, durable when this returns; done again after a crash it comes to the same.
+
+        Raises NoRoomError (nothing is committed, the step may be tried again) and HaltError.
+        """
+        step, plan = decided.step, decided.plan
+        outcome = Outcome()
+        if plan.is_empty:
+            self._state.commit(step, plan, outcome)
+        else:
+            outcome = self._content_names_index(step, plan)
+        self._tell(step, plan, outcome)
+        return outcome
+
+    def _content_names_index(self, step: Step, plan: Plan) -> Outcome:
+        """Content and plan, barrier, names, barrier, index; then the plan is finished."""
+        token = secrets.token_bytes(TOKEN_BYTES)
+        staged = self._target.stage(plan, step.standing.commits, token)
+        self._target.barrier(staged)
+        outcome = self._target.swap(plan, staged)
+        self._target.names_barrier()
+        self._state.commit(step, plan, outcome, token=token)
+        self._target.finish_plan()
+        return outcome
+
+    def _tell(self, step: Step, plan: Plan, outcome: Outcome) -> None:
+        board = self._board
+        board.count("events_applied_total", len(step.want))
+        if outcome.aside:
+            board.count("foreign_set_aside_total", len(outcome.aside))
+        for path in plan.mismatched:
+            board.count("refused_total", label="body-mismatch")
+            board.alarm(
+                "body-mismatch", f"a content that came for {escape(path)} does not match its digest; it is asked for"
+            )
+        for path in board.problem_paths():
+            if path in step.want and path not in outcome.unmet and path not in plan.unmet:
+                board.solved(path)
+        for path, unmet in outcome.unmet.items():
+            if unmet.reason is Reason.PROBLEM:
+                board.problem(path, unmet.detail)

@@ -1,0 +1,272 @@
+"""The consumer's loop over messages: takes deliveries, asks the deciding rooms, has their steps carried out, settles.
+
+A stream message is settled after its step is durable. An answer is settled when it comes: it can be asked for again.
+"""
+
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from common.board import Board
+from common.errors import NoRoomError, RefusedError
+from common.messages import Batch, Heartbeat
+from common.transport.ports import Delivery, Subscriber
+from common.wire.codec import decode_downstream
+from consumer import agreement
+from consumer.agreement import Answer, Decided, Drop, Wait
+from consumer.apply import Applier
+from consumer.asking import Asking
+from consumer.parking import Answers, Parking
+from consumer.state import State
+from consumer.values import Reason
+
+MERGE_LIMIT = 256
+MERGE_LIMIT_BYTES = 4 * 1024 * 1024
+RETRY_SECONDS = 30.0
+RETRIES_AT_ONCE = 500
+NO_ROOM_BACKOFF_SECONDS = (0.5, 5.0)
+NO_ROOM_LIMIT_SECONDS = 300.0
+"""So long a batch without room is tried; then it is given up, and a sync removes before it adds."""
+
+
+class Stopping(Exception):
+    """The process was told to stop while something waited; what waited is not settled and comes again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose messages these are."""
+
+    tree: str
+    replica: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a follower works with; all of it belongs to its thread."""
+
+    state: State
+    applier: Applier
+    subscriber: Subscriber
+    asking: Asking
+    board: Board
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How a follower waits: until `stop`, by this clock; `meanwhile` is called now and then, because reports must go on."""
+
+    stop: threading.Event
+    clock: Callable[[], float]
+    meanwhile: Callable[[], None]
+
+
+class Follower:
+    """One replica following its stream. Not thread-safe: everything happens in the thread that calls it."""
+
+    def __init__(self, identity: Identity, parts: Parts, patience: Patience) -> None:
+        self._identity = identity
+        self._state = parts.state
+        self._applier = parts.applier
+        self._subscriber = parts.subscriber
+        self._asking = parts.asking
+        self._board = parts.board
+        self._patience = patience
+        self._clock = patience.clock
+        self._parking: Parking[Delivery] = Parking()
+        self._answers = Answers()
+        self._retry_at = 0.0
+        self.is_short_of_room = False
+        self.has_no_room_for_contents = False
+
+    # -- one delivery
+    def take(self, delivery: Delivery) -> None:
+        """Handle one message; whatever it is, it never stops the consumer. Raises Stopping and HaltError only."""
+        try:
+            message = decode_downstream(delivery.body, self._identity.tree)
+        except RefusedError as error:
+            self._refuse(error.reason, str(error))
+            self._subscriber.settle(delivery)
+            return
+        if isinstance(message, Batch | Heartbeat):
+            self.merge()
+            self._on_stream(message, delivery, patient=True)
+        else:
+            self._subscriber.settle(delivery)
+            self._on_answer(message, len(delivery.body))
+
+    def _refuse(self, reason: str, detail: str) -> None:
+        self._board.count("refused_total", label=reason)
+        self._board.alarm("refused", f"a message was refused and dropped: {detail}")
+
+    # -- the stream
+    def _on_stream(self, message: Batch | Heartbeat, delivery: Delivery, *, patient: bool) -> None:
+        if self._decide_stream(message, delivery, patient):
+            self._subscriber.settle(delivery)
+            self._after_stream()
+
+    def _decide_stream(self, message: Batch | Heartbeat, delivery: Delivery, patient: bool) -> bool:
+        """Until there is nothing more to do for this message. False: it is parked, and not settled."""
+        while True:
+            standing = self._state.standing()
+            decision = agreement.on_stream(standing, self._state, message, patient=patient)
+            if isinstance(decision, Wait):
+                self._parking.park(message, delivery, self._clock())
+                return False
+            if isinstance(decision, Drop):
+                self._drop(decision)
+                if decision.reason in {"heard", "duplicate"}:
+                    self._board.heartbeat_seen()
+                return True
+            self._board.heartbeat_seen()
+            if not self._try(decision):
+                skipped = agreement.skip(standing, agreement.as_run(message))
+                self.carry_out(Decided(skipped), limit_seconds=math.inf)
+                return True
+            if not decision.again:
+                return True
+
+    def _after_stream(self) -> None:
+        """What waited for this position: messages behind the hole that is filled, answers that were ahead."""
+        standing = self._state.standing()
+        parked = self._parking.reached(standing.epoch, standing.sequence)
+        if parked is not None:
+            self._on_stream(parked.message, parked.held, patient=True)
+            return
+        for answer, size in self._answers.reached(standing.sequence):
+            self._on_answer(answer, size)
+
+    # -- answers
+    def _on_answer(self, answer: Answer, size: int) -> None:
+        if answer.replica != self._identity.replica or not self._asking.expects(answer):
+            return
+        refused = agreement.refuses(self._state.standing(), answer)
+        if isinstance(refused, Wait):
+            self._answers.hold(answer, size)
+        elif isinstance(refused, Drop):
+            self._asking.answered(answer, self._clock())
+            self._drop(refused)
+        else:
+            self._answers.gather(answer, size)
+            if self._answers.is_full(MERGE_LIMIT, MERGE_LIMIT_BYTES):
+                self.merge()
+
+    def merge(self) -> None:
+        """Merge what has come together, in one step."""
+        answers = [answer for answer in self._answers.take() if self._asking.expects(answer)]
+        if not answers:
+            return
+        for answer in answers:
+            self._asking.answered(answer, self._clock())
+        decision = agreement.merge(self._state.standing(), self._state, answers)
+        if isinstance(decision, Decided):
+            self._try(decision)
+
+    # -- steps
+    def _try(self, decided: Decided) -> bool:
+        """Carry out a step that can be given up: False when there was no room for it, for five minutes."""
+        try:
+            self.carry_out(decided)
+        except NoRoomError:
+            self.has_no_room_for_contents = True
+            return False
+        return True
+
+    def carry_out(self, decided: Decided, limit_seconds: float = NO_ROOM_LIMIT_SECONDS) -> None:
+        """Make one step durable, waiting for room. Raises NoRoomError when there was none for as long as the limit."""
+        since, pause = self._clock(), NO_ROOM_BACKOFF_SECONDS[0]
+        while True:
+            try:
+                self._applier.carry_out(decided)
+                break
+            except NoRoomError as error:
+                if self._clock() - since > limit_seconds:
+                    raise
+                self._wait_for_room(error, pause)
+                pause = min(2 * pause, NO_ROOM_BACKOFF_SECONDS[1])
+        self._room_again()
+        self._after_step(decided)
+
+    def _wait_for_room(self, error: NoRoomError, pause_seconds: float) -> None:
+        self.is_short_of_room = True
+        self._board.alarm("no-room", f"{error}; nothing is lost, it goes on by itself when there is room")
+        self._patience.meanwhile()
+        if self._patience.stop.wait(pause_seconds):
+            raise Stopping
+
+    def _room_again(self) -> None:
+        if self.is_short_of_room:
+            self.is_short_of_room = False
+            self._board.clear("no-room")
+
+    def _after_step(self, decided: Decided) -> None:
+        step = decided.step
+        if step.closes_questions:
+            self._asking.close_all()
+            self._answers.forget()
+        if step.alarm:
+            self._alarm(step.alarm)
+        standing = self._state.standing()
+        if not standing.is_forked:
+            self._board.clear("fork")
+        if self.is_agreed():
+            self._on_agreed()
+
+    def _on_agreed(self) -> None:
+        self.has_no_room_for_contents = False
+        for kind in ("diverged", "refused", "body-mismatch", "dropped"):
+            self._board.clear(kind)
+
+    def is_agreed(self) -> bool:
+        """Nothing stale, nothing unmet, proved at exactly this position."""
+        return agreement.is_agreed(self._state.standing(), sum(self._state.count_unmet().values()))
+
+    def _alarm(self, kind: str) -> None:
+        standing = self._state.standing()
+        here = f"at {standing.epoch}.{standing.sequence}"
+        self._board.count("divergences_total" if kind == "diverged" else "forks_total")
+        if kind == "diverged":
+            self._board.alarm(
+                kind, f"the tree digest is not the one that was published {here}; everything is compared anew"
+            )
+        else:
+            self._board.alarm(
+                kind, f"two different batches for one position {here}; nothing more of this epoch is applied"
+            )
+
+    def _drop(self, drop: Drop) -> None:
+        if drop.reason not in {"heard", "no-news", "duplicate"}:
+            self._board.count("refused_total", label=drop.reason)
+        if drop.alarm:
+            self._board.alarm("dropped", drop.alarm)
+
+    # -- time
+    def tick(self, now: float) -> None:
+        """What time brings: patience that ends, problems to try again, a first copy that is complete."""
+        parked = self._parking.expired(now)
+        if parked is not None:
+            self._board.count("gaps_total")
+            self._on_stream(parked.message, parked.held, patient=False)
+        if now >= self._retry_at:
+            self._retry_at = now + RETRY_SECONDS
+            self._retry_problems()
+        self._complete_first_copy()
+
+    def due_at(self) -> float | None:
+        """When `tick` has something to do at the latest."""
+        return self._parking.due_at()
+
+    def _retry_problems(self) -> None:
+        paths = self._state.unmet_paths(RETRIES_AT_ONCE, Reason.PROBLEM)
+        if not paths:
+            return
+        decision = agreement.retry(self._state.standing(), self._state, paths)
+        if isinstance(decision, Decided):
+            self._try(decision)
+
+    def _complete_first_copy(self) -> None:
+        if self._state.first_copy_complete or self._state.standing().stale or not self._state.standing().epoch:
+            return
+        if not self._state.count_unmet().get(Reason.BODY):
+            self._state.complete_first_copy()

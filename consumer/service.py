@@ -1,0 +1,244 @@
+"""The consumer as a process: opens state and target, resolves what a crash left, and follows the stream until it is told to stop.
+
+The main thread owns state and target; the broker's threads only wake it.
+"""
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+
+from common.board import Board
+from common.entries import Entry
+from common.errors import HaltError
+from common.messages import NONCE_BYTES, Question, ReplicaState, Report
+from common.settings import ConsumeSettings
+from common.transport.broker import open_broker
+from common.transport.ports import Outgoing, Phase, Publisher, Route, Subscriber
+from common.version import program_version
+from common.wire.codec import encode
+from common.wire.versions import FORMAT
+from consumer import agreement
+from consumer.apply import Applier
+from consumer.asking import Asking, Wants
+from consumer.following import Follower, Identity, Parts, Patience, Stopping
+from consumer.opening import open_replica
+from consumer.reporting import ReportClock
+from consumer.state import State
+from consumer.values import Reason
+
+log = logging.getLogger("treecast")
+
+WAIT_SECONDS = 0.25
+"""The longest time the loop waits for a message before it looks at its clocks again."""
+ASK_AGAIN_FOR_QUEUE_SECONDS = 1.0
+SILENCE_SECONDS = 60.0
+"""A master that says nothing for so long is alarmed; it makes no replica unready."""
+CLOSE_SECONDS = 3.0
+PROBLEMS_REPORTED = 20
+
+
+def run(settings: ConsumeSettings, stop: threading.Event, board: Board) -> None:
+    """Keep the target level with the master until `stop` is set.
+
+    Raises StoppedError (adoption needed, not our target, another consumer), SettingError and StateError at the start. A
+    HaltError later stops applying and gives the subscription up; it is raised when `stop` is set.
+    """
+    with ExitStack() as parts:
+        state, target = open_replica(settings, stop, board, parts)
+        broker = open_broker(
+            settings.broker,
+            settings.tree,
+            password=settings.broker_password.get_secret_value() if settings.broker_password else None,
+            limits=settings.queue_limit,
+        )
+        wake = threading.Event().set
+        publisher = broker.publisher(wake=wake, declare=False)
+        parts.callback(publisher.close, CLOSE_SECONDS)
+        subscriber = broker.replica_subscriber(settings.replica, wake=wake)
+        parts.callback(subscriber.close, CLOSE_SECONDS)
+        replica = Replica(settings, state, Applier(target, state, board), publisher, subscriber, board, stop)
+        replica.follow()
+
+
+class Replica:
+    """The loop of one consumer."""
+
+    def __init__(
+        self,
+        settings: ConsumeSettings,
+        state: State,
+        applier: Applier,
+        publisher: Publisher,
+        subscriber: Subscriber,
+        board: Board,
+        stop: threading.Event,
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._publisher = publisher
+        self._subscriber = subscriber
+        self._board = board
+        self._stop = stop
+        self._asking = Asking(lambda: secrets.token_bytes(NONCE_BYTES))
+        self._reports = ReportClock()
+        self._asked_for_queue_at = 0.0
+        self._is_halted = False
+        self._follower = Follower(
+            Identity(settings.tree, settings.replica),
+            Parts(state, applier, subscriber, self._asking, board),
+            Patience(stop, time.monotonic, self._speak),
+        )
+
+    def follow(self) -> None:
+        """Until stopped."""
+        self._show_old_problems()
+        try:
+            while not self._stop.is_set():
+                self._round()
+        except Stopping:
+            return
+        except HaltError as error:
+            self._halt(error)
+            raise
+
+    def _round(self) -> None:
+        """One message, or none for a while; answers that came together are merged once nothing more is waiting."""
+        self._board.tick("consumer")
+        delivery = self._subscriber.receive(0.0)
+        if delivery is None:
+            self._follower.merge()
+            self._follower.tick(time.monotonic())
+            self._ask()
+            self._speak()
+            delivery = self._subscriber.receive(self._pause_seconds())
+        if delivery is not None:
+            self._follower.take(delivery)
+            self._follower.tick(time.monotonic())
+        self._ask()
+        self._speak()
+
+    def _pause_seconds(self) -> float:
+        now = time.monotonic()
+        dues = [self._reports.due_at(self._news()), self._follower.due_at(), self._asking.due_at()]
+        return max(0.0, min([WAIT_SECONDS, *(due - now for due in dues if due is not None)]))
+
+    def _halt(self, error: HaltError) -> None:
+        """Applying stops, the subscription is given up, and it says so until a person comes."""
+        self._is_halted = True
+        self._board.alarm("halt", str(error))
+        self._subscriber.close(CLOSE_SECONDS)
+        while not self._stop.is_set():
+            self._board.tick("consumer")
+            self._speak()
+            self._stop.wait(WAIT_SECONDS)
+
+    # -- questions
+    def _ask(self) -> None:
+        standing = self._state.standing()
+        if not standing.epoch or standing.is_forked:
+            return
+        if not (standing.stale or self._state.count_unmet()):
+            return
+        if not (self._publisher.link.is_open and self._subscriber.link.is_open):
+            return
+        wants = Wants(
+            standing.stale, self._state.bucket_digest, self._missing_bodies, not self._follower.has_no_room_for_contents
+        )
+        for nonce, ask in self._asking.next(wants, time.monotonic()):
+            question = Question(self._settings.tree, standing.epoch, self._settings.replica, nonce, ask, time.time_ns())
+            self._publisher.publish(Outgoing(Route.UPSTREAM, encode(question)))
+
+    def _missing_bodies(self, limit: int) -> Mapping[bytes, Entry]:
+        paths = self._state.unmet_paths(limit, Reason.BODY)
+        known = agreement.known_ones(self._state.standing(), self._state, paths)
+        return {path: row.entry for path, row in self._state.rows(known).items()}
+
+    # -- reports, and what the board shows
+    def _state_word(self) -> ReplicaState:
+        if self._is_halted:
+            return ReplicaState.HALTED
+        if self._subscriber.link.phase is Phase.MISSING:
+            return ReplicaState.NO_QUEUE
+        if self._follower.is_short_of_room:
+            return ReplicaState.WAITING
+        standing = self._state.standing()
+        if not standing.epoch:
+            return ReplicaState.STARTING
+        return ReplicaState.COPYING if standing.stale else ReplicaState.FOLLOWING
+
+    def _news(self) -> tuple[Any, ...]:
+        return (self._state.standing().position, self._follower.is_agreed(), self._state_word())
+
+    def _speak(self) -> None:
+        """Tell the board, and report when that is due."""
+        news, now = self._news(), time.monotonic()
+        needs_queue = news[2] is ReplicaState.NO_QUEUE and now - self._asked_for_queue_at >= ASK_AGAIN_FOR_QUEUE_SECONDS
+        if not (self._reports.is_due(news, now) or needs_queue):
+            return
+        self._tell_board(*news)
+        if needs_queue:
+            self._asked_for_queue_at = now
+        self._publisher.publish(Outgoing(Route.UPSTREAM, encode(self._report(*news))))
+        self._reports.sent(news, now)
+
+    def _report(self, position: Any, agreed: bool, word: ReplicaState) -> Report:
+        standing, unmet = self._state.standing(), self._state.count_unmet()
+        details: dict[str, Any] = {f"unmet_{reason}": count for reason, count in unmet.items()}
+        details |= {"entries": self._state.counts.entries, "problems": self._board.problem_texts(PROBLEMS_REPORTED)}
+        instance = standing.instance or bytes(16)
+        return Report(
+            self._settings.tree,
+            self._settings.replica,
+            instance,
+            position,
+            agreed,
+            word,
+            len(standing.stale),
+            program_version(),
+            FORMAT,
+            time.time_ns(),
+            details,
+        )
+
+    def _tell_board(self, position: Any, agreed: bool, word: ReplicaState) -> None:
+        state, board = self._state, self._board
+        standing, unmet, counts = state.standing(), state.count_unmet(), state.counts
+        board.is_ready = state.first_copy_complete and not self._is_halted
+        board.tell(
+            state=str(word),
+            position={"epoch": position.epoch, "sequence": position.sequence},
+            agreed=agreed,
+            stale_buckets=len(standing.stale),
+            unmet={str(reason): count for reason, count in unmet.items()},
+            entries=counts.entries,
+            files=counts.files,
+            first_copy_complete=state.first_copy_complete,
+            link={"phase": str(self._subscriber.link.phase), "detail": self._subscriber.link.detail},
+            dirty=0,
+            unconfirmed=0,
+        )
+        board.gauge("position", position.sequence)
+        board.gauge("agreed", float(agreed))
+        board.gauge("stale_buckets", len(standing.stale))
+        for reason in Reason:
+            board.gauge("unmet_paths", unmet.get(reason, 0), label=str(reason))
+        self._judge_silence()
+
+    def _judge_silence(self) -> None:
+        age = self._board.heartbeat_age_seconds()
+        if age > SILENCE_SECONDS:
+            link = self._subscriber.link
+            detail = (
+                f"nothing heard of the producer for over {SILENCE_SECONDS:.0f} s; broker: {link.phase} {link.detail}"
+            )
+            self._board.alarm("silence", detail.strip())
+        else:
+            self._board.clear("silence")
+
+    def _show_old_problems(self) -> None:
+        for path, unmet in self._state.unmet_paths(1000, Reason.PROBLEM).items():
+            self._board.problem(path, unmet.detail)

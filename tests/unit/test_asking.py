@@ -1,0 +1,126 @@
+"""Asking: which questions are open, and what is asked next."""
+
+from itertools import count
+
+from common.digests import EMPTY_BUCKET, content_digest
+from common.entries import BEFORE_ALL, Entry, file_entry
+from common.messages import Ask, AskBodies, AskBuckets, AskDigests, BodyAnswer, BucketRows, Lineage, Same
+from consumer.asking import ANSWER_TIMEOUT_SECONDS, BUCKETS_AT_ONCE, OPEN_BUCKETS_LIMIT, Asking, Wants
+from consumer.values import Stale
+
+LINEAGE = Lineage("t", 1, bytes(16), bytes(32))
+DIGEST = b"d" * 32
+
+
+def new_asking() -> Asking:
+    numbers = count()
+    return Asking(lambda: next(numbers).to_bytes(16, "big"))
+
+
+def wants(
+    stale: int = 0,
+    filled: frozenset[int] = frozenset(),
+    bodies: dict[bytes, Entry] | None = None,
+    contents: bool = True,
+) -> Wants:
+    rows = dict.fromkeys(range(stale), Stale(BEFORE_ALL, None))
+    return Wants(rows, lambda b: DIGEST if b in filled else EMPTY_BUCKET, lambda limit: bodies or {}, contents)
+
+
+def same(nonce: bytes) -> Same:
+    return Same(LINEAGE, "r", nonce, 5, ())
+
+
+def bucket(nonce: bytes, number: int) -> BucketRows:
+    return BucketRows(LINEAGE, "r", nonce, 5, number, EMPTY_BUCKET, ())
+
+
+def asked(asking: Asking, wanted: Wants, now: float = 0.0) -> list[tuple[bytes, Ask]]:
+    return asking.next(wanted, now)
+
+
+def past_digests(asking: Asking, wanted: Wants) -> list[tuple[bytes, Ask]]:
+    ((nonce, _),) = asked(asking, wanted)
+    asking.answered(same(nonce), 0.0)
+    return asked(asking, wanted)
+
+
+def test_the_first_question_names_the_stale_buckets_that_are_not_empty() -> None:
+    ((_, ask),) = asked(new_asking(), wants(4, filled=frozenset({1, 9})))
+    assert ask == AskDigests(((1, DIGEST),))
+
+
+def test_while_digests_are_asked_nothing_else_is() -> None:
+    asking = new_asking()
+    assert len(asked(asking, wants(4))) == 1
+    assert asked(asking, wants(4)) == []
+
+
+def test_buckets_follow_with_contents_only_where_we_have_nothing() -> None:
+    asks = [ask for _, ask in past_digests(new_asking(), wants(4, filled=frozenset({2})))]
+    assert asks == [AskBuckets((0, 1, 3), True), AskBuckets((2,), False)]
+
+
+def test_without_room_no_contents_come_along() -> None:
+    asks = [ask for _, ask in past_digests(new_asking(), wants(3, contents=False))]
+    assert asks == [AskBuckets((0, 1, 2), False)]
+
+
+def test_open_buckets_are_bounded_and_asked_in_portions() -> None:
+    asks = [ask for _, ask in past_digests(new_asking(), wants(1000))]
+    assert [len(ask.buckets) for ask in asks if isinstance(ask, AskBuckets)] == [BUCKETS_AT_ONCE] * 4
+    assert BUCKETS_AT_ONCE * 4 == OPEN_BUCKETS_LIMIT
+
+
+def test_an_answer_is_expected_once() -> None:
+    asking = new_asking()
+    (nonce, _), *_ = past_digests(asking, wants(2))
+    answer = bucket(nonce, 1)
+    assert asking.expects(answer)
+    asking.answered(answer, 0.0)
+    assert not asking.expects(answer)
+    assert asking.expects(bucket(nonce, 0))
+    assert not asking.expects(bucket(b"another", 0))
+
+
+def test_nothing_is_expected_after_questions_were_closed() -> None:
+    asking = new_asking()
+    ((nonce, _),) = asked(asking, wants(2))
+    asking.close_all()
+    assert not asking.expects(same(nonce))
+    ((_, ask),) = asked(asking, wants(2))
+    assert isinstance(ask, AskDigests)
+
+
+def test_a_question_without_an_answer_is_asked_again_with_another_nonce() -> None:
+    asking = new_asking()
+    ((first, _),) = asked(asking, wants(2), now=0.0)
+    assert asked(asking, wants(2), now=ANSWER_TIMEOUT_SECONDS - 0.1) == []
+    assert asking.due_at() == ANSWER_TIMEOUT_SECONDS
+    ((second, _),) = asked(asking, wants(2), now=ANSWER_TIMEOUT_SECONDS)
+    assert first != second
+    assert not asking.expects(same(first))
+
+
+def test_while_answers_come_the_others_are_waited_for() -> None:
+    asking = new_asking()
+    (nonce, _), *_ = past_digests(asking, wants(3))
+    asking.answered(bucket(nonce, 0), now=3.0)
+    assert asking.due_at() == 3.0 + ANSWER_TIMEOUT_SECONDS
+
+
+def test_bodies_are_asked_by_path_and_digest_each_once() -> None:
+    entry = file_entry(0o644, 0, 3, content_digest(b"abc"))
+    asking = new_asking()
+    wanted = wants(bodies={b"f": entry})
+    ((nonce, ask),) = asked(asking, wanted)
+    assert ask == AskBodies(((b"f", entry.digest),))
+    assert asked(asking, wanted) == []
+    assert asking.expects(BodyAnswer(LINEAGE, "r", nonce, 0, b"f", entry.digest, b"abc"))
+
+
+def test_bodies_asked_at_once_are_bounded_in_bytes() -> None:
+    big = file_entry(0o644, 0, 12 * 1024 * 1024, content_digest(b"big"))
+    ((_, ask),) = asked(new_asking(), wants(bodies={b"a": big, b"b": big}))
+    assert isinstance(ask, AskBodies)
+    assert len(ask.wanted) == 1
