@@ -1,0 +1,105 @@
+"""Decides what follows from the words of replicas: who is there, whose queue is to be made, which questions are to be answered.
+
+Knows no broker and no journal. A replica's clock is compared with itself alone: a question is old when the same replica's last
+word was sent a minute after it.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from common.entries import Position
+from common.messages import Question, ReplicaState, Report, Upstream
+
+QUESTION_LIFE_SECONDS = 60.0
+REPLICAS_LIMIT = 10_000
+WIRE_REMEMBERED_SECONDS = 24 * 3600.0
+
+
+class Reply(Enum):
+    """What an upstream message asks for at once."""
+
+    NOTHING = "nothing"
+    HEARTBEAT = "heartbeat"
+    ANSWER = "answer"
+    STEP_DOWN = "step down"
+    """Somebody published under a higher epoch than ours."""
+
+
+@dataclass(slots=True)
+class _Replica:
+    heard_at: float
+    sent_ns: int = 0
+    has_queue: bool = False
+    report: Report | None = None
+
+
+@dataclass(slots=True)
+class Fleet:
+    """The replicas that were heard of. Times are seconds of one steady clock."""
+
+    _replicas: dict[str, _Replica] = field(default_factory=dict)
+
+    def hear(self, message: Upstream, epoch: int, now: float) -> Reply:
+        """Take a message in. `epoch`: ours."""
+        replica = self._replicas.get(message.replica)
+        if replica is None:
+            if len(self._replicas) >= REPLICAS_LIMIT:
+                return Reply.NOTHING
+            replica = self._replicas[message.replica] = _Replica(now)
+        replica.heard_at, replica.sent_ns = now, message.unix_ns
+        if isinstance(message, Question):
+            return Reply.ANSWER if message.epoch == epoch else Reply.HEARTBEAT
+        replica.report = message
+        if message.state is ReplicaState.NO_QUEUE:
+            replica.has_queue = False
+        return Reply.STEP_DOWN if message.position.epoch > epoch else Reply.NOTHING
+
+    def is_old(self, question: Question) -> bool:
+        """Whether the replica has said something else over a minute after it asked this."""
+        replica = self._replicas.get(question.replica)
+        return replica is not None and replica.sent_ns - question.unix_ns > QUESTION_LIFE_SECONDS * 1e9
+
+    def lost_queue(self, replica: str) -> None:
+        """A message for it came back: its queue is not there."""
+        if replica in self._replicas:
+            self._replicas[replica].has_queue = False
+
+    def take_queueless(self) -> list[str]:
+        """Replicas whose queue must be made now. Each is named once, until its queue is lost again."""
+        names = [name for name, replica in self._replicas.items() if not replica.has_queue]
+        for name in names:
+            self._replicas[name].has_queue = True
+        return names
+
+    def wires(self, now: float) -> list[int]:
+        """The newest formats that replicas heard from within a day can read."""
+        return [
+            replica.report.wire
+            for replica in self._replicas.values()
+            if replica.report is not None and now - replica.heard_at < WIRE_REMEMBERED_SECONDS
+        ]
+
+    def told(self, now: float) -> dict[str, dict[str, Any]]:
+        """For status: what each replica reported last, and how many seconds ago it was heard of."""
+        return {name: _told(replica, now) for name, replica in sorted(self._replicas.items())}
+
+
+def _told(replica: _Replica, now: float) -> dict[str, Any]:
+    report = replica.report
+    age = {"age_seconds": round(now - replica.heard_at, 1)}
+    if report is None:
+        return age
+    return {
+        "position": _position(report.position),
+        "agreed": report.agreed,
+        "state": report.state.value,
+        "stale_buckets": report.stale_buckets,
+        "version": report.version,
+        "details": report.details,
+        **age,
+    }
+
+
+def _position(position: Position) -> dict[str, int]:
+    return {"epoch": position.epoch, "sequence": position.sequence}

@@ -1,0 +1,274 @@
+"""Does: the producer's durable state, one SQLite database: index, bucket digests, outbox, position.
+
+One transaction for each batch makes all of it durable before anything is published. Owned by one thread. Knows nothing of the
+source, of watching and of brokers. Every method may raise NoRoomError (nothing was changed; the same call may be repeated),
+StateError and HaltError, as `journal_schema.converted` says.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from common.digests import BUCKETS, EMPTY_BUCKET, BucketDigests, new_salt
+from common.entries import Entry, Kind
+from common.errors import SettingError
+from common.messages import Lineage
+from common.names import ROOT, range_below
+from producer import journal_schema
+from producer.epochs import first_head
+from producer.guard import RootIdentity
+from producer.numbering import Applied, Numbered, Stand
+from producer.values import Identity, Known
+
+_PAGE_ROWS = 2000
+_QUESTION_MARKS = 500
+_ROW = "path, kind, mode, mtime_ns, size, digest, inode, ctime_ns"
+_UPSERT = f"""
+INSERT INTO entry ({_ROW}, bucket) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (path) DO UPDATE SET kind = excluded.kind, mode = excluded.mode, mtime_ns = excluded.mtime_ns,
+size = excluded.size, digest = excluded.digest, inode = excluded.inode, ctime_ns = excluded.ctime_ns
+"""
+_KINDS = (Kind.FILE, Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK)
+_make_entry = partial(tuple.__new__, Entry)
+_make_known = partial(tuple.__new__, Known)
+
+
+class Outgoing(NamedTuple):
+    """A batch that is not confirmed: its first sequence and its bytes, as they were published."""
+
+    first: int
+    message: bytes
+
+
+class Journal:
+    """See the module. `stand` is where it stands, as of the last commit."""
+
+    def __init__(self, path: Path, tree: str) -> None:
+        """Opens or makes it. Raises SettingError when it is another tree's."""
+        self.path = path
+        self._database = journal_schema.open_database(path)
+        self._confirmed: list[int] = []
+        with self._converted():
+            self._begin_state(tree)
+            self.stand = self._read_stand(tree)
+            self.is_base_complete = bool(self._get("base_complete", 0))
+            """Whether the whole source was in the index once; from then on differences are events."""
+            self.root_identity = self._read_root_identity()
+            """The identity of the source's root when the whole tree was last compared."""
+
+    def close(self) -> None:
+        """End; what was confirmed is forgotten first, as far as there is room. Idempotent."""
+        self._database.close()
+
+    # -- position and epoch
+
+    @property
+    def highest_epoch(self) -> int:
+        """The highest epoch that is known, our own or another's."""
+        return max(self.stand.lineage.epoch, int(self._get("seen_epoch", 0)))
+
+    def begin_epoch(self, lineage: Lineage) -> None:
+        """A new run: from now on everything is numbered under this lineage; the sequence goes on."""
+        stand = self.stand
+        after = Stand(lineage, stand.sequence, first_head(lineage), stand.digests, stand.digest, stand.entries)
+        with self._transaction():
+            self._set(epoch=lineage.epoch, instance=lineage.instance, head=after.head)
+        self.stand = after
+
+    def note_epoch(self, epoch: int) -> None:
+        """Another producer's epoch was seen: the next one of ours is above it."""
+        if epoch > self.highest_epoch:
+            with self._transaction():
+                self._set(seen_epoch=epoch)
+
+    def whole_compared(self, root: RootIdentity) -> None:
+        """The whole source was compared with the index: the base is complete, and this is the root that it was made from."""
+        if self.is_base_complete and self.root_identity == root:
+            return
+        with self._transaction():
+            self._set(base_complete=1, root_identity=f"{root.device} {root.inode}")
+        self.is_base_complete, self.root_identity = True, root
+
+    # -- writing
+
+    def commit(self, numbered: Numbered) -> None:
+        """Index, bucket digests, outbox and position of one batch, in one transaction: all of it or nothing.
+
+        Also forgets what was confirmed. Not idempotent; after an error the journal stands where it stood.
+        """
+        after = numbered.after
+        with self._transaction():
+            self._write_index(numbered)
+            row = (numbered.first, after.sequence, numbered.message)
+            self._database.execute("INSERT INTO outbox (first, last, message) VALUES (?, ?, ?)", row)
+            self._set(sequence=after.sequence, head=after.head)
+            self._forget_confirmed()
+        self.stand, self._confirmed = after, []
+
+    def commit_base(self, applied: Applied) -> None:
+        """Index and bucket digests without an event, in one transaction. Only before the base is complete."""
+        with self._transaction():
+            self._write_index(applied)
+        self.stand = applied.after
+
+    def remember(self, identities: Sequence[tuple[bytes, Identity]]) -> None:
+        """Identities that changed while nothing else did. Idempotent; no event comes of it."""
+        rows = [(_signed(identity.inode), identity.ctime_ns, path) for path, identity in identities]
+        with self._transaction():
+            self._database.executemany("UPDATE entry SET inode = ?, ctime_ns = ? WHERE path = ?", rows)
+
+    def confirmed(self, firsts: Iterable[int]) -> None:
+        """The broker has these batches. They are forgotten with the next commit, or by `forget`; until then a restart
+        publishes them again, which harms nobody."""
+        self._confirmed.extend(firsts)
+
+    def forget(self) -> None:
+        """Forget now what was confirmed. Idempotent."""
+        if self._confirmed:
+            with self._transaction():
+                self._forget_confirmed()
+            self._confirmed = []
+
+    # -- reading
+
+    def outbox(self) -> Iterator[Outgoing]:
+        """The batches that are not forgotten, in order, read one at a time."""
+        after = -1
+        while row := self._one("SELECT first, message FROM outbox WHERE first > ? ORDER BY first LIMIT 1", after):
+            yield Outgoing(*row)
+            after = row[0]
+
+    def entries(self, paths: Collection[bytes]) -> dict[bytes, Known]:
+        """The indexed ones of these paths."""
+        found: dict[bytes, Known] = {}
+        rest = iter(paths)
+        while part := list(islice(rest, _QUESTION_MARKS)):
+            marks = ",".join("?" * len(part))
+            found.update((known.path, known) for known in self._rows(f"path IN ({marks})", part))
+        return found
+
+    def entry(self, path: bytes) -> Entry | None:
+        """What the index has at a path."""
+        found = self._rows("path = ?", (path,))
+        return found[0].entry if found else None
+
+    def below(self, path: bytes) -> Iterator[tuple[bytes, Entry]]:
+        """Everything below a path, last in byte order first; in pages, so commits may come between."""
+        low, high = range_below(path) if path != ROOT else (b"", b"\xff" * 2)
+        while page := self._rows(f"path >= ? AND path < ? ORDER BY path DESC LIMIT {_PAGE_ROWS}", (low, high)):
+            for known in page:
+                yield known.path, known.entry
+            high = page[-1].path
+
+    def known(self, start: bytes = ROOT) -> Iterator[Known]:
+        """The index below a path (`ROOT`: all of it) in byte order; in pages, so commits may come between."""
+        if start == ROOT:
+            page = self._rows(f"1 ORDER BY path LIMIT {_PAGE_ROWS}", ())
+        else:
+            page = self._rows(f"path >= ? AND path < ? ORDER BY path LIMIT {_PAGE_ROWS}", range_below(start))
+        while page:
+            yield from page
+            last = page[-1].path
+            if start == ROOT:
+                page = self._rows(f"path > ? ORDER BY path LIMIT {_PAGE_ROWS}", (last,))
+            else:
+                high = range_below(start)[1]
+                page = self._rows(f"path > ? AND path < ? ORDER BY path LIMIT {_PAGE_ROWS}", (last, high))
+
+    def rows_in_bucket(self, bucket: int) -> list[Known]:
+        """Everything that one bucket holds, from one read, in byte order."""
+        return self._rows("bucket = ? ORDER BY path", (bucket,))
+
+    # -- inner
+
+    def _begin_state(self, tree: str) -> None:
+        known = self._get("tree", None)
+        if known is None:
+            with self._transaction():
+                self._set(tree=tree, salt=new_salt(), epoch=0, instance=b"", sequence=0, head=b"")
+        elif known != tree:
+            raise SettingError("tree", tree, f"{known!r}, whose journal is {self.path}")
+
+    def _read_stand(self, tree: str) -> Stand:
+        digests = BucketDigests(self._get("salt", b""))
+        for bucket, digest in self._database.execute("SELECT number, digest FROM bucket"):
+            digests.put(bucket, digest)
+        lineage = Lineage(tree, self._get("epoch", 0), self._get("instance", b""), digests.salt)
+        (entries,) = self._database.execute("SELECT count(*) FROM entry").fetchone()
+        sequence, head = self._get("sequence", 0), self._get("head", b"")
+        return Stand(lineage, sequence, head, digests, digests.tree_digest(), entries)
+
+    def _read_root_identity(self) -> RootIdentity | None:
+        told = self._get("root_identity", None)
+        return None if told is None else RootIdentity(*map(int, told.split()))
+
+    def _write_index(self, applied: Applied) -> None:
+        gone = [(change.path,) for change in applied.changes if change.new is None]
+        rows = [
+            (path, *new[:5], _signed(identity[0]), identity[1], bucket)
+            for (path, _, new, _, identity, _), bucket in zip(applied.changes, applied.buckets, strict=True)
+            if new is not None
+        ]
+        digests = [(bucket, applied.after.digests.of(bucket)) for bucket in sorted(set(applied.buckets))]
+        self._database.executemany("DELETE FROM entry WHERE path = ?", gone)
+        self._database.executemany(_UPSERT, rows)
+        self._database.executemany("INSERT OR REPLACE INTO bucket (number, digest) VALUES (?, ?)", digests)
+
+    def _forget_confirmed(self) -> None:
+        self._database.executemany("DELETE FROM outbox WHERE first = ?", [(first,) for first in self._confirmed])
+
+    def _rows(self, where: str, arguments: Sequence[Any]) -> list[Known]:
+        with self._converted():
+            rows = self._database.execute(f"SELECT {_ROW} FROM entry WHERE {where}", arguments)
+            return [
+                _make_known(
+                    (path, _make_entry((_KINDS[kind], mode, mtime, size, digest)), Identity(_unsigned(ino), ctime))
+                )
+                for path, kind, mode, mtime, size, digest, ino, ctime in rows
+            ]
+
+    def _one(self, statement: str, *arguments: Any) -> Any:
+        with self._converted():
+            return self._database.execute(statement, arguments).fetchone()
+
+    def _get(self, key: str, default: Any) -> Any:
+        row = self._one("SELECT value FROM state WHERE key = ?", key)
+        return row[0] if row is not None else default
+
+    def _set(self, **values: Any) -> None:
+        statement = (
+            "INSERT INTO state (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+        )
+        self._database.executemany(statement, values.items())
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._converted():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._database.execute("COMMIT")
+            finally:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+
+    @contextmanager
+    def _converted(self) -> Iterator[None]:
+        with journal_schema.converted(self.path):
+            yield
+
+
+def _signed(number: int) -> int:
+    """An unsigned 64-bit number as SQLite's signed one."""
+    return number - (1 << 64) if number >> 63 else number
+
+
+def _unsigned(number: int) -> int:
+    return number + (1 << 64) if number < 0 else number
+
+
+assert BUCKETS <= 1 << 16
+assert len(EMPTY_BUCKET) == 32

@@ -1,0 +1,71 @@
+"""Gives changes their sequence numbers: from where the journal stands to a batch, and to where it stands then. Decides.
+
+Nothing is stored and nothing is changed in place, so a batch whose journaling failed leaves no trace.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from common.digests import BucketDigests
+from common.entries import Event, Position
+from common.messages import Batch, Heartbeat, Lineage
+from common.wire import codec
+from producer.values import Change
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """Where the journal stands. `head` is the hash of the batch that ended at `sequence`, `digest` the tree's digest there,
+    `entries` the number of paths. The bucket digests are never changed in place."""
+
+    lineage: Lineage
+    sequence: int
+    head: bytes
+    digests: BucketDigests
+    digest: bytes
+    entries: int
+
+    @property
+    def position(self) -> Position:
+        return Position(self.lineage.epoch, self.sequence)
+
+    def heartbeat(self, counter: int, unix_ns: int, leader: str) -> Heartbeat:
+        """The heartbeat of this stand."""
+        return Heartbeat(self.lineage, self.sequence, self.head, self.digest, counter, unix_ns, leader)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Changes and what they do to the index. `buckets`: the bucket of each change, in their order."""
+
+    changes: Sequence[Change]
+    buckets: Sequence[int]
+    after: Stand
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered(Applied):
+    """Changes that became a batch, encoded."""
+
+    first: int
+    message: bytes
+
+
+def apply(stand: Stand, changes: Sequence[Change]) -> Applied:
+    """What the changes do to the index, without an event: the base is made so. Their `old` must be what the index has."""
+    digests = stand.digests.copy()
+    buckets = [digests.replace(change.path, change.old, change.new) for change in changes]
+    grown = sum((change.new is not None) - (change.old is not None) for change in changes)
+    after = replace(stand, digests=digests, digest=digests.tree_digest(), entries=stand.entries + grown)
+    return Applied(changes, buckets, after)
+
+
+def number(stand: Stand, changes: Sequence[Change]) -> Numbered:
+    """The next batch: these changes, in this order. At least one."""
+    applied = apply(stand, changes)
+    first = stand.sequence + 1
+    events = tuple(Event(change.path, change.new, change.body, change.keep) for change in changes)
+    batch = Batch(stand.lineage, first, events, stand.head, stand.digest, applied.after.digest)
+    message, head = codec.encode_batch(batch)
+    after = replace(applied.after, sequence=batch.last, head=head)
+    return Numbered(changes, applied.buckets, after, first, message)

@@ -1,0 +1,253 @@
+"""The producer's loop: hear, scan, compare, close, cut, and hand over to the stream; heartbeats and answers in between.
+
+It puts the parts together and decides when each has its turn; what each does, it knows from their names only. Everything here
+happens on one thread; `step` is one round, so that tests can drive it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from common.board import Board
+from common.errors import AlreadyRunningError, NoRoomError, RootGoneError
+from common.transport.ports import Publisher, Subscriber
+from producer import batching, numbering
+from producer.answers import Answers
+from producer.closing import close
+from producer.comparing import Comparer
+from producer.dirty import DirtySet
+from producer.epochs import Lead, Standing
+from producer.finding import Finding, MakeWatch
+from producer.journal import Journal
+from producer.source import Source
+from producer.stream import Stream
+from producer.telling import Facts, Telling
+from producer.upstream import Upstream
+from producer.values import Change, Taken
+
+AGAIN_SECONDS = 0.01
+"""How soon to look again at what waits for its directory; the delay grows."""
+NO_ROOM_SECONDS = 1.0
+ROOT_DOUBT_SECONDS = 0.2
+PACING_SECONDS = 0.05
+_NO_DIRECTORY = "the directory above it cannot be carried"
+
+
+@dataclass(slots=True)
+class _Round:
+    """Changes that are being cut into batches, and what was taken for them: it goes back if that fails."""
+
+    taken: list[Taken]
+    batches: Iterator[list[Change]]
+
+
+class Pipeline:
+    """See the module. `now`: seconds of a steady clock, the same for every step."""
+
+    def __init__(  # noqa: PLR0913 - what it puts together
+        self,
+        journal: Journal,
+        source: Source,
+        board: Board,
+        *,
+        publisher: Publisher,
+        subscriber: Subscriber,
+        make_watch: MakeWatch,
+        leader: str,
+        scan_interval_seconds: float | None = None,
+    ) -> None:
+        self._journal = journal
+        self._board = board
+        self._publisher = publisher
+        self._subscriber = subscriber
+        self._dirty = DirtySet()
+        self._comparer = Comparer(source, journal, self._dirty, board)
+        self._finding = Finding(
+            source,
+            journal,
+            self._dirty,
+            self._comparer,
+            board,
+            make_watch=make_watch,
+            scan_interval_seconds=scan_interval_seconds,
+        )
+        self._stream = Stream(journal, publisher, board, leader=leader)
+        self._upstream = Upstream(
+            journal, self._stream, Answers(journal, source.reading), board, publisher=publisher, subscriber=subscriber
+        )
+        self._telling = Telling(board, publisher, subscriber, self._upstream.fleet)
+        self._lead = Lead()
+        self._linger = batching.Linger()
+        self._standing = Standing.WAITS
+        self._round: _Round | None = None
+        self._paused_until = float("-inf")
+
+    # -- one round of the loop
+
+    def step(self, now: float) -> float:
+        """One round. Returns for how many seconds nothing needs to be done unless something wakes the loop.
+
+        Raises AlreadyRunningError when another leads; StateError and HaltError when the journal cannot be used.
+        """
+        self._board.tick("pipeline")
+        self._judge_lead(now)
+        try:
+            self._finding.hear(now)
+            self._finding.scan(now)
+            self._work(now)
+            self._board.clear("no-room")
+        except NoRoomError as error:
+            self._board.alarm("no-room", str(error))
+            self._pause(now, NO_ROOM_SECONDS)
+        except RootGoneError:
+            self._finding.check_root(now)
+            self._pause(now, ROOT_DOUBT_SECONDS)
+        if self._is_live:
+            self._stream.beat(now)
+            self._upstream.answer()
+        wait_seconds = self._wait_seconds(now)
+        self._tell(now, is_idle=wait_seconds > 0)
+        return wait_seconds
+
+    def _judge_lead(self, now: float) -> None:
+        link = self._subscriber.link
+        self._standing = self._lead.judge(link, now)
+        if self._standing is Standing.YIELDS:
+            raise AlreadyRunningError(
+                f"another producer leads the tree {self._board.tree!r}: {link.detail or 'its name is not known'}; "
+                "stop that one first, then: treecast produce"
+            )
+        if self._standing is Standing.LEADS:
+            self._upstream.hear(now)
+
+    def _work(self, now: float) -> None:
+        """Build the base, or number the next batch. Whatever fails for lack of room is looked at again."""
+        leads = self._standing is Standing.LEADS and self._stream.catch_up()
+        try:
+            changes: list[Change] = []
+            if now >= self._paused_until:
+                if not self._journal.is_base_complete:
+                    self._build_base(now)
+                elif leads and self._stream.has_room():
+                    changes = self._next_batch(now)
+            if self._stream.exchange(changes, now) is not None:
+                self._linger.left(now, len(changes), sum(map(batching.raw_bytes, changes)))
+        except NoRoomError:
+            self._give_up_round()
+            raise
+
+    # -- from hints to changes
+
+    def _build_base(self, now: float) -> None:
+        """What is found goes into the index without an event, until the whole tree is in it."""
+        if not self._finding.may_build:
+            return
+        self._begin_round(now, with_bodies=False)
+        taken = len(self._round.taken) if self._round is not None else 0
+        while changes := self._cut():
+            self._journal.commit_base(numbering.apply(self._journal.stand, changes))
+        self._finding.took_for_base(taken, now)
+
+    def _next_batch(self, now: float) -> list[Change]:
+        """The changes of the next batch; none when nothing changed, or when it is worth waiting for more."""
+        if self._round is None:
+            ready = self._dirty.ready(now)
+            if not ready or not self._finding.may_publish or self._linger.wait_seconds(now, ready) > 0:
+                return []
+            self._begin_round(now, with_bodies=True)
+        return self._cut()
+
+    def _begin_round(self, now: float, *, with_bodies: bool) -> None:
+        compared = self._comparer.compare(now, with_bodies=with_bodies)
+        self._round = _Round(compared.taken, iter(()))
+        # After the looks: what they did not find is believed only if the root is still there and not empty.
+        if compared.takes_away and not self._is_root_sound(now, is_base=not with_bodies):
+            self._give_up_round()
+            return
+        if compared.identities:
+            self._journal.remember(compared.identities)
+        closed = close(compared.changes, self._journal)
+        for change, ancestor in closed.waiting:
+            self._comparer.hint(ancestor, now)
+            self._comparer.look_again(change.path, now, AGAIN_SECONDS, _NO_DIRECTORY)
+        self._round.batches = batching.cut(closed.ordered)
+
+    def _is_root_sound(self, now: float, *, is_base: bool) -> bool:
+        self._finding.check_root(now)
+        return self._finding.may_build if is_base else self._finding.may_publish
+
+    def _cut(self) -> list[Change]:
+        batch = next(self._round.batches, None) if self._round is not None else None
+        if batch is None:
+            self._round = None
+        return batch or []
+
+    def _give_up_round(self) -> None:
+        """Its paths are looked at again: those that were published already will show no difference."""
+        if self._round is not None:
+            self._dirty.give_back(self._round.taken)
+            self._round = None
+
+    def _pause(self, now: float, seconds: float) -> None:
+        self._paused_until = now + seconds
+
+    # -- what the loop needs to know of itself
+
+    @property
+    def _is_live(self) -> bool:
+        """Whether this process leads, and what it says about its tree holds."""
+        return self._standing is Standing.LEADS and self._stream.is_caught_up and self._journal.is_base_complete
+
+    @property
+    def _is_quiet(self) -> bool:
+        """Whether everything that is known to have changed is published and confirmed."""
+        is_found = self._finding.is_scan_complete and not self._finding.is_scanning and self._finding.may_publish
+        is_sent = not len(self._dirty) and self._round is None and self._publisher.in_flight()[0] == 0
+        return is_found and is_sent and self._is_live
+
+    def _wait_seconds(self, now: float) -> float:
+        times = [self._finding.wait_seconds(now), self._stream.wait_seconds(now)]
+        if now < self._paused_until:
+            times.append(self._paused_until - now)
+        elif self._journal.is_base_complete:
+            times.append(self._wait_for_batch(now))
+        elif self._finding.may_build:
+            times.append(self._or_long(self._dirty.next_due(now)))
+        if self._upstream.has_questions and self._is_live:
+            is_paced = self._publisher.waiting_bytes() > 0
+            times.append(PACING_SECONDS if is_paced else 0.0)
+        return max(0.0, min(times))
+
+    def _wait_for_batch(self, now: float) -> float:
+        """When the next batch could be made; room and the lead come with a wake."""
+        if not self._is_live or not self._stream.has_room():
+            return batching.LINGER_SECONDS * 20
+        if self._round is not None:
+            return 0.0
+        if not self._finding.may_publish:
+            return batching.LINGER_SECONDS * 20
+        due = self._dirty.next_due(now)
+        return self._linger.wait_seconds(now, self._dirty.ready(now)) if due == 0.0 else self._or_long(due)
+
+    def _or_long(self, seconds: float | None) -> float:
+        return seconds if seconds is not None else batching.LINGER_SECONDS * 40
+
+    # -- the end, and the world
+
+    def _tell(self, now: float, *, is_idle: bool) -> None:
+        if not self._telling.is_due(now, is_idle=is_idle):
+            return
+        facts = Facts(
+            stand=self._journal.stand,
+            dirty=len(self._dirty),
+            leads=self._standing is Standing.LEADS,
+            is_base_complete=self._journal.is_base_complete,
+            is_scan_complete=self._finding.is_scan_complete,
+            is_scanning=self._finding.is_scanning,
+            is_believed=self._finding.may_build,
+            is_quiet=self._is_quiet,
+        )
+        self._telling.tell(facts, now)
+
+    def close(self) -> None:
+        """End the watch. What is not published is found again at the next start. Idempotent."""
+        self._finding.close_watch()

@@ -1,0 +1,116 @@
+"""Does: scans in slices, so that live changes never wait for one. A scan makes hints, and nothing else.
+
+Knows how to start a walk and the index in path order; not what becomes of the hints. Subtrees that a watcher hinted at go before
+a scan of the whole tree, which is continued after them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import NamedTuple
+
+from common.names import ROOT
+from producer.differences import Difference, Found, Sort, differences
+from producer.values import Known, Problem, Seen
+
+SLICE_SECONDS = 0.01
+_PAUSE = "pause"
+_PAUSE_EVERY = 256
+
+
+class ScanHint(NamedTuple):
+    """What a scan says of one path. `why` "": look at it. Otherwise nothing can be told about it and what is below, and why."""
+
+    path: bytes
+    only_scanned: bool
+    why: str = ""
+
+
+@dataclass(slots=True)
+class _Scan:
+    start: bytes
+    only_scanned: bool
+    found: Iterator[Difference]
+    spent_seconds: float = 0.0
+    unreadable: set[bytes] = field(default_factory=set)
+
+
+class Finished(NamedTuple):
+    """A scan that came to its end: where it began, what it took, and what could not be read."""
+
+    start: bytes
+    spent_seconds: float
+    unreadable: frozenset[bytes]
+
+
+class Scans:
+    """The scans under way: any number of subtrees, and one of the whole tree. Owned by one thread."""
+
+    def __init__(self, walk: Callable[[bytes], Iterator[Found]], known: Callable[[bytes], Iterator[Known]]) -> None:
+        """`walk(start)`: what the disk has at and below a path; `known(start)`: what the index has there; both in path order."""
+        self._walk = walk
+        self._known = known
+        self._parts: list[_Scan] = []
+        self._whole: _Scan | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether any scan is not finished."""
+        return bool(self._parts) or self._whole is not None
+
+    @property
+    def is_whole_running(self) -> bool:
+        """Whether the whole tree is being scanned."""
+        return self._whole is not None
+
+    def start(self, path: bytes, *, only_scanned: bool) -> None:
+        """Scan at and below a path. The whole tree is begun anew where that is under way: what is behind may have changed."""
+        scan = _Scan(path, only_scanned, differences(_with_pauses(self._walk(path)), self._known(path)))
+        if path == ROOT:
+            self._whole = scan
+        else:
+            self._parts.append(scan)
+
+    def stop(self) -> None:
+        """Give all scans up."""
+        self._parts.clear()
+        self._whole = None
+
+    def advance(self, seconds: float = SLICE_SECONDS) -> tuple[list[ScanHint], Finished | None]:
+        """Go on for so long with the scan whose turn it is. At most one scan finishes in a call."""
+        scan = self._parts[0] if self._parts else self._whole
+        if scan is None:
+            return [], None
+        began = perf_counter()
+        hints: list[ScanHint] = []
+        for difference in scan.found:
+            if difference.why != _PAUSE:
+                hints.append(_hint(difference, scan))
+            if perf_counter() - began >= seconds:
+                scan.spent_seconds += perf_counter() - began
+                return hints, None
+        scan.spent_seconds += perf_counter() - began
+        self._end(scan)
+        return hints, Finished(scan.start, scan.spent_seconds, frozenset(scan.unreadable))
+
+    def _end(self, scan: _Scan) -> None:
+        if scan is self._whole:
+            self._whole = None
+        else:
+            self._parts.remove(scan)
+
+
+def _hint(difference: Difference, scan: _Scan) -> ScanHint:
+    if difference.sort is Sort.PROBLEM:
+        scan.unreadable.add(difference.path)
+        return ScanHint(difference.path, scan.only_scanned, difference.why)
+    return ScanHint(difference.path, scan.only_scanned)
+
+
+def _with_pauses(found: Iterable[Found]) -> Iterator[Found]:
+    """Where nothing differs, the join of disk and index yields nothing for minutes. A problem at a path that cannot be (with a
+    NUL, next in order after the one before) makes it come up for air."""
+    for count, one in enumerate(found, 1):
+        yield one
+        if count % _PAUSE_EVERY == 0 and isinstance(one, Seen):
+            yield Problem(one.path + b"\0", _PAUSE)

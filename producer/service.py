@@ -1,0 +1,98 @@
+"""Does: the producer as a process: lock, journal, broker, source and watch are opened, the loop runs, all is closed in order.
+
+Knows how the parts are made from the settings; nothing of what they do.
+"""
+
+import logging
+import threading
+import time
+from contextlib import ExitStack
+
+from common.board import Board
+from common.errors import NoRoomError
+from common.lock import ProcessLock, this_process
+from common.patterns import Patterns
+from common.places import make_state_directory
+from common.settings import ProduceSettings
+from common.transport.broker import open_broker
+from common.transport.ports import Publisher
+from producer.epochs import new_lineage
+from producer.journal import Journal
+from producer.pipeline import Pipeline
+from producer.source import Source
+from producer.watch.choice import choose_watch
+from producer.watch.port import Watch
+
+log = logging.getLogger("treecast")
+
+JOURNAL_NAME = "journal.db"
+LOCK_NAME = "lock"
+STOP_CHECK_SECONDS = 0.5
+CLOSE_SECONDS = 3.0
+
+
+def run(settings: ProduceSettings, stop: threading.Event, board: Board) -> None:
+    """Produce until `stop` is set. What is numbered is durable; what is not will be found again at the next start.
+
+    Raises AlreadyRunningError when another process has the state directory, or leads the tree for over a minute; StateError and
+    HaltError when the journal cannot be used; SettingError.
+    """
+    wake = threading.Event()
+    with ExitStack() as parts:
+        state = make_state_directory("TREECAST_STATE", settings.state)
+        parts.enter_context(ProcessLock(state / LOCK_NAME))
+        journal = Journal(state / JOURNAL_NAME, settings.tree)
+        parts.callback(journal.close)
+        begin_epoch(journal)
+        password = settings.broker_password.get_secret_value() if settings.broker_password is not None else None
+        broker = open_broker(settings.broker, settings.tree, password=password, limits=settings.queue_limit)
+        publisher = broker.publisher(wake=wake.set, declare=True)
+        parts.callback(_close_publisher, publisher, journal)
+        subscriber = broker.upstream_subscriber(holder=this_process(), wake=wake.set)
+        parts.callback(subscriber.close, CLOSE_SECONDS)
+        source = Source(settings.source, Patterns(settings.exclude), settle_seconds=settings.settle_seconds)
+        parts.callback(source.close)
+        pipeline = Pipeline(
+            journal,
+            source,
+            board,
+            publisher=publisher,
+            subscriber=subscriber,
+            make_watch=lambda: _make_watch(settings, source, wake),
+            leader=this_process(),
+            scan_interval_seconds=settings.scan_interval_seconds,
+        )
+        parts.callback(pipeline.close)
+        parts.callback(board.untick, "pipeline")
+        _loop(pipeline, stop, wake)
+
+
+def begin_epoch(journal: Journal) -> None:
+    """A new epoch for this run, journaled before anything is published under it."""
+    stand = journal.stand
+    lineage = new_lineage(stand.lineage.tree, stand.lineage.salt, journal.highest_epoch, time.time())
+    journal.begin_epoch(lineage)
+    log.info("epoch %d, sequence %d, %d paths known", lineage.epoch, stand.sequence, stand.entries)
+
+
+def _loop(pipeline: Pipeline, stop: threading.Event, wake: threading.Event) -> None:
+    while not stop.is_set():
+        # Cleared before the step: what wakes during it is seen by the next one.
+        wake.clear()
+        wait_seconds = pipeline.step(time.monotonic())
+        if wait_seconds > 0:
+            wake.wait(min(wait_seconds, STOP_CHECK_SECONDS))
+
+
+def _make_watch(settings: ProduceSettings, source: Source, wake: threading.Event) -> Watch | None:
+    raise NotImplementedError
+
+
+def _close_publisher(publisher: Publisher, journal: Journal) -> None:
+    """What was confirmed until the end is forgotten; what was not goes out again at the next start."""
+    publisher.close(CLOSE_SECONDS)
+    journal.confirmed(publisher.confirmed())
+    try:
+        journal.forget()
+    except NoRoomError as error:
+        log.info("confirmed batches will be published once more at the next start: %s", error)

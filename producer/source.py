@@ -1,0 +1,95 @@
+"""Does: holds the master's tree open for the rest of the producer: its root, the passes of looks, the walks, single bodies.
+
+Knows the root's path and the patterns; nothing of the index. When another directory takes the root's place, that is opened.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from common.entries import Entry
+from common.errors import NoRoomError, RootGoneError
+from common.patterns import Patterns
+from producer.differences import Found
+from producer.guard import Root
+from producer.look import Looker
+from producer.root import open_root, root_state
+from producer.scan import walk
+
+BODY_LIMIT_BYTES = 15 * 1024 * 1024
+"""The largest file that is carried for now: in one message, which RabbitMQ limits to 16 MiB."""
+
+ReadBody = Callable[[bytes, Entry], bytes | None]
+
+
+class Source:
+    """The tree as this process has it open. Owned by one thread."""
+
+    def __init__(self, path: Path, patterns: Patterns, *, settle_seconds: float = 2.0) -> None:
+        self._path = os.fsencode(path)
+        self.patterns = patterns
+        self.settle_seconds = settle_seconds
+        self.generation = 0
+        """How many directories have been the root: it grows when another one took its place."""
+        self._root_fd = -1
+        self._open_root: tuple[int, int] | None = None
+
+    def check(self) -> Root:
+        """What the root looks like now; opens it where it is another directory than the one that is open."""
+        root = root_state(self._path)
+        if root.identity is not None and root.identity != self._open_root:
+            return self._open(root)
+        return root
+
+    @contextmanager
+    def looking(self) -> Iterator[Looker]:
+        """A short pass of looks. Raises RootGoneError, at its beginning and from its looks."""
+        if self._root_fd < 0:
+            raise RootGoneError("it was never there")
+        with Looker(self._root_fd, limit_bytes=BODY_LIMIT_BYTES, root_path=self._path) as looker:
+            yield looker
+
+    @contextmanager
+    def reading(self) -> Iterator[ReadBody]:
+        """A short pass of reading bodies that are named by their digest. What cannot be read, for any reason, is None."""
+        with ExitStack() as passes:
+            try:
+                looker = passes.enter_context(self.looking())
+            except RootGoneError:
+                yield lambda path, entry: None
+            else:
+                yield lambda path, entry: _read(looker, path, entry)
+
+    def walk(self, start: bytes) -> Iterator[Found]:
+        """Everything at and below a path, excluded paths left out, in the byte order of paths."""
+        return walk(self._root_fd, start, self.patterns)
+
+    def excludes(self, path: bytes, is_directory: bool) -> bool:
+        """Whether the path is no part of the tree."""
+        return bool(self.patterns) and self.patterns.excludes(path, is_directory)
+
+    def close(self) -> None:
+        """Idempotent."""
+        if self._root_fd >= 0:
+            os.close(self._root_fd)
+            self._root_fd, self._open_root = -1, None
+
+    def _open(self, root: Root) -> Root:
+        try:
+            root_fd = open_root(self._path)
+        except RootGoneError as error:
+            return Root(None, why=str(error))
+        found = os.fstat(root_fd)
+        self.close()
+        self._root_fd, self._open_root = root_fd, (found.st_dev, found.st_ino)
+        self.generation += 1
+        # RACE: it may have been swapped once more between the two looks; then the next check opens that.
+        return root
+
+
+def _read(looker: Looker, path: bytes, entry: Entry) -> bytes | None:
+    try:
+        return looker.read_body(path, entry)
+    except NoRoomError:
+        return None

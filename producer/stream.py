@@ -1,0 +1,102 @@
+"""Does: the stream of batches and heartbeats: the sacred order, the window of what is unconfirmed, what a crash left.
+
+Knows the journal and the publisher; not where changes come from. What is numbered here is durable before it is published.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+
+from common.board import Board
+from common.transport.ports import Outgoing, Publisher, Route
+from common.wire import codec
+from producer.journal import Journal
+from producer.journal import Outgoing as Unconfirmed
+from producer.numbering import Numbered, number
+from producer.values import Change
+
+WINDOW_BATCHES = 64
+WINDOW_BYTES = 64 * 1024 * 1024
+HEARTBEAT_SECONDS = 5.0
+FORGET_SECONDS = 1.0
+
+
+class Stream:
+    """See the module. Owned by one thread; `now`: seconds of a steady clock. Journaling may raise NoRoomError."""
+
+    def __init__(self, journal: Journal, publisher: Publisher, board: Board, *, leader: str) -> None:
+        self._journal = journal
+        self._publisher = publisher
+        self._board = board
+        self._leader = leader
+        self._left: Iterator[Unconfirmed] | None = journal.outbox()
+        self._next_heartbeat = float("-inf")
+        self._counter = 0
+        self._forget_at: float | None = None
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether what an earlier run left unconfirmed was handed over again: before that nothing else may be."""
+        return self._left is None
+
+    def has_room(self) -> bool:
+        """Whether another batch may be numbered."""
+        batches, batch_bytes = self._publisher.in_flight()
+        return batches < WINDOW_BATCHES and batch_bytes < WINDOW_BYTES
+
+    def exchange(self, changes: Sequence[Change], now: float) -> Numbered | None:
+        """The sacred order: journal, publish, confirm, forget. Confirms come later: those of earlier batches are taken in."""
+        numbered = number(self._journal.stand, changes) if changes else None
+        if numbered is not None:
+            self._journal.commit(numbered)
+            self._publish(numbered)
+        confirmed = self._publisher.confirmed()
+        self._forget(confirmed, now)
+        return numbered
+
+    def _publish(self, numbered: Numbered) -> None:
+        self._publisher.publish(Outgoing(Route.EVENTS, numbered.message, token=numbered.first))
+        self._board.count("events_published_total", len(numbered.changes))
+        self._board.count("bytes_published_total", len(numbered.message))
+        self._board.heartbeat_seen()
+
+    def _forget(self, confirmed: Sequence[int], now: float) -> None:
+        """With the next batch's transaction, or in one of its own when none comes for a moment."""
+        if confirmed:
+            self._journal.confirmed(confirmed)
+            self._forget_at = now + FORGET_SECONDS
+        if self._forget_at is not None and now >= self._forget_at:
+            self._journal.forget()
+            self._forget_at = None
+
+    def catch_up(self) -> bool:
+        """Publish what an earlier run journaled and saw no confirm for: byte for byte, in its own epoch, in order.
+
+        As far as there is room. Returns `is_caught_up`.
+        """
+        while self._left is not None and self.has_room():
+            unconfirmed = next(self._left, None)
+            if unconfirmed is None:
+                self._left = None
+            else:
+                self._publisher.publish(Outgoing(Route.EVENTS, unconfirmed.message, token=unconfirmed.first))
+        return self.is_caught_up
+
+    def beat(self, now: float) -> None:
+        """A heartbeat when one is due; at once when the broker is reached. It states what went the same way before it."""
+        if not self._publisher.link.is_open:
+            self._next_heartbeat = float("-inf")
+        elif now >= self._next_heartbeat:
+            self._next_heartbeat = now + HEARTBEAT_SECONDS
+            self._counter += 1
+            heartbeat = self._journal.stand.heartbeat(self._counter, time.time_ns(), self._leader)
+            self._publisher.publish(Outgoing(Route.EVENTS, codec.encode(heartbeat)))
+            self._board.heartbeat_seen()
+
+    def beat_soon(self) -> None:
+        """The next heartbeat is due now: somebody does not know where the stream stands."""
+        self._next_heartbeat = float("-inf")
+
+    def wait_seconds(self, now: float) -> float:
+        """How long nothing here needs to be done, confirms aside."""
+        due = self._next_heartbeat if self._publisher.link.is_open else now + HEARTBEAT_SECONDS
+        return max(0.0, min(due, self._forget_at if self._forget_at is not None else due) - now)

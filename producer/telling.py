@@ -1,0 +1,112 @@
+"""Does: tells the board how the producer stands: status, figures, readiness, and the alarm when the broker stays away.
+
+It only reads the parts. Not more often than a person or a scraper could tell.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from common.board import Board
+from common.transport.ports import Link, Phase, Publisher, Subscriber
+from producer.fleet import Fleet
+from producer.numbering import Stand
+
+BUSY_SECONDS = 0.1
+REPLICAS_SECONDS = 0.5
+BROKER_LIMIT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """How the producer stands at one moment."""
+
+    stand: Stand
+    dirty: int
+    leads: bool
+    is_base_complete: bool
+    is_scan_complete: bool
+    is_scanning: bool
+    is_believed: bool
+    """Whether the source's root is above doubt."""
+    is_quiet: bool
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it leads and has its whole tree in the index."""
+        return self.leads and self.is_base_complete
+
+
+class Telling:
+    """See the module. Owned by one thread; `now`: seconds of a steady clock."""
+
+    def __init__(self, board: Board, publisher: Publisher, subscriber: Subscriber, fleet: Fleet) -> None:
+        self._board = board
+        self._publisher = publisher
+        self._subscriber = subscriber
+        self._fleet = fleet
+        self._told_at = self._told_replicas_at = float("-inf")
+        self._away_since: float | None = None
+
+    def is_due(self, now: float, *, is_idle: bool) -> bool:
+        """Whether to tell again: whenever nothing else is to be done, and now and then while there is."""
+        return is_idle or now - self._told_at >= BUSY_SECONDS
+
+    def tell(self, facts: Facts, now: float) -> None:
+        """Tell everything."""
+        self._told_at = now
+        unconfirmed = self._publisher.in_flight()[0]
+        position = facts.stand.position
+        link = _worse(self._subscriber.link, self._publisher.link)
+        self._judge_link(link, now)
+        self._board.is_ready = facts.is_ready
+        self._board.gauge("position", position.sequence)
+        self._board.gauge("dirty_paths", facts.dirty)
+        self._board.gauge("unconfirmed_batches", unconfirmed)
+        self._board.gauge("agreed", float(facts.is_ready))
+        self._board.tell(
+            state=_state(facts, link),
+            position={"epoch": position.epoch, "sequence": position.sequence},
+            dirty=facts.dirty,
+            unconfirmed=unconfirmed,
+            leading=facts.leads,
+            base_complete=facts.is_base_complete,
+            scan_complete=facts.is_scan_complete,
+            scanning=facts.is_scanning,
+            quiet=facts.is_quiet,
+            files=facts.stand.entries,
+            link={"phase": link.phase.value, "detail": link.detail},
+            **self._replicas(now),
+        )
+
+    def _replicas(self, now: float) -> dict[str, Any]:
+        if now - self._told_replicas_at < REPLICAS_SECONDS:
+            return {}
+        self._told_replicas_at = now
+        return {"replicas": self._fleet.told(now)}
+
+    def _judge_link(self, link: Link, now: float) -> None:
+        if link.is_open:
+            self._away_since = None
+            self._board.clear("broker")
+            return
+        if self._away_since is None:
+            self._away_since = now
+        if now - self._away_since >= BROKER_LIMIT_SECONDS:
+            self._board.alarm("broker", f"nothing can be published: {link.phase.value} {link.detail}".rstrip())
+
+
+def _worse(one: Link, other: Link) -> Link:
+    return other if one.is_open else one
+
+
+def _state(facts: Facts, link: Link) -> str:
+    """One word for a person."""
+    if not facts.is_believed:
+        return "guarding"
+    if not facts.is_base_complete:
+        return "scanning"
+    if link.phase is Phase.HELD:
+        return "waiting"
+    if not link.is_open:
+        return link.phase.value
+    return "leading" if facts.leads else "waiting"
