@@ -6,8 +6,19 @@ from typing import Any
 
 import pytest
 
+from common.entries import Event
 from common.errors import PathError, RefusedError
-from common.messages import AskBodies, AskDigests, Batch, Downstream, Question, ReplicaState, Report, Upstream
+from common.messages import (
+    AskBodies,
+    AskDigests,
+    Batch,
+    BucketRows,
+    Downstream,
+    Question,
+    ReplicaState,
+    Report,
+    Upstream,
+)
 from common.wire.codec import decode_downstream, decode_upstream, encode, peek
 from common.wire.header import HEADER_BYTES, MessageType, hash_bytes
 from tests.data.golden import make_wire_1
@@ -103,6 +114,14 @@ def test_an_answer_to_a_body_question_holds_exactly_one() -> None:
         with pytest.raises(RefusedError) as caught:
             decode_downstream(data, TREE)
         assert caught.value.reason == "section-bodies"
+
+
+def test_an_answer_for_a_bucket_names_nothing_absent() -> None:
+    answer = MESSAGES["bucket"]
+    assert isinstance(answer, BucketRows)
+    with pytest.raises(RefusedError) as caught:
+        decode(encode(replace(answer, rows=(Event(answer.rows[0].path, None),))))
+    assert caught.value.reason == "absent-row"
 
 
 def report_with(**columns: Any) -> bytes:

@@ -145,6 +145,8 @@ def test_json_of_very_many_small_things_is_refused() -> None:
         (b'{"leader":"","sections":[["a",true]]}', b"x"),
         (b'{"leader":"","sections":[[1,1]]}', b"x"),
         (b'{"leader":"","sections":[["a",-1]]}', b""),
+        (b'{"leader":"","sections":[["a",2],["b",-1]]}', b"x"),
+        (b'{"leader":"","sections":[["a",-1],["b",2]]}', b"x"),
         (b'{"leader":"","sections":[["a",2]]}', b"x"),
         (b'{"leader":"","sections":[["a",18446744073709551615]]}', b"x"),
         (b'{"leader":"","sections":[["a",1],["a",1]]}', b"xx"),

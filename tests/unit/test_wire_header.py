@@ -176,6 +176,12 @@ def test_peek_shows_the_header_of_any_tree_and_proves_it() -> None:
         peek(flipped(BATCH, 400))
 
 
+def test_peek_shows_no_tree_whose_name_cannot_be() -> None:
+    packed = wire_header._STRUCT.pack(MAGIC, 1, *header_of()._replace(tree=b"../x", replica=b""))  # type: ignore[arg-type]
+    with pytest.raises(RefusedError):
+        peek(packed + wire_header.hash_bytes(packed) + bytes(72))
+
+
 def test_a_batch_hash_is_the_hash_of_its_header_and_so_of_every_byte_of_the_frame() -> None:
     data, batch_hash = encode_batch(batch_of(file_event(b"a")))
     decoded = decode_downstream(data, TREE)
