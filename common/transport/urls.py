@@ -10,7 +10,8 @@ from common.errors import SettingError
 SETTING = "TREECAST_BROKER"
 ALLOWED = "sqlite:////absolute/path (four slashes), amqp://user@host:5672/vhost or amqps://user@host:5671/vhost"
 _AMQP_PORTS = {"amqp": 5672, "amqps": 5671}
-_PASSWORD = re.compile(r"^((?:[^:/@]+://)?[^:/@]*):(.*)@", re.DOTALL)
+_PASSWORD = re.compile(r"^((?:[^:/@]+://[^:@]*)|(?:(?![^:/@]+://)[^:@]*)):.*@", re.DOTALL)
+"""From the first colon behind the scheme, or the first at all, to the last @: rather too much than too little."""
 _SECRET_OPTIONS = re.compile(r"(ssl_options=)[^&]*password[^&]*", re.IGNORECASE)
 
 
@@ -36,7 +37,8 @@ class AmqpUrl:
     def text(self, password: str | None = None) -> str:
         """The whole URL in its one spelling, secrets included: for pika. `password`, if given, wins."""
         secret = self.password if password is None else password
-        login = quote(self.user, safe="") + (":" + quote(secret, safe="") if secret else "")
+        # pika cannot do with a user and no colon.
+        login = f"{quote(self.user, safe='')}:{quote(secret, safe='')}" if self.user or secret else ""
         host = f"[{self.host}]" if ":" in self.host else self.host
         scheme = "amqps" if self.is_tls else "amqp"
         address = f"{scheme}://{login}{'@' if login else ''}{host}:{self.port}/{quote(self.vhost, safe='')}"
@@ -55,6 +57,8 @@ def parse_url(url: str) -> EmbeddedUrl | AmqpUrl:
 
 def shown(url: str) -> str:
     """The URL as a person or a log may see it: no password. Works for malformed ones too."""
+    if url.lower().startswith("sqlite:"):
+        return url
     return _SECRET_OPTIONS.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
 
 
