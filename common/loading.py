@@ -217,7 +217,9 @@ def _read_toml(config: Path) -> dict[str, Any]:
 def _first_error(
     error: ValidationError, given: Mapping[str, Given], table: Mapping[str, Setting], *, missing_too: bool = True
 ) -> SettingError:
-    found = next(one for one in error.errors() if missing_too or one["type"] != "missing")
+    errors = [one for one in error.errors() if missing_too or one["type"] != "missing"]
+    # A state is missing only where it could not be worked out from what is wrong elsewhere.
+    found = next((one for one in errors if one["loc"][0] != "state" or one["type"] != "missing"), errors[0])
     name = str(found["loc"][0])
     setting = table[name]
     if found["type"] == "missing":

@@ -48,6 +48,8 @@ GAPS = Metric("gaps_total", "counter", "Holes in the stream that were not filled
 DIVERGENCES = Metric("divergences_total", "counter", "Times that the tree digest was not the published one.")
 FORKS = Metric("forks_total", "counter", "Times that two different batches had one position.")
 SET_ASIDE = Metric("foreign_set_aside_total", "counter", "Foreign paths that were moved aside.")
+SCANS = Metric("scans_total", "counter", "Scans of the whole source that were finished.")
+UNANSWERABLE = Metric("unanswerable_total", "counter", "Answers that could not be written.", "reason")
 
 METRICS: tuple[Metric, ...] = (
     POSITION,
@@ -68,6 +70,8 @@ METRICS: tuple[Metric, ...] = (
     DIVERGENCES,
     FORKS,
     SET_ASIDE,
+    SCANS,
+    UNANSWERABLE,
 )
 
 

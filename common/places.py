@@ -71,11 +71,11 @@ def check_directory(setting: str, directory: Path) -> Path:
     return directory
 
 
-def check_apart(setting: str, state: Path, root: Path) -> None:
-    """Raises SettingError when one of the two lies in the other, by real paths: a state would replicate itself."""
-    real_state, real_root = Path(os.path.realpath(state)), Path(os.path.realpath(root))
-    if real_state.is_relative_to(real_root) or real_root.is_relative_to(real_state):
-        raise SettingError(setting, str(state), f"a directory outside {root}, and not above it")
+def check_apart(setting: str, ours: Path, root: Path) -> None:
+    """Raises SettingError when one of the two lies in the other, by real paths: what is ours would replicate itself."""
+    real_ours, real_root = Path(os.path.realpath(ours)), Path(os.path.realpath(root))
+    if real_ours.is_relative_to(real_root) or real_root.is_relative_to(real_ours):
+        raise SettingError(setting, str(ours), f"a place outside {root}, and not above it")
 
 
 def file_system_of(directory: Path) -> str:

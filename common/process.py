@@ -23,6 +23,7 @@ from common.loading import Loaded, load_consume, load_produce
 from common.options import parse_options
 from common.places import check_apart, check_directory, make_state_directory
 from common.settings import CommonSettings, ConsumeSettings, ProduceSettings, S
+from common.transport.urls import EmbeddedUrl, parse_url
 
 log = logging.getLogger("treecast")
 
@@ -71,11 +72,18 @@ def _run(loaded: Loaded[S], root_name: str, root: Path, board: Board, load: Call
             open_parts.callback(Listener(loaded.spelled("listen"), settings.listen, board).close)
         check_directory(loaded.spelled(root_name), root)
         check_apart(loaded.spelled("state"), settings.state, root)
+        _check_queue_apart(loaded, root)
         make_state_directory(loaded.spelled("state"), settings.state)
         control = ControlServer(settings.state, holder(board), {"status": status_verb(board, settings)}, os.environ)
         open_parts.callback(control.close)
         load()(settings, stop, board)
     return INTERRUPTED if received[:1] == [signal.SIGINT] else DONE
+
+
+def _check_queue_apart(loaded: Loaded[S], root: Path) -> None:
+    place = parse_url(loaded.settings.broker)
+    if isinstance(place, EmbeddedUrl):
+        check_apart(loaded.spelled("broker"), place.path, root)
 
 
 def holder(board: Board) -> str:

@@ -63,3 +63,7 @@ def text_of(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(str(one) for one in value)
     return ", ".join(str(value).splitlines())
+
+
+if __name__ == "__main__":
+    print(settings_table(), end="")

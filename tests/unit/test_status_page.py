@@ -1,0 +1,47 @@
+"""How a process's status reads for a person."""
+
+import pytest
+
+from treecast.status_page import duration, page
+
+STATUS = {
+    "role": "consumer",
+    "tree": "playlists",
+    "replica": "paris",
+    "state": "following",
+    "position": {"epoch": 7, "sequence": 12_000},
+    "agreed": True,
+    "dirty": 0,
+    "unconfirmed": 0,
+    "unmet": {"body": 3},
+    "ready": True,
+    "problems": [{"path": "a\\x0ab", "problem": "immutable", "since": 1.0}],
+    "problem_count": 41,
+    "alarms": [{"kind": "diverged", "detail": "syncing", "since": 1.0}],
+    "pid": 42,
+    "version": "1.2.3",
+    "uptime_seconds": 61.5,
+    "state_directory": "/state",
+}
+
+
+def test_the_page_says_what_a_person_asks_for() -> None:
+    """Who, state, position, agreed, dirty, unconfirmed, alarms and problems, and that there are more of them."""
+    text = page(STATUS)
+    assert text.splitlines()[0] == "consumer paris of tree playlists: following"
+    for fact in ("12,000 of epoch 7", "agreed", "dirty", "unconfirmed", "body 3", "42, version 1.2.3, up 1 min 1 s"):
+        assert fact in text
+    assert "ALARM diverged: syncing" in text
+    assert "problem at a\\x0ab: immutable" in text
+    assert "and 40 more problems" in text
+
+
+def test_a_process_that_has_only_just_started_has_a_page_too() -> None:
+    assert "position" in page({"role": "producer", "tree": "t", "state": "starting"})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59, "59 s"), (185, "3 min 5 s"), (7800, "2 h 10 min"), (90_000, "1 d 1 h")]
+)
+def test_a_time_reads_as_a_person_says_it(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
