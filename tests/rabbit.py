@@ -43,8 +43,8 @@ class RabbitUnavailableError(Exception):
 class PrivateRabbit:
     """One node and its epmd. Start and stop from the thread that lives longest: the two end with it, whatever happens.
 
-    `url` is for the administrator, `writer_url` for an account that may configure nothing. Both, and what is durable,
-    stay the same over `restart`.
+    `url` is for the administrator, `writer_url` for an account that may configure nothing, `tls_url` with the certificate in
+    `cafile`, which is for the name localhost. They, and what is durable, stay the same over `restart`.
     """
 
     def __init__(self) -> None:
@@ -53,6 +53,8 @@ class PrivateRabbit:
         self._epmd: subprocess.Popen[bytes] | None = None
         self._broker: subprocess.Popen[bytes] | None = None
         self.port = 0
+        self.tls_port = 0
+        self.cafile = self._place / "tls.pem"
 
     @property
     def url(self) -> str:
@@ -63,6 +65,11 @@ class PrivateRabbit:
     def writer_url(self) -> str:
         """The URL of the account that may configure nothing."""
         return self.url_for(*WRITER)
+
+    @property
+    def tls_url(self) -> str:
+        """The administrator's URL over TLS, with what verifies it."""
+        return f"amqps://{':'.join(ADMIN)}@localhost:{self.tls_port}/?cafile={self.cafile}"
 
     def url_for(self, user: str, password: str) -> str:
         """The URL for whoever says to be so."""
@@ -145,19 +152,24 @@ class PrivateRabbit:
         self._broker = None
 
     def _choose_ports(self) -> None:
-        self.port, self._dist_port, self._epmd_port = free_ports(3)
+        self.port, self.tls_port, self._dist_port, self._epmd_port = free_ports(4)
         self._node = f"treecast{self.port}@localhost"
         self._write_places()
 
     def _write_places(self) -> None:
         (self._place / "rabbitmq.conf").write_text(
             f"listeners.tcp.default = 127.0.0.1:{self.port}\n"
+            f"listeners.ssl.default = 127.0.0.1:{self.tls_port}\n"
+            f"ssl_options.certfile = {self.cafile}\n"
+            f"ssl_options.keyfile = {self._place}/tls.key\n"
+            "ssl_options.verify = verify_none\n"
             f"load_definitions = {self._place}/definitions.json\n"
             "disk_free_limit.absolute = 1MB\n"
         )
         (self._place / "definitions.json").write_text(json.dumps(_definitions()))
         (self._place / "plugins").write_text("[].\n")
         (self._place / "environment").write_text("")
+        make_certificate(self.cafile, self._place / "tls.key")
 
     def _environment(self) -> dict[str, str]:
         inherited = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
@@ -224,6 +236,13 @@ def speaks_amqp(port: int) -> bool:
             return connection.recv(1) == b"\x01"
     except OSError:
         return False
+
+
+def make_certificate(certificate: Path, key: Path) -> None:
+    """A self-signed certificate for localhost, as PEM. Raises RabbitUnavailableError where there is no openssl."""
+    command = [_program("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    command += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
 
 
 def _is_free(port: int) -> bool:

@@ -2,6 +2,7 @@
 
 from common.errors import SettingError
 from common.transport.amqp_connection import parameters_for
+from common.transport.amqp_declaring import upstream_steps
 from common.transport.amqp_publisher import AmqpPublisher
 from common.transport.amqp_subscriber import AmqpSubscriber, HolderFinder, NameLeader
 from common.transport.amqp_topology import Topology
@@ -52,7 +53,10 @@ class AmqpBroker:
         )
 
     def upstream_subscriber(self, *, holder: str, wake: Wake) -> AmqpSubscriber:
-        """See the port. The other's name is in the detail of `HELD` once a heartbeat of it has come by."""
+        """See the port. It makes its queue where it may.
+
+        The other's name is in the detail of `HELD` once a heartbeat of it has come by.
+        """
         name = self._name("producer", "consume")
         finder = None if self._name_leader is None else HolderFinder(self._topology.events, self._name_leader)
         return AmqpSubscriber(
@@ -61,6 +65,7 @@ class AmqpBroker:
             wake=wake,
             name=name,
             holder=holder,
+            steps=upstream_steps(self._topology),
             find_holder=finder,
         )
 

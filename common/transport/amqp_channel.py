@@ -35,7 +35,7 @@ class ChannelUser(Protocol):
     """Whose channel it is. Everything here is called in the connection's thread."""
 
     def prepare(self, connection: Connection, proceed: Job) -> None:
-        """There is a new connection. Call `proceed` when the channel may be opened on it."""
+        """There is a new connection, or something is missing. Call `proceed` when the channel may be opened."""
 
     def begin(self, channel: Channel) -> None:
         """The channel is open. Make it usable, and say `opened` to its keeper."""
@@ -88,7 +88,7 @@ class KeptChannel:
     def opened(self, connection: Connection) -> None:
         """See Session."""
         self._open_on = connection
-        self._user.prepare(connection, lambda: self._open(connection))
+        self._prepare(connection)
 
     def lost(self, link: Link) -> None:
         """See Session."""
@@ -106,6 +106,9 @@ class KeptChannel:
         is_usable = self._channel is not None and self._channel.is_open
         self._turn(Link(Phase.OPEN if is_usable else Phase.CONNECTING))
         self._user.resume()
+
+    def _prepare(self, connection: Connection) -> None:
+        self._user.prepare(connection, lambda: self._open(connection))
 
     def _open(self, connection: Connection) -> None:
         if connection is self._open_on and connection.is_open:
@@ -128,7 +131,8 @@ class KeptChannel:
         self._turn(link)
         connection = self._open_on
         if connection is not None:
-            self.connection.later(self._wait_seconds(link.phase), lambda: self._open(connection))
+            again = self._prepare if link.phase is Phase.MISSING else self._open
+            self.connection.later(self._wait_seconds(link.phase), lambda: again(connection))
 
     def _wait_seconds(self, phase: Phase) -> float:
         waits: dict[Phase, Callable[[], float]] = {

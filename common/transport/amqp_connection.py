@@ -4,6 +4,7 @@ Nothing but `post` and `close` may be called from outside the connection's threa
 a session or pika throws is logged, the connection is dropped, and a new one is made.
 """
 
+import contextlib
 import logging
 import random
 import ssl
@@ -11,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 import pika
@@ -101,11 +102,12 @@ class AmqpConnection:
         transport = getattr(connection, "_transport", None)  # pika has no public name for it
         return transport.get_write_buffer_size() if transport is not None else 0
 
-    def drop(self) -> None:
+    def drop(self, why: str) -> None:
         """Cut the connection; a new one is made after the back-off."""
-        transport = getattr(self._connection, "_transport", None)
-        if transport is not None:
-            transport.abort()
+        connection: Any = self._connection
+        if connection is not None and not connection.is_closed:
+            # As pika itself does when heartbeats fail to come; `close` would wait for the broker.
+            connection._terminate_stream(exceptions.StreamLostError(why))
 
     def close(self, timeout_seconds: float) -> None:
         """Close in order, by force after the time, and end the thread. Idempotent."""
@@ -121,11 +123,21 @@ class AmqpConnection:
         while not self._is_ended:
             try:
                 self._loop.start()
-            except Exception:
-                # Not one of our jobs, so pika's: its loop can go on, its connection had better not.
+            except Exception as error:
                 log.exception("the AMQP thread goes on after an error in pika")
-                self._do(self.drop)
+                self._abandon(error)
         self._loop.close()
+
+    def _abandon(self, error: Exception) -> None:
+        """Go on with a loop and a connection that pika's error did not see."""
+        old_loop, self._loop = self._loop, IOLoop()
+        sock = getattr(getattr(self._connection, "_transport", None), "_sock", None)
+        with contextlib.suppress(Exception):
+            old_loop.close()
+        if sock is not None:
+            sock.close()
+        self._on_lost(None, error)
+        self._loop.add_callback_threadsafe(self._do_jobs)
 
     def _do_jobs(self) -> None:
         while self._jobs:
@@ -134,9 +146,9 @@ class AmqpConnection:
     def _do(self, job: Job) -> None:
         try:
             job()
-        except Exception:
+        except Exception as error:
             log.exception("the AMQP connection is made anew after an error")
-            self.drop()
+            self.drop(repr(error))
 
     def _connect(self) -> None:
         if self._is_closing:
@@ -164,11 +176,11 @@ class AmqpConnection:
     def _on_lost(self, _connection: Connection | None, error: str | Exception) -> None:
         self._connection = None
         self._generation += 1
-        link = lost_link(error)
-        self._do(lambda: self._session.lost(link))
         if self._is_closing:
             self._end()
             return
+        link = lost_link(error)
+        self._do(lambda: self._session.lost(link))
         if self._opened_at is not None and time.monotonic() - self._opened_at > STEADY_SECONDS:
             self._backoff.reset()
         self._opened_at = None
@@ -187,7 +199,7 @@ class AmqpConnection:
 
     def _end(self) -> None:
         self._is_ended = True
-        self.drop()
+        self.drop("closed by force")
         # pika closes the socket in the loop's next turn.
         self._loop.call_later(0, self._loop.stop)
 

@@ -14,6 +14,7 @@ from pika.channel import Channel
 from pika.connection import Connection
 from pika.exchange_type import ExchangeType
 
+from common.transport.amqp_channel import ACCESS_REFUSED, NOT_FOUND
 from common.transport.amqp_topology import UPSTREAM_KEY, UPSTREAM_LIMITS, Topology
 
 log = logging.getLogger("treecast.amqp")
@@ -33,8 +34,8 @@ class Declaring:
     """The declarations of one connection, in the order of `run`."""
 
     def __init__(self, connection: Connection, said: set[str]) -> None:
-        """`said`: what was refused and logged already; shared over connections, so that each is logged once."""
-        self._connection = connection
+        """`said`: what was refused and logged already, shared over connections."""
+        self.connection = connection
         self._said = said
         self._works: deque[_Work] = deque()
         self._channel: Channel | None = None
@@ -56,7 +57,7 @@ class Declaring:
             work.done(work.is_whole)
             self._next()
         elif self._channel is None:
-            self._connection.channel(on_open_callback=self._on_open)
+            self.connection.channel(on_open_callback=self._on_open)
         else:
             work.steps[0](self._channel, self._on_done)
 
@@ -73,19 +74,27 @@ class Declaring:
         self._channel = None
         if not isinstance(reason, exceptions.ChannelClosedByBroker) or not self._works:
             return
-        if reason.reply_text not in self._said:
-            self._said.add(reason.reply_text)
-            log.warning("going on with what is there: %s", reason.reply_text)
+        self._say_once(reason)
         self._works[0].is_whole = False
         self._works[0].steps.popleft()
         self._next()
 
+    def _say_once(self, reason: exceptions.ChannelClosedByBroker) -> None:
+        # An account that may not configure is refused everything: one line says it. What follows from that is no news.
+        key = str(ACCESS_REFUSED) if reason.reply_code == ACCESS_REFUSED else reason.reply_text
+        if key not in self._said and reason.reply_code != NOT_FOUND:
+            self._said.add(key)
+            log.warning("not declared, going on with what is there: %s", reason.reply_text)
+
 
 def shared_steps(topology: Topology) -> list[Step]:
-    """The exchanges, and the producer's own queue."""
+    """All that is no replica's own."""
+    return [_exchange(topology.events, "fanout"), _exchange(topology.direct, "direct"), *upstream_steps(topology)]
+
+
+def upstream_steps(topology: Topology) -> list[Step]:
+    """The way to the producer."""
     return [
-        _exchange(topology.events, "fanout"),
-        _exchange(topology.direct, "direct"),
         _exchange(topology.upstream, "direct"),
         _queue(topology.upstream, dict(UPSTREAM_LIMITS)),
         _binding(topology.upstream, topology.upstream, UPSTREAM_KEY),

@@ -51,7 +51,7 @@ class AmqpPublisher:
         self._waiting_bytes = 0
         self._confirmed: list[int] = []
         self._returned: list[str] = []
-        self._made: set[str] = set()
+        self._to_make: set[str] = set()
         self._is_pump_due = False
         self._is_closed = False
         # From here on: the connection's thread only.
@@ -85,11 +85,11 @@ class AmqpPublisher:
         self._pump_soon()
 
     def make_queue(self, replica: str) -> None:
-        """See the port. Remembered for each connection, until a message to the replica comes back."""
+        """See the port. What was made once is not taken for granted: an administrator may have deleted it."""
         with self._lock:
-            if self._is_closed or replica in self._made:
+            if self._is_closed or replica in self._to_make:
                 return
-            self._made.add(replica)
+            self._to_make.add(replica)
             self._waiting.append(_MakeQueue(replica))
         self._pump_soon()
 
@@ -129,8 +129,10 @@ class AmqpPublisher:
     # What follows runs in the connection's thread.
 
     def prepare(self, connection: Connection, proceed: Job) -> None:
-        """See ChannelUser: declare first, where that is ours to do."""
-        self._declaring = Declaring(connection, self._refused_said)
+        """See ChannelUser: declare first, where that is ours."""
+        if self._declaring is None or self._declaring.connection is not connection:
+            self._declaring = Declaring(connection, self._refused_said)
+            self._is_making = False
         if self._declares:
             self._declaring.run(shared_steps(self._topology), lambda _is_whole: proceed())
         else:
@@ -147,7 +149,6 @@ class AmqpPublisher:
     def end(self) -> None:
         """See ChannelUser: all that is unconfirmed goes again, best effort is dropped."""
         self._channel = None
-        self._is_making = False
         self._is_looking = False
         self._retry_at = None
         self._tag = 0
@@ -155,7 +156,6 @@ class AmqpPublisher:
             self._window.channel_lost()
             self._waiting = deque(item for item in self._waiting if isinstance(item, _MakeQueue) or item.token)
             self._waiting_bytes = sum(len(item.body) for item in self._waiting if isinstance(item, Outgoing))
-            self._made = {item.replica for item in self._waiting if isinstance(item, _MakeQueue)}
 
     def resume(self) -> None:
         """See ChannelUser."""
@@ -230,15 +230,14 @@ class AmqpPublisher:
             return
         self._is_making = True
         replica = item.replica
-        self._declaring.run(replica_steps(self._topology, replica), lambda is_whole: self._on_made(replica, is_whole))
+        self._declaring.run(replica_steps(self._topology, replica), lambda _is_whole: self._on_made(replica))
 
-    def _on_made(self, replica: str, is_whole: bool) -> None:
+    def _on_made(self, replica: str) -> None:
         self._is_making = False
         with self._lock:
             if self._waiting and self._waiting[0] == _MakeQueue(replica):
                 self._waiting.popleft()
-            if not is_whole:
-                self._made.discard(replica)
+            self._to_make.discard(replica)
         self._pump()
 
     def _look_again(self) -> None:
@@ -291,7 +290,6 @@ class AmqpPublisher:
             return
         with self._lock:
             self._returned.append(replica)
-            self._made.discard(replica)
         self._wake()
 
     def _is_unwritten(self) -> bool:

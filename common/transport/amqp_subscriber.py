@@ -7,7 +7,7 @@ takes and settles them. Tags belong to one channel; the generation keeps those o
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from uuid import uuid4
 
 import pika
@@ -17,6 +17,7 @@ from pika.connection import Connection
 
 from common.transport.amqp_channel import KeptChannel
 from common.transport.amqp_connection import Job
+from common.transport.amqp_declaring import Declaring, Step
 from common.transport.amqp_topology import EVENTS_KEY, PREFETCH_COUNT
 from common.transport.ledger import AckLedger
 from common.transport.ports import Delivery, Link, Phase, Wake
@@ -35,12 +36,14 @@ class AmqpSubscriber:
         wake: Wake,
         name: str,
         holder: str,
+        steps: Sequence[Step] = (),
         find_holder: "HolderFinder | None" = None,
     ) -> None:
-        """`holder` names us to an administrator who looks at the queue's consumers."""
+        """`holder` names us to an administrator who looks at the queue's consumers. `steps` make the queue, if it is ours."""
         self._queue = queue
         self._wake = wake
         self._holder = holder
+        self._steps = steps
         self._find_holder = find_holder
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
@@ -50,6 +53,8 @@ class AmqpSubscriber:
         self._ack_up_to: int | None = None
         # From here on: the connection's thread only.
         self._channel: Channel | None = None
+        self._declaring: Declaring | None = None
+        self._refused_said: set[str] = set()
         self._keeper = KeptChannel(parameters, self, wake=self._on_link, name=name)
         self._keeper.connection.start()
 
@@ -92,10 +97,12 @@ class AmqpSubscriber:
     # What follows runs in the connection's thread.
 
     def prepare(self, connection: Connection, proceed: Job) -> None:
-        """See ChannelUser."""
+        """See ChannelUser: declare first, where that is ours."""
         if self._find_holder is not None:
             self._find_holder.use(connection)
-        proceed()
+        if self._declaring is None or self._declaring.connection is not connection:
+            self._declaring = Declaring(connection, self._refused_said)
+        self._declaring.run(self._steps, lambda _is_whole: proceed())
 
     def begin(self, channel: Channel) -> None:
         """See ChannelUser."""
