@@ -77,7 +77,8 @@ def compare_trees(
 ) -> Iterator[Difference]:
     """Every path that differs, parents before what is below them, once each. Excluded paths are not looked at.
 
-    Both roots must be directories: OSError otherwise. What cannot be read below them is a difference.
+    Both roots must be directories: OSError otherwise. What cannot be read below them is a difference; a directory that
+    cannot be listed has a line of its own for that.
     """
     patterns = patterns if patterns is not None else Patterns()
     tally = tally if tally is not None else Tally()
@@ -107,10 +108,12 @@ class _Comparison:
                 for side in (0, 1):
                     if present[side]:
                         descriptors[side], sides[side] = self._list(stack, side, path)
-                for side, name in enumerate(("source", "replica")):
-                    if sides[side].why:
-                        yield Difference(path or b".", (What.UNREADABLE,), f"{name}: {sides[side].why}", True)
-                if not (sides[0].why or sides[1].why):
+                whys = [
+                    f"{name}: {side.why}" for name, side in zip(("source", "replica"), sides, strict=True) if side.why
+                ]
+                if whys:
+                    yield Difference(path or b".", (What.UNREADABLE,), f"cannot be listed ({'; '.join(whys)})", True)
+                else:
                     yield from self._names(path, descriptors, sides)
 
     def _list(self, stack: ExitStack, side: int, path: bytes) -> tuple[int, _Side]:
