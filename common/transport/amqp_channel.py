@@ -14,7 +14,7 @@ from pika import exceptions
 from pika.channel import Channel
 from pika.connection import Connection
 
-from common.transport.amqp_connection import REFUSED_RETRY_SECONDS, AmqpConnection, Job
+from common.transport.amqp_connection import REFUSED_RETRY_SECONDS, AmqpConnection, Job, words_of
 from common.transport.backoff import Backoff
 from common.transport.ports import Link, Phase, Wake
 
@@ -155,7 +155,7 @@ class KeptChannel:
 
 def closed_link(reason: exceptions.ChannelClosed) -> Link:
     """Why the broker closed a channel, as a link."""
-    text = f"{reason.reply_text} ({reason.reply_code})"
+    text = words_of(reason)
     if reason.reply_code == NOT_FOUND:
         return Link(Phase.MISSING, text)
     if reason.reply_code == RESOURCE_LOCKED or "exclusive use" in reason.reply_text:

@@ -211,7 +211,7 @@ def lost_link(error: object) -> Link:
     is_refused = isinstance(inner, refused | exceptions.AuthenticationError) or (
         isinstance(inner, exceptions.ConnectionClosedByBroker) and inner.reply_code in {403, 530}
     )
-    return Link(Phase.REFUSED if is_refused else Phase.CONNECTING, _words(inner))
+    return Link(Phase.REFUSED if is_refused else Phase.CONNECTING, words_of(inner))
 
 
 def parameters_for(url: AmqpUrl, *, password: str | None, name: str) -> pika.ConnectionParameters:
@@ -271,7 +271,8 @@ def _innermost(error: object) -> object:
         error = deeper
 
 
-def _words(error: object) -> str:
+def words_of(error: object) -> str:
+    """An error for a person: the broker's own words where it has some, in one printable line."""
     if isinstance(error, exceptions.ConnectionClosed | exceptions.ChannelClosed):
         text = f"{error.reply_text} ({error.reply_code})"
     elif isinstance(error, Exception):
