@@ -24,22 +24,23 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[
 ]  # Typer carries a click of its own, and exports only this much
 
 
+def commands() -> tuple[str, ...]:
+    """The commands of this installation: those whose module is there."""
+    return tuple(name for name in COMMANDS if importlib.util.find_spec(f"treecast.commands.{name}") is not None)
+
+
 class _Commands(TyperGroup):
     """Finds a command's module by name, so that only the one that is called is loaded."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [name for name in COMMANDS if _module_exists(name)]
+        return list(commands())
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name not in commands():
             return None
         command = typer.main.get_command(importlib.import_module(f"treecast.commands.{cmd_name}").app)
         command.name = cmd_name
         return command
-
-
-def _module_exists(name: str) -> bool:
-    return importlib.util.find_spec(f"treecast.commands.{name}") is not None
 
 
 app = typer.Typer(
