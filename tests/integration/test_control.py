@@ -31,7 +31,7 @@ def echo(arguments: dict[str, Any]) -> dict[str, Any]:
 def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environ:
     """A run directory of the test's own, and no other that a search would look in."""
     monkeypatch.setattr("common.places.SYSTEM_RUN", tmp_path / "none/run")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    monkeypatch.setattr("common.places.tempfile.gettempdir", lambda: str(tmp_path / "none"))
     (tmp_path / "run").mkdir()
     return {"XDG_RUNTIME_DIR": str(tmp_path / "run")}
 
@@ -59,7 +59,12 @@ def test_the_socket_is_for_its_owner_alone(tmp_path: Path, environ: Environ, sta
     assert stat.S_IMODE((tmp_path / "control.sock").stat().st_mode) == 0o600
 
 
-def test_it_works_for_state_paths_over_108_bytes(tmp_path: Path, environ: Environ, stack: ExitStack) -> None:
+@pytest.mark.parametrize("platform", ["linux", "another"])
+def test_it_works_for_state_paths_over_108_bytes(
+    tmp_path: Path, environ: Environ, stack: ExitStack, platform: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Linux through a descriptor, elsewhere through a short link."""
+    monkeypatch.setattr("common.control.sys.platform", platform)
     state = tmp_path / ("long-" * 20) / ("longer-" * 20)
     assert len(os.fsencode(state)) > 200
     serve(stack, state, "t.producer", environ)
