@@ -1,0 +1,135 @@
+"""Sets foreign things aside: `aside/<unix seconds>-<number>/<original path>` in the stage, never over what is there.
+
+Knows where things go, not why. What is set aside keeps its mode, times and everything below it: it is only renamed.
+"""
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+from common.names import ancestors, basename, join, parent
+from consumer.descriptors import HOLD_DIRECTORY, change_mode
+from consumer.walking import Directories
+
+ASIDE = b"aside"
+
+
+class Aside:
+    """One place under `aside/`, made when the first thing goes there."""
+
+    def __init__(self, home: int, number: int) -> None:
+        """`home`: a descriptor of the stage. `number`: of the commit that sets things aside."""
+        self._home = home
+        self._label = b"%d-%d" % (time.time(), number)
+        self._places: list[Directories] = []
+        self._roots: list[int] = []
+        self.paths: list[bytes] = []
+        """What was set aside, by its path in the target."""
+
+    def take(self, path: bytes, directory: int) -> None:
+        """Move what stands at `path`, whose parent is held by `directory`. Raises OSError as rename does."""
+        for place in self._all_places():
+            if self._is_free(place, path):
+                os.rename(basename(path), basename(path), src_dir_fd=directory, dst_dir_fd=place.open(parent(path)))
+                self.paths.append(path)
+                return
+
+    def keep_directory(self, path: bytes, mode: int) -> None:
+        """Remember an empty directory that was removed: it stands aside with its mode, and with what went before it."""
+        for place in self._all_places():
+            with suppress(FileExistsError, NotADirectoryError):
+                _make(place, path)
+                change_mode(place.open(path), mode | 0o700)
+                self.paths.append(path)
+                return
+
+    def close(self) -> None:
+        """Let go of all descriptors. Idempotent."""
+        for place in self._places:
+            place.close()
+        while self._roots:
+            os.close(self._roots.pop())
+
+    def _all_places(self) -> Iterator[Directories]:
+        """The place of this commit; when something stands in the way there, another one beside it."""
+        yield from self._places
+        while True:
+            suffix = b"-%d" % len(self._places) if self._places else b""
+            place = self._new_place(self._label + suffix)
+            self._places.append(place)
+            yield place
+
+    def _new_place(self, label: bytes) -> Directories:
+        with suppress(FileExistsError):
+            os.mkdir(ASIDE, 0o700, dir_fd=self._home)
+        shelf = os.open(ASIDE, HOLD_DIRECTORY, dir_fd=self._home)
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(label, 0o700, dir_fd=shelf)
+            self._roots.append(os.open(label, HOLD_DIRECTORY, dir_fd=shelf))
+        finally:
+            os.close(shelf)
+        return Directories(self._roots[-1])
+
+    @staticmethod
+    def _is_free(place: Directories, path: bytes) -> bool:
+        try:
+            for above in ancestors(path):
+                _make(place, above)
+            os.lstat(basename(path), dir_fd=place.open(parent(path)))
+        except FileNotFoundError:
+            return True
+        except (FileExistsError, NotADirectoryError):
+            return False
+        return False
+
+
+def _make(place: Directories, path: bytes) -> None:
+    try:
+        place.open(path)
+    except FileNotFoundError:
+        if parent(path):
+            _make(place, parent(path))
+        os.mkdir(basename(path), 0o700, dir_fd=place.open(parent(path)))
+
+
+def list_aside(home: int) -> list[bytes]:
+    """The labels that stand aside now, oldest first."""
+    try:
+        shelf = os.open(ASIDE, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=home)
+    except FileNotFoundError:
+        return []
+    try:
+        return sorted(join(ASIDE, os.fsencode(name)) for name in os.listdir(shelf))
+    finally:
+        os.close(shelf)
+
+
+def remove_old(home: int, before_unix_seconds: float) -> None:
+    """Remove for good what was set aside before this time. What cannot be removed stays, for the next time."""
+    for place in list_aside(home):
+        since = basename(place).partition(b"-")[0]
+        if since.isdigit() and int(since) < before_unix_seconds:
+            directories = Directories(home)
+            try:
+                with suppress(OSError):
+                    _remove_tree(directories, place)
+            finally:
+                directories.close()
+
+
+def _remove_tree(directories: Directories, path: bytes) -> None:
+    """Files first, then the directories in the reverse of the order in which they were found: no recursion, few descriptors."""
+    found = [path]
+    for here in found:
+        directories.loosen(here)
+        for name in directories.names(here):
+            if stat.S_ISDIR(os.lstat(name, dir_fd=directories.open(here)).st_mode):
+                found.append(join(here, name))
+            else:
+                os.unlink(name, dir_fd=directories.open(here))
+    for here in reversed(found):
+        directories.forget(here)
+        os.rmdir(basename(here), dir_fd=directories.open(parent(here)))

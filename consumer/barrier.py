@@ -1,0 +1,72 @@
+"""Makes what was written durable: fsync for each of a few, one syncfs for many. Knows no tree.
+
+Which is cheaper is learnt as it runs: an fsync costs about 0.25 ms for each file, a syncfs 0.3 ms and a few microseconds
+for each file, but it waits for whatever else is dirty on the file system. After an error nothing is believed any more: a
+second fsync may say "done" although the data is lost.
+"""
+
+import ctypes
+import os
+import time
+from collections.abc import Callable, Iterable
+from typing import NoReturn
+
+from common.errors import HaltError
+
+FSYNC_SECONDS = 0.00025
+"""Measured on ext4 for a file of 200 bytes; the first guess."""
+SYNCFS_SECONDS = 0.00035
+_MEMORY = 0.8
+"""How much of what was measured before stays in the estimate."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_syncfs = getattr(_libc, "syncfs", None)
+
+
+class Barrier:
+    """The barriers of one file system.
+
+    `descriptor` was opened before the first write, and not with O_PATH: only then does syncfs tell of errors.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._is_broken = False
+        self._one_seconds = FSYNC_SECONDS
+        self._all_seconds = SYNCFS_SECONDS if _syncfs is not None else float("inf")
+
+    def make_durable(self, count: int, open_each: Callable[[], Iterable[int]]) -> None:
+        """Make `count` files and directories durable. `open_each` opens them one by one; each is closed here.
+
+        Raises HaltError when a sync fails, and again whenever it is called after that; OSError where opening fails.
+        """
+        if self._is_broken:
+            raise HaltError("the target's disk has failed a sync; check the disk, then restart")
+        if count * self._one_seconds > self._all_seconds:
+            self._sync_all()
+        else:
+            self._sync_each(count, open_each)
+
+    def _sync_all(self) -> None:
+        began = time.perf_counter()
+        if _syncfs is not None and _syncfs(self._descriptor) != 0:
+            self._break(os.strerror(ctypes.get_errno()))
+        self._all_seconds = _MEMORY * self._all_seconds + (1 - _MEMORY) * (time.perf_counter() - began)
+
+    def _sync_each(self, count: int, open_each: Callable[[], Iterable[int]]) -> None:
+        began = time.perf_counter()
+        for descriptor in open_each():
+            try:
+                os.fsync(descriptor)
+            except OSError as error:
+                self._break(error.strerror)
+            finally:
+                os.close(descriptor)
+        measured = (time.perf_counter() - began) / max(count, 1)
+        self._one_seconds = _MEMORY * self._one_seconds + (1 - _MEMORY) * measured
+        # A syncfs that was slow once, because others were writing, is worth another try some day.
+        self._all_seconds = _MEMORY * self._all_seconds + (1 - _MEMORY) * SYNCFS_SECONDS
+
+    def _break(self, why: str | None) -> NoReturn:
+        self._is_broken = True
+        raise HaltError(f"the target's disk cannot be trusted: {why} while syncing. Check the disk, then restart")

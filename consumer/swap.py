@@ -1,0 +1,249 @@
+"""Carries out a plan on the target's disk: names move, whatever the disk really has. Decides nothing about the tree.
+
+The disk may differ from the index at any path, and somebody may change it meanwhile. A failure at one path makes that path
+unmet and stops nothing else; an error of the whole disk is raised as NoRoomError or HaltError, with the plan left behind.
+"""
+
+import os
+import stat
+from collections.abc import Callable
+from functools import partial
+
+from common.entries import Kind
+from common.names import ROOT, ancestors, basename, depth, parent
+from consumer.aside import Aside
+from consumer.clearing import Clearing, Protects
+from consumer.descriptors import CREATE, HOLD, change_mode, change_time, chunks, reopen, write_all
+from consumer.faults import DIRECTORY_IN_THE_WAY, NOT_THERE, explain, raise_if_general
+from consumer.stage import staged_name
+from consumer.values import MakeDirectory, Outcome, Plan, Put, Reason, Touch, Unmet
+from consumer.walking import Directories
+
+TRIES = 4
+"""How often something is cleared out of the way at one path: somebody may put it back each time."""
+_GUESSED_MODE = 0o755
+
+
+class ProtectedError(OSError):
+    """Something protected stands where the plan wants something else."""
+
+
+class Swap:
+    """One plan being carried out."""
+
+    def __init__(
+        self, plan: Plan, root: int, contents: int, aside: Aside, protects: Protects | None, failed: dict[bytes, Unmet]
+    ) -> None:
+        """`contents`: descriptor of the staged contents; `failed`: those of them that could not be staged."""
+        self._plan = plan
+        self._contents = contents
+        self._protects = protects
+        self._aside = aside
+        self._directories = Directories(root)
+        self._clearing = Clearing(self._directories, aside, protects)
+        self._unmet = dict(failed)
+        self._kept: list[bytes] = []
+        self._modes: dict[bytes, int] = {}
+        self.changed: set[bytes] = set()
+        """Directories whose names or modes changed, and files that were touched in place: to be made durable."""
+
+    def carry_out(self) -> Outcome:
+        """All of it, in the plan's order. May be carried out again."""
+        plan = self._plan
+        try:
+            self._each(plan.clear, self._remove)
+            for made in plan.directories:
+                self._try(made.path, partial(self._make_directory, made))
+            self._swap_contents()
+            self._each(plan.remove, self._remove)
+            self._set_modes()
+        finally:
+            self._directories.tighten()
+            self._directories.close()
+        return Outcome(self._unmet, tuple(self._aside.paths), tuple(dict.fromkeys(self._kept)))
+
+    # -- one path
+    def _each(self, paths: tuple[bytes, ...], do: Callable[[bytes], None]) -> None:
+        for path in paths:
+            self._try(path, partial(do, path))
+
+    def _try(self, path: bytes, do: Callable[[], None]) -> None:
+        """Do it, at most a few times as long as something could be cleared out of its way; else the path is unmet."""
+        for tries_left in range(TRIES, -1, -1):
+            try:
+                do()
+            except OSError as error:
+                raise_if_general(error, f"changing {explain(path, error)}")
+                if tries_left and self._may_try_again(path, error):
+                    continue
+                self._unmet[path] = Unmet(Reason.PROBLEM, explain(path, error))
+            return
+
+    def _may_try_again(self, path: bytes, error: OSError) -> bool:
+        """Clear out of the way what the error tells of, if that can be done."""
+        try:
+            if isinstance(error, ProtectedError):
+                return False
+            if error.errno in NOT_THERE:
+                self._ensure(parent(path))
+                return True
+            if error.errno in DIRECTORY_IN_THE_WAY:
+                self._remove(path)
+                return path not in self._kept
+            return isinstance(error, PermissionError) and self._directories.loosen(parent(path))
+        except OSError as worse:
+            raise_if_general(worse, f"making way for {explain(path, worse)}")
+            # Somebody changes the disk meanwhile: what is true now is seen by the next try.
+            return worse.errno in NOT_THERE | DIRECTORY_IN_THE_WAY
+
+    def _remove(self, path: bytes) -> None:
+        try:
+            if not self._clearing.remove(path, is_foreign=path in self._plan.foreign):
+                self._kept.append(path)
+            self._directories.forget(path)
+            self.changed.add(parent(path))
+        except OSError as error:
+            if error.errno not in NOT_THERE:
+                raise
+
+    def _refuse_protected(self, path: bytes, is_directory: bool) -> None:
+        if self._protects is not None and self._protects(path, is_directory):
+            raise ProtectedError(0, "protected here by an exclude pattern")
+
+    # -- directories
+    def _make_directory(self, made: MakeDirectory) -> None:
+        path = made.path
+        self._refuse_protected(path, is_directory=True)
+        above = self._directories.open(parent(path))
+        try:
+            os.mkdir(basename(path), 0o700, dir_fd=above)
+            self.changed.add(parent(path))
+        except FileExistsError:
+            self._enter_or_clear(path)
+        self._modes[path] = made.mode & 0o777
+
+    def _enter_or_clear(self, path: bytes) -> None:
+        """Something stands where a directory must: good if it is one; else it goes."""
+        try:
+            self._directories.open(path)
+        except OSError as error:
+            if error.errno not in NOT_THERE:
+                raise
+            self._clearing.remove(path, is_foreign=path in self._plan.foreign)
+            os.mkdir(basename(path), 0o700, dir_fd=self._directories.open(parent(path)))
+            self.changed.add(parent(path))
+
+    def _ensure(self, path: bytes) -> None:
+        """The index says that this and all above are directories; where the disk does not, it is made so.
+
+        What stands in the way was put there by somebody else: it goes aside.
+        """
+        for above in (*ancestors(path), path) if path != ROOT else ():
+            try:
+                self._directories.open(above)
+                continue
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                if error.errno not in NOT_THERE:
+                    raise
+                if not self._clearing.put_aside(above):
+                    raise ProtectedError(0, "protected here by an exclude pattern") from error
+            os.mkdir(basename(above), 0o700, dir_fd=self._directories.open(parent(above)))
+            self.changed.add(parent(above))
+            self._modes.setdefault(above, _GUESSED_MODE)
+
+    def _set_modes(self) -> None:
+        """Deepest first: a mode may forbid to reach what is below."""
+        loosened = self._directories.loosened()
+        modes = {**loosened, **self._modes}
+        for path in sorted(modes, key=depth, reverse=True):
+            if path not in self._unmet:
+                self._try(path, partial(self._set_mode, path, modes[path]))
+
+    def _set_mode(self, path: bytes, mode: int) -> None:
+        held = self._directories.open(path)
+        if stat.S_IMODE(os.fstat(held).st_mode) != mode:
+            change_mode(held, mode)
+            self.changed.add(path)
+        self._directories.settled(path)
+
+    # -- contents
+    def _swap_contents(self) -> None:
+        """The tight loop: one rename for each, and whatever goes wrong is handled beside it."""
+        open_directory, rename, contents, changed = self._directories.open, os.rename, self._contents, self.changed
+        foreign, failed = self._plan.foreign, self._unmet
+        is_plain = self._protects is None
+        for number, put in enumerate(self._plan.contents):
+            path = put.path
+            if path in failed:
+                continue
+            if is_plain and path not in foreign and type(put) is Put:
+                above, _, name = path.rpartition(b"/")
+                try:
+                    rename(b"%x" % number, name, src_dir_fd=contents, dst_dir_fd=open_directory(above))
+                    changed.add(above)
+                    continue
+                except OSError as error:
+                    raise_if_general(error, f"changing {explain(path, error)}")
+            self._try(path, partial(self._place, number, put))
+
+    def _place(self, number: int, put: Put | Touch) -> None:
+        path = put.path
+        self._refuse_protected(path, is_directory=False)
+        if isinstance(put, Touch):
+            self._touch(number, put)
+            return
+        if path in self._plan.foreign:
+            self._put_foreign_aside(path)
+        above = self._directories.open(parent(path))
+        os.rename(staged_name(number), basename(path), src_dir_fd=self._contents, dst_dir_fd=above)
+        self.changed.add(parent(path))
+
+    def _put_foreign_aside(self, path: bytes) -> None:
+        try:
+            if not self._clearing.put_aside(path):
+                raise ProtectedError(0, "something protected is in the way")
+        except FileNotFoundError:
+            return
+
+    def _touch(self, number: int, touch: Touch) -> None:
+        """Mode and time of a file that has the content already. Never through a hard link, never through a symlink."""
+        entry = touch.entry
+        try:
+            held = os.open(basename(touch.path), HOLD, dir_fd=self._directories.open(parent(touch.path)))
+        except FileNotFoundError:
+            self._unmet[touch.path] = Unmet(Reason.BODY, "missing on this disk")
+            return
+        try:
+            seen = os.fstat(held)
+            if not stat.S_ISREG(seen.st_mode) or seen.st_size != entry.size or entry.kind != Kind.FILE:
+                self._unmet[touch.path] = Unmet(Reason.BODY, "something else stands on this disk")
+            elif seen.st_nlink > 1:
+                self._touch_copy(number, touch, held)
+            else:
+                change_mode(held, entry.mode & 0o777)
+                change_time(held, entry.mtime_ns)
+                self.changed.add(touch.path)
+        finally:
+            os.close(held)
+
+    def _touch_copy(self, number: int, touch: Touch, held: int) -> None:
+        """The file has other names, perhaps outside: they keep mode and time, this name gets a copy."""
+        name, entry = staged_name(number), touch.entry
+        source = reopen(held)
+        try:
+            copy = os.open(name, CREATE, 0o600, dir_fd=self._contents)
+            try:
+                for piece in chunks(source):
+                    write_all(copy, piece)
+                os.fchmod(copy, entry.mode & 0o777)
+                os.utime(copy, ns=(entry.mtime_ns, entry.mtime_ns))
+                os.fsync(copy)
+            finally:
+                os.close(copy)
+        finally:
+            os.close(source)
+        above = self._directories.open(parent(touch.path))
+        os.rename(name, basename(touch.path), src_dir_fd=self._contents, dst_dir_fd=above)
+        self.changed.add(parent(touch.path))

@@ -1,0 +1,285 @@
+"""The replica's disk: one directory, entered by descriptor, changed by plans only. Nothing outside it is ever touched.
+
+Knows the stage, the plan's order and the barriers; not what the tree should hold. Opening writes nothing: a target that
+turns out not to be ours is left as it was. Used from one thread.
+"""
+
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from common.entries import Entry
+from common.errors import HaltError, SettingError
+from common.names import ROOT, STAGE_NAME, basename, parent
+from consumer import survey
+from consumer.aside import ASIDE, Aside, list_aside, remove_old
+from consumer.barrier import Barrier
+from consumer.clearing import Clearing, Protects
+from consumer.descriptors import LIST, READ, read_small
+from consumer.faults import raise_if_general
+from consumer.holding import SETTING, open_root
+from consumer.stage import MARK, PLAN, POSITION, Stage
+from consumer.stagefiles import Age, Mark, decode_age, decode_mark, decode_plan
+from consumer.survey import Survey
+from consumer.swap import Swap
+from consumer.values import Found, LeftPlan, Outcome, Plan, Unmet
+from consumer.walking import Directories
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A plan whose contents and paths are written into the stage. `failed`: contents that could not be."""
+
+    plan: Plan
+    number: int
+    failed: dict[bytes, Unmet]
+    count: int
+    """How many files and directories the barrier makes durable."""
+
+
+class Target:
+    """An open target, held by this process alone until `close`.
+
+    The order is: `open`; look (`mark`, `age`, `left_plan`, `survey`); `take`; `left_plan` resolved, `settle`; then for each
+    plan `stage`, `barrier`, `swap`, `names_barrier`, the caller's commit, `finish_plan`.
+    """
+
+    def __init__(self, path: Path, root: int, protects: Protects | None) -> None:
+        """Use `open`."""
+        self.path = path
+        self._root = root
+        self._protects = protects
+        self._barrier = Barrier(root)
+        self._stage: Stage | None = None
+        self._changed: set[bytes] = set()
+        self._left: frozenset[bytes] = frozenset()
+        """The paths of a plan whose swap began and that was not finished."""
+
+    @classmethod
+    def open(cls, path: Path, protects: Protects | None = None) -> "Target":
+        """Open a target and hold it. Writes nothing.
+
+        `protects(path, is_directory)`: what is excluded, and so neither seen nor touched. Raises SettingError for a path that
+        no target may be, AlreadyRunningError when another process holds it.
+        """
+        return cls(path, open_root(path), protects)
+
+    def close(self) -> None:
+        """Let it go. Idempotent."""
+        if self._stage is not None:
+            self._stage.close()
+            self._stage = None
+        if self._root >= 0:
+            os.close(self._root)
+            self._root = -1
+
+    def __enter__(self) -> "Target":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- looking
+    def mark(self) -> Mark | None:
+        """The mark that stands here."""
+        content = self._small(MARK)
+        return decode_mark(content) if content is not None else None
+
+    def age(self) -> Age | None:
+        """The commit that the disk is from, None where that is not known."""
+        content = self._small(POSITION)
+        return decode_age(content) if content is not None else None
+
+    def left_plan(self) -> LeftPlan | None:
+        """The plan that a crash, or a fault in the swap, left behind. One whose checksum fails was never swapped: None."""
+        content = self._small(PLAN)
+        return decode_plan(content) if content is not None else None
+
+    def is_empty(self) -> bool:
+        """Whether nothing stands here but what is nobody's or protected."""
+        return survey.count(self._root, self._protects, only_first=True).is_empty
+
+    def survey(self) -> Survey:
+        """How much stands here that could be part of a tree."""
+        return survey.count(self._root, self._protects)
+
+    def scan(self, others: list[bytes] | None = None) -> Iterator[Found]:
+        """Everything on the disk with its digest. Into `others` goes what no tree can carry: foreign by its kind."""
+        return survey.scan(self._root, self._protects, others if others is not None else [])
+
+    def look(self, paths: Collection[bytes]) -> dict[bytes, Entry]:
+        """What stands at these paths now; absent ones are left out."""
+        return survey.look(self._root, paths, self._protects)
+
+    # -- taking it
+    def take(self, mark: Mark | None = None) -> None:
+        """Open the stage, and prove by a trial that it can be renamed from. `mark`: write it, where the target becomes ours.
+
+        Raises SettingError where the stage does not work, NoRoomError, HaltError. Idempotent.
+        """
+        with self._faults("opening the stage"):
+            try:
+                if self._stage is None:
+                    self._stage = Stage(self._root)
+                self._stage.try_rename()
+            except OSError as error:
+                raise_if_general(error, "trying the stage")
+                allowed = f"a directory where files can be renamed from {os.fsdecode(STAGE_NAME)} ({error.strerror})"
+                raise SettingError(SETTING, str(self.path), allowed) from error
+            if mark is not None:
+                self._stage.save_mark(mark)
+                os.fsync(self._root)
+
+    def settle(self, age: Age) -> None:
+        """State and disk are of one age now, this one; a plan that was left is resolved and goes. Idempotent."""
+        with self._faults("settling the stage"):
+            self._opened.save_age(age)
+            self._opened.remove_plan()
+            self._opened.clean()
+        self._left = frozenset()
+
+    # -- one plan
+    def stage(self, plan: Plan, number: int, token: bytes) -> Staged:
+        """Write the plan and its contents. `number`: of the commit that it is for; `token`: drawn for it.
+
+        Raises NoRoomError after cleaning up (what was left before is left still), and HaltError. After a NoRoomError of `swap`
+        only a plan that covers the one that was left may be staged: else resolve it first, as at a start.
+        """
+        if not self._left <= plan.touched:
+            raise HaltError("a plan was left half carried out, and another was begun before it was resolved. Restart")
+        with self._faults("staging"):
+            failed = self._opened.write(plan.contents)
+            self._opened.write_plan(number, plan.touched, Age(number, token))
+        return Staged(plan, number, failed, len(plan.contents) - len(failed) + 4)
+
+    def barrier(self, staged: Staged) -> None:
+        """Contents and plan are durable when this returns. Raises HaltError; a sync that failed is never believed again."""
+        with self._faults("making contents durable"):
+            self._barrier.make_durable(staged.count, lambda: self._opened.staged(staged.plan.contents, staged.failed))
+
+    def swap(self, plan: Plan, staged: Staged) -> Outcome:
+        """Move the names. What fails at one path is unmet in the outcome; the rest is done. May be carried out again."""
+        self._check_root_is_here()
+        self._left |= plan.touched
+        with self._faults("swapping"):
+            aside = Aside(self._opened.home, staged.number)
+            try:
+                swap = Swap(plan, self._root, self._opened.contents, aside, self._protects, staged.failed)
+                outcome = swap.carry_out()
+            finally:
+                aside.close()
+            self._opened.swap_position()
+        self._changed |= swap.changed
+        if not outcome.unmet:
+            self._opened.swapped_all()
+        return outcome
+
+    def names_barrier(self) -> None:
+        """The names that the swap moved are durable when this returns. Raises HaltError."""
+        with self._faults("making names durable"):
+            self._barrier.make_durable(len(self._changed) + 1, self._open_changed)
+        self._changed = set()
+
+    def finish_plan(self) -> None:
+        """The state has committed: the plan goes. Not durable by itself, and need not be: its number tells. Idempotent."""
+        with self._faults("finishing a plan"):
+            self._opened.remove_plan()
+        self._left = frozenset()
+
+    # -- what is foreign
+    def set_aside(self, paths: Collection[bytes], number: int) -> tuple[bytes, ...]:
+        """Move these foreign paths aside, as far as that can be done; returns what was moved."""
+        directories, aside = Directories(self._root), Aside(self._opened.home, number)
+        clearing = Clearing(directories, aside, self._protects)
+        try:
+            for path in paths:
+                try:
+                    clearing.put_aside(path)
+                except OSError as error:
+                    raise_if_general(error, "setting foreign files aside")
+            return tuple(aside.paths)
+        finally:
+            aside.close()
+            directories.tighten()
+            directories.close()
+
+    def prune_aside(self, before_unix_seconds: float) -> None:
+        """Remove for good what was set aside before this time."""
+        with self._faults("removing what was set aside long ago"):
+            remove_old(self._opened.home, before_unix_seconds)
+
+    def release(self) -> Path | None:
+        """Take our stage away again, all but an `aside` that is not empty: its path is returned. The target stays held."""
+        with self._faults("removing the stage"):
+            stage = self._opened
+            stage.remove_all()
+            kept = list_aside(stage.home)
+            if not kept:
+                with suppress(FileNotFoundError):
+                    os.rmdir(ASIDE, dir_fd=stage.home)
+                os.rmdir(STAGE_NAME, dir_fd=self._root)
+            stage.close()
+            self._stage = None
+        return self.path / os.fsdecode(STAGE_NAME) / os.fsdecode(ASIDE) if kept else None
+
+    # -- inside
+    @property
+    def _opened(self) -> Stage:
+        assert self._stage is not None, "take() comes first"
+        return self._stage
+
+    def _small(self, name: bytes) -> bytes | None:
+        with self._faults("reading the stage"):
+            try:
+                home = os.open(STAGE_NAME, LIST, dir_fd=self._root)
+            except FileNotFoundError:
+                return None
+            try:
+                return read_small(name, home)
+            finally:
+                os.close(home)
+
+    def _open_changed(self) -> Iterator[int]:
+        directories = Directories(self._root)
+        try:
+            for path in self._changed:
+                try:
+                    yield _open_to_sync(directories, path)
+                except OSError as error:
+                    # Removed or replaced since, or not readable for us: a scrub sees it if the power goes just now.
+                    raise_if_general(error, "making names durable")
+            yield os.dup(self._opened.home)
+        finally:
+            directories.close()
+
+    def _check_root_is_here(self) -> None:
+        ours = os.fstat(self._root)
+        try:
+            there = os.lstat(self.path)
+        except OSError as error:
+            raise HaltError(f"the target {self.path} is gone: {error.strerror}. Bring it back, then restart") from error
+        if (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino):
+            raise HaltError(
+                f"the target {self.path} is another directory than at the start. Bring it back, then restart"
+            )
+
+    @staticmethod
+    @contextmanager
+    def _faults(doing: str) -> Iterator[None]:
+        """Errors of the system as ours: none of them is about one path here."""
+        try:
+            yield
+        except OSError as error:
+            raise_if_general(error, doing)
+            raise HaltError(f"the target cannot be used: {error.strerror} while {doing}") from error
+
+
+def _open_to_sync(directories: Directories, path: bytes) -> int:
+    if path == ROOT:
+        return os.open(b".", LIST, dir_fd=directories.open(ROOT))
+    return os.open(basename(path), READ, dir_fd=directories.open(parent(path)))
