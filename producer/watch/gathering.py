@@ -1,5 +1,6 @@
 """Decides nothing but order: what one drain gathers, each hint once, in the order in which it came first."""
 
+from common.names import ROOT, ancestors
 from producer.watch.port import Hint
 
 FOUND_LIMIT = 50_000
@@ -14,8 +15,9 @@ class Gathering:
         self._found = 0
 
     def tell(self, path: bytes, subtree: bool = False) -> None:
-        """This path, or all at and below it, may have changed. Idempotent."""
-        self._hints[Hint(path, subtree)] = None
+        """This path, or all at and below it, may have changed. Idempotent; a subtree of one that was told adds nothing."""
+        if not subtree or not any(Hint(above, True) in self._hints for above in (ROOT, *ancestors(path))):
+            self._hints[Hint(path, subtree)] = None
 
     def tell_found(self, path: bytes) -> None:
         """This was found in a directory that came, whose subtree is told too: beyond a limit that must do."""
