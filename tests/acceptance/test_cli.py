@@ -18,6 +18,8 @@ from tests.waiting import eventually, scaled
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX only")
 
+TREE = f"cli-{os.getpid()}"
+"""Its own in each worker: other tests' processes may run on this machine, and a search for any tree would find them."""
 SERVICE = """
 import sys, time
 from common.process import run_produce
@@ -61,6 +63,10 @@ def refusal(environ: dict[str, str], code: int, *words: str | Path) -> str:
     assert len(lines) == 1, answer.stderr
     assert lines[0].startswith("treecast: ")
     return lines[0]
+
+
+def of_tree(environ: dict[str, str]) -> dict[str, str]:
+    return {**environ, "TREECAST_TREE": TREE}
 
 
 def make(root: Path) -> Path:
@@ -187,7 +193,7 @@ class Running:
     def __init__(self, environ: dict[str, str], root: Path, *words: str) -> None:
         self.port, self.state = free_port(), root / "state"
         source = make(root / "source")
-        options = ["--tree", "t", "--broker", f"sqlite:///{root}/q.db", "--source", source, "--state", self.state]
+        options = ["--tree", TREE, "--broker", f"sqlite:///{root}/q.db", "--source", source, "--state", self.state]
         command = [sys.executable, "-c", SERVICE, *map(str, options), "--listen", f"127.0.0.1:{self.port}", *words]
         self.process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)
 
@@ -226,15 +232,15 @@ def start(started: list[Running], environ: dict[str, str], root: Path, *words: s
 def test_a_service_is_asked_and_stopped(environ: dict[str, str], tmp_path: Path, started: list[Running]) -> None:
     """status finds the one that runs here; SIGTERM ends it with 0, and nothing is left in its way."""
     service = start(started, environ, tmp_path)
-    text = treecast(environ, "status").stdout
-    assert text.startswith("producer of tree t: leading\n")
+    text = treecast(of_tree(environ), "status").stdout
+    assert text.startswith(f"producer of tree {TREE}: leading\n")
     assert "17 of epoch 7" in text
     found = json.loads(treecast(environ, "status", "--json", "--state", service.state).stdout)
     assert {"role", "state", "position", "agreed", "dirty", "unconfirmed", "problems", "alarms"} <= found.keys()
     assert found["pid"] == service.process.pid
     assert service.end(signal.SIGTERM)[0] == 0
     assert not (service.state / "control.sock").exists()
-    assert "treecast status --state" in refusal(environ, 3, "status")
+    assert "treecast status --state" in refusal(of_tree(environ), 3, "status")
 
 
 def test_a_second_service_with_the_same_state_is_turned_away(
@@ -245,7 +251,7 @@ def test_a_second_service_with_the_same_state_is_turned_away(
     words: list[str | Path] = ["--tree", "t", "--broker", f"sqlite:///{tmp_path}/q.db", "--source", tmp_path / "source"]
     line = refusal(environ, 4, "produce", *words, "--state", first.state)
     assert "treecast status --state" in line
-    assert treecast(environ, "status").returncode == 0
+    assert treecast(of_tree(environ), "status").returncode == 0
 
 
 def test_ctrl_c_ends_with_130(environ: dict[str, str], tmp_path: Path, started: list[Running]) -> None:
@@ -265,7 +271,7 @@ def test_a_killed_service_leaves_nothing_in_the_way_of_the_next(
     environ: dict[str, str], tmp_path: Path, started: list[Running]
 ) -> None:
     start(started, environ, tmp_path).end(signal.SIGKILL)
-    assert refusal(environ, 3, "status")
+    assert refusal(of_tree(environ), 3, "status")
     (tmp_path / "again").mkdir()
     (tmp_path / "state").rename(tmp_path / "again/state")
     service = start(started, environ, tmp_path / "again")
