@@ -8,11 +8,11 @@ import secrets
 from common.board import Board
 from common.names import escape
 from consumer.agreement import Decided
+from consumer.opening import TOKEN_BYTES, resolve_left
+from consumer.stagefiles import Age
 from consumer.state import State
 from consumer.target import Target
 from consumer.values import Outcome, Plan, Reason, Step
-
-TOKEN_BYTES = 8
 
 
 class Applier:
@@ -47,6 +47,11 @@ class Applier:
         self._state.commit(step, plan, outcome, token=token)
         self._target.finish_plan()
         return outcome
+
+    def give_up(self) -> None:
+        """A step had no room and is not tried again: what it left half done is resolved as at a start. Raises NoRoomError."""
+        resolve_left(self._state, self._target)
+        self._target.settle(Age(self._state.standing().commits, self._state.token))
 
     def _tell(self, step: Step, plan: Plan, outcome: Outcome) -> None:
         board = self._board

@@ -17,6 +17,7 @@ from consumer import agreement
 from consumer.agreement import Answer, Decided, Drop, Wait
 from consumer.apply import Applier
 from consumer.asking import Asking
+from consumer.opening import Stopping
 from consumer.parking import Answers, Parking
 from consumer.state import State
 from consumer.values import Reason
@@ -28,10 +29,6 @@ RETRIES_AT_ONCE = 500
 NO_ROOM_BACKOFF_SECONDS = (0.5, 5.0)
 NO_ROOM_LIMIT_SECONDS = 300.0
 """So long a batch without room is tried; then it is given up, and a sync removes before it adds."""
-
-
-class Stopping(Exception):
-    """The process was told to stop while something waited; what waited is not settled and comes again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +118,7 @@ class Follower:
                 return True
             self._board.heartbeat_seen()
             if not self._try(decision):
-                skipped = agreement.skip(standing, agreement.as_run(message))
+                skipped = agreement.skip(self._state.standing(), agreement.as_run(message))
                 self.carry_out(Decided(skipped), limit_seconds=math.inf)
                 return True
             if not decision.again:
@@ -170,15 +167,21 @@ class Follower:
             self.carry_out(decided)
         except NoRoomError:
             self.has_no_room_for_contents = True
+            self._patiently(self._applier.give_up, math.inf)
+            self._asking.close_all()
             return False
         return True
 
     def carry_out(self, decided: Decided, limit_seconds: float = NO_ROOM_LIMIT_SECONDS) -> None:
         """Make one step durable, waiting for room. Raises NoRoomError when there was none for as long as the limit."""
+        self._patiently(lambda: self._applier.carry_out(decided), limit_seconds)
+        self._after_step(decided)
+
+    def _patiently(self, act: Callable[[], object], limit_seconds: float) -> None:
         since, pause = self._clock(), NO_ROOM_BACKOFF_SECONDS[0]
         while True:
             try:
-                self._applier.carry_out(decided)
+                act()
                 break
             except NoRoomError as error:
                 if self._clock() - since > limit_seconds:
@@ -186,7 +189,6 @@ class Follower:
                 self._wait_for_room(error, pause)
                 pause = min(2 * pause, NO_ROOM_BACKOFF_SECONDS[1])
         self._room_again()
-        self._after_step(decided)
 
     def _wait_for_room(self, error: NoRoomError, pause_seconds: float) -> None:
         self.is_short_of_room = True

@@ -24,8 +24,8 @@ from common.wire.versions import FORMAT
 from consumer import agreement
 from consumer.apply import Applier
 from consumer.asking import Asking, Wants
-from consumer.following import Follower, Identity, Parts, Patience, Stopping
-from consumer.opening import open_replica
+from consumer.following import Follower, Identity, Parts, Patience
+from consumer.opening import Stopping, open_replica
 from consumer.reporting import ReportClock
 from consumer.state import State
 from consumer.values import Reason

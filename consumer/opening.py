@@ -1,0 +1,159 @@
+"""Opens a replica: its state and its target, and brings the two to one age before anything else is touched.
+
+What a start finds is decided by `starting`; here it is looked at and done. Nothing is written into a target that is not ours.
+"""
+
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+from common.board import Board
+from common.errors import AdoptionNeededError, NotOurTargetError
+from common.lock import ProcessLock
+from common.names import escape
+from common.patterns import Patterns
+from common.settings import ConsumeSettings
+from consumer import agreement
+from consumer.stagefiles import Age, new_mark
+from consumer.starting import DiskSeen, Start, StateSeen, decide_start
+from consumer.state import State
+from consumer.survey import Survey
+from consumer.target import Target
+from consumer.values import Found
+
+log = logging.getLogger("treecast")
+
+STATE_NAME = "state.db"
+LOCK_NAME = "lock"
+TOKEN_BYTES = 8
+FOUND_BETWEEN_TICKS = 500
+
+
+class Stopping(Exception):
+    """The process was told to stop in the middle of something that can be begun again."""
+
+
+def open_replica(
+    settings: ConsumeSettings, stop: threading.Event, board: Board, parts: ExitStack
+) -> tuple[State, Target]:
+    """State and target, of one age, held by this process until `parts` is closed.
+
+    Raises AdoptionNeededError, NotOurTargetError, AlreadyRunningError, SettingError, StateError; Stopping when `stop` was set.
+    """
+    parts.enter_context(ProcessLock(settings.state / LOCK_NAME))
+    state = parts.enter_context(State.open(settings.state / STATE_NAME, settings.tree, settings.replica))
+    patterns = Patterns(settings.exclude)
+    target = parts.enter_context(Target.open(settings.target, patterns.excludes if settings.exclude else None))
+    start = look_at_start(state, target, settings)
+    if start.is_refusal:
+        refuse(start, target.survey() if start is Start.NEEDS_ADOPTION else None, settings)
+    if start is not Start.CONTINUE:
+        log.info("%s", start.value)
+    board.tell(state="scanning" if start.scans else "starting")
+    _carry_out(start, state, target, settings, lambda scan: _watched(scan, stop, board))
+    return state, target
+
+
+def look_at_start(state: State, target: Target, settings: ConsumeSettings) -> Start:
+    """What this start finds."""
+    mark = target.mark()
+    disk = DiskSeen(mark, target.age(), target.left_plan(), is_empty=mark is not None or target.is_empty())
+    seen = StateSeen(settings.tree, state.mark, Age(state.standing().commits, state.token), state.is_released)
+    return decide_start(disk, seen, adopt=settings.adopt)
+
+
+def refuse(start: Start, survey: Survey | None, settings: ConsumeSettings) -> None:
+    """Say why nothing may be written, and what to type next. Always raises."""
+    target = settings.target
+    if start is Start.NEEDS_ADOPTION:
+        raise AdoptionNeededError(
+            f"the target {target} holds {survey} and is not a replica of the tree {settings.tree!r} yet. Adopting it keeps"
+            " what is equal to the master's and sets the rest aside. To do so: treecast consume --adopt"
+        )
+    if start is Start.MARK_MISSING:
+        raise NotOurTargetError(
+            f"the target {target} carries no mark, but the state {settings.state} knows one: is the volume mounted?"
+            f" Mount it and start again; for a new target, move the state away: mv {settings.state} {settings.state}.old"
+        )
+    raise NotOurTargetError(
+        f"the target {target} is marked as another replica's or another tree's. Choose another target; or, if this one is"
+        f" to become a replica of {settings.tree!r}: rm {target}/.treecast/mark, and treecast consume --adopt"
+    )
+
+
+def _carry_out(
+    start: Start,
+    state: State,
+    target: Target,
+    settings: ConsumeSettings,
+    watched: Callable[[Iterator[Found]], Iterator[Found]],
+) -> None:
+    """Index first, then the mark: a crash between the two finds a target that is scanned once more."""
+    if start.scans:
+        others: list[bytes] = []
+        keeps_copy = start is Start.SCAN and bool(state.mark) and state.first_copy_complete
+        token = secrets.token_bytes(TOKEN_BYTES)
+        state.adopt(watched(target.scan(others)), first_copy_complete=keeps_copy, token=token)
+        _take(start, state, target, settings)
+        for path in target.set_aside(others, state.standing().commits):
+            log.info("set aside, because no tree carries it: %s", escape(path))
+    else:
+        target.take()
+    if start is Start.RESOLVE:
+        resolve_left(state, target)
+    target.settle(Age(state.standing().commits, state.token))
+
+
+def _take(start: Start, state: State, target: Target, settings: ConsumeSettings) -> None:
+    if start.makes_mark:
+        mark = new_mark(settings.tree, settings.replica)
+        target.take(mark)
+        state.bind(mark.id)
+        return
+    target.take()
+    mark_there = target.mark()
+    if mark_there is not None:
+        state.bind(mark_there.id)
+
+
+def resolve_left(state: State, target: Target) -> None:
+    """A plan that was never committed: its paths take into the index what the disk has, their buckets are stale. Idempotent."""
+    left = target.left_plan()
+    if left is None or not agreement.is_unfinished(left, state.standing()):
+        return
+    on_disk = target.look(left.paths)
+    paths = agreement.in_doubt(left, state, lambda path: path in on_disk and on_disk[path].is_directory)
+    on_disk.update(target.look(paths.difference(left.paths)))
+    buckets = {state.bucket_of(path) for path in paths}
+    state.take_from_disk(paths, on_disk, agreement.after_left_plan(state.standing(), buckets))
+
+
+def _watched(scan: Iterator[Found], stop: threading.Event, board: Board) -> Iterator[Found]:
+    """The scan, with a sign of life now and then, and an end when the process must stop."""
+    for number, found in enumerate(scan):
+        if number % FOUND_BETWEEN_TICKS == 0:
+            board.tick("consumer")
+            board.tell(scanned=number)
+            if stop.is_set():
+                raise Stopping
+        yield found
+
+
+def release(settings: ConsumeSettings) -> str | None:
+    """Take the mark and the stage away again, and remember that: for a mirror that was asked for once. No consumer may run.
+
+    Returns where things that were set aside stay, None when there are none. Idempotent.
+    """
+    with ExitStack() as parts:
+        parts.enter_context(ProcessLock(settings.state / LOCK_NAME))
+        state = parts.enter_context(State.open(settings.state / STATE_NAME, settings.tree, settings.replica))
+        target = parts.enter_context(Target.open(settings.target))
+        if target.mark() is None:
+            return None
+        target.take()
+        state.release()
+        kept = target.release()
+        return os.fspath(kept) if kept is not None else None
