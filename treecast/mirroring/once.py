@@ -1,0 +1,134 @@
+"""Does: brings the replicas of a mirror level, once, and says what came of each."""
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from common.endings import FAILED, STOPPED
+from common.entries import Position
+from common.errors import StoppedError
+from treecast.mirroring.child import Child
+from treecast.mirroring.layout import ReplicaPlace
+from treecast.mirroring.processes import Processes
+from treecast.mirroring.standing import Goal, Level, Look, Reaching, look_at
+from treecast.mirroring.stopping import StopRequests
+
+EAGER_SECONDS = 3.0
+"""A small tree is level within this time: until then it is asked often."""
+_EAGER_POLL_SECONDS, _POLL_SECONDS = 0.025, 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaResult:
+    """What came of one replica. `seconds`: from the start until it was level. `failure`: why it is not, if it failed."""
+
+    place: ReplicaPlace
+    level: Level
+    look: Look
+    seconds: float
+    failure: str = ""
+    code: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """What it makes of the command's exit code."""
+        if self.failure or self.level is Level.HALTED:
+            return self.code or STOPPED
+        return 0 if self.level is Level.PROVED and not self.look.problem_count else FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a whole run."""
+
+    producer: Look
+    position: Position
+    replicas: tuple[ReplicaResult, ...]
+    seconds: float
+
+    @property
+    def exit_code(self) -> int:
+        """Of the command: the replica's that needs a person most, else 1 where there is a problem."""
+        worst = max(one.exit_code for one in self.replicas)
+        return worst or (FAILED if self.producer.problem_count else 0)
+
+
+class Progress(Protocol):
+    """Shows how far it is. Called often."""
+
+    def show(self, producer: Look, replicas: list[Look]) -> None:
+        """Everything as it is now."""
+
+
+def bring_level(processes: Processes, requests: StopRequests, progress: Progress) -> Result:
+    """Wait until every replica is level with everything that was in the source, or failed.
+
+    Raises ChildEndedError when the producer ended, StoppedError when it may publish nothing; what a signal asks for.
+    """
+    run = _Run(processes)
+    while True:
+        requests.raise_if_any()
+        now = time.monotonic()
+        producer = processes.look_at_producer()
+        check_source(processes, producer)
+        run.goal.see(producer, now)
+        looks = run.look(now)
+        progress.show(producer, looks)
+        if run.is_done:
+            return run.result(producer, now)
+        time.sleep(_EAGER_POLL_SECONDS if now - run.began < EAGER_SECONDS else _POLL_SECONDS)
+
+
+class _Run:
+    def __init__(self, processes: Processes) -> None:
+        self.began = time.monotonic()
+        self.goal = Goal()
+        self._children = list(zip(processes.layout.replicas, processes.consumers, strict=True))
+        self._reaching = [Reaching() for _ in self._children]
+        self._results: dict[int, ReplicaResult] = {}
+
+    @property
+    def is_done(self) -> bool:
+        return len(self._results) == len(self._children)
+
+    def look(self, now: float) -> list[Look]:
+        """Ask those that are not done; note those that are."""
+        looks = []
+        for number, (place, child) in enumerate(self._children):
+            done = self._results.get(number)
+            look = done.look if done is not None else look_at_child(child)
+            if done is None:
+                self._judge(number, place, child, look, now)
+            looks.append(look)
+        return looks
+
+    def _judge(self, number: int, place: ReplicaPlace, child: Child, look: Look, now: float) -> None:
+        failure = child.failure()
+        level = self._reaching[number].judge(look, self.goal.position, now)
+        seconds = now - self.began
+        if failure is not None:
+            self._results[number] = ReplicaResult(place, level, look, seconds, str(failure), failure.code)
+        elif level is not Level.NOT_YET:
+            self._results[number] = ReplicaResult(place, level, look, seconds, look.alarms.get("halt", ""))
+
+    def result(self, producer: Look, now: float) -> Result:
+        replicas = tuple(self._results[number] for number in range(len(self._children)))
+        return Result(producer, self.goal.position or producer.position, replicas, now - self.began)
+
+
+def look_at_child(child: Child) -> Look:
+    """How a consumer stands; as one that has said nothing where it does not answer."""
+    return look_at(child.status())
+
+
+def check_source(processes: Processes, producer: Look) -> None:
+    """Raises StoppedError when the producer holds everything back: nothing will ever become level."""
+    if "source-missing" in producer.alarms:
+        raise StoppedError(f"{producer.alarms['source-missing']}. Bring it back, then run this again")
+    if "source-empty" in producer.alarms:
+        journal = processes.layout.producer_state
+        raise StoppedError(
+            f"{producer.alarms['source-empty']}. Bring them back and run this again; if it was emptied on purpose: rm -r {journal}"
+        )
+
+
