@@ -23,6 +23,7 @@ from typing import Self
 
 import pytest
 
+UNTESTED = "NOT TESTED ON RABBITMQ"
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 ATTEMPTS = 3
@@ -292,9 +293,16 @@ def _user(name: str, password: str, *, tags: str) -> dict[str, object]:
     }
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was not tested is said at the end, whatever pytest was asked to show."""
+    skipped = [report for report in terminalreporter.getreports("skipped") if UNTESTED in str(report.longrepr)]
+    if skipped:
+        terminalreporter.write_line(f"{len(skipped)} tests: {UNTESTED}", red=True, bold=True)
+
+
 def skip_or_fail(reason: str) -> None:
     """Skip, in a loud line; where CI is set, fail: there the broker must be."""
-    text = f"NOT TESTED ON RABBITMQ: {reason}"
+    text = f"{UNTESTED}: {reason}"
     if os.environ.get("CI"):
         pytest.fail(text, pytrace=False)
     pytest.skip(text)
