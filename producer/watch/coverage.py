@@ -72,6 +72,13 @@ class Coverage:
         with self._lock:
             return dict(self._uncovered)
 
+    def is_root_gone(self) -> bool:
+        """Whether the root was deleted. The system tells that only when nobody has it open any more, and we have."""
+        try:
+            return self.places.root is not None and os.fstat(self._root_fd).st_nlink == 0
+        except OSError:
+            return True
+
     def is_uncovered(self, path: bytes) -> bool:
         """Whether this very directory is known to be unwatched."""
         return path in self._uncovered

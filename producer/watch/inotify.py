@@ -71,6 +71,8 @@ class InotifyWatch:
         self._coverage.end_moved(moved)
         for watch in ended:
             self._places.drop(watch)
+        if self._coverage.is_root_gone():
+            self._lose_root(gathering)
         if time.monotonic() >= self._retry_at:
             self._retry_at = time.monotonic() + RETRY_SECONDS
             for path in self._coverage.retry(gathering.tell_found):
@@ -87,7 +89,7 @@ class InotifyWatch:
 
     def is_alive(self) -> bool:
         """See the port. False for good after the root was deleted, moved or unmounted: make a new watch when it is back."""
-        return self._thread.is_alive() and self._places.root is not None
+        return self._thread.is_alive() and self._places.root is not None and not self._coverage.is_root_gone()
 
     def close(self) -> None:
         """See the port."""
