@@ -71,6 +71,21 @@ def test_the_plan_is_read() -> None:
         assert {DECIDES, DOES} <= says
 
 
+def test_every_module_stands_in_the_plan() -> None:
+    """A module that docs/architecture.md does not know has no room in the house."""
+    assert [module for module in modules() if plan_of(module) is None] == []
+
+
+def test_every_line_of_the_plan_is_a_module() -> None:
+    """The plan shows nothing that is not there."""
+    lines = [
+        pattern
+        for pattern in planned()
+        if not any(fnmatch(module, pattern) or module.startswith(f"{pattern}.") for module in modules())
+    ]
+    assert lines == []
+
+
 def test_the_contract_names_every_module_that_decides() -> None:
     """What the plan says decides is under the contract that keeps disk, socket, clock, thread and log away from it."""
     under_contract: list[str] = contract(DECIDING_CONTRACT)["source_modules"]
