@@ -189,14 +189,24 @@ class Store:
     def _create(self) -> None:
         self._db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         os.chmod(self.path, 0o600)
-        mode = self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        if mode != "wal":
+        if self._switch_to_wal() != "wal":
             raise UnreachableError(f"{self.path}: this file system does not let processes share a database")
         with self._transaction():
             # RACE: another process may have made it since we looked.
             if self._is_empty():
                 for statement in _SCHEMA.split(";"):
                     self._db.execute(statement)
+
+    def _switch_to_wal(self) -> str:
+        # RACE: while others make the same file, this fails at once, whatever the busy timeout.
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                return str(self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.005)
 
     def _is_empty(self) -> bool:
         return self._db.execute("SELECT 1 FROM sqlite_master").fetchone() is None

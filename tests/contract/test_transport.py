@@ -255,7 +255,7 @@ def test_without_a_connection_best_effort_is_dropped_and_the_rest_is_kept(broker
     started = time.monotonic()
     publisher.close(0.2)
     assert time.monotonic() - started < scaled(3)
-    assert publisher.link.phase is Phase.CLOSED
+    eventually(lambda: publisher.link.phase is Phase.CLOSED)
     assert publisher.confirmed() == []
 
 

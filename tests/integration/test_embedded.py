@@ -284,12 +284,14 @@ def test_a_log_that_another_locks_for_long_is_waited_for(
     publisher = ports.producer("a")
     other = sqlite3.connect(place, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
+    publisher.publish(_event(b"best effort"))
     publisher.publish(_event(b"patience", 1))
     eventually(lambda: "locked" in publisher.link.detail)
     other.execute("ROLLBACK")
     other.close()
     assert settle_all(ports.replica("a"), 1) == [b"patience"]
     eventually(lambda: publisher.confirmed() == [1])
+    assert publisher.waiting_bytes() == 0
 
 
 def test_what_waited_for_a_place_arrives_when_there_is_one(tmp_path: Path) -> None:
