@@ -16,7 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -102,12 +102,17 @@ class PrivateRabbit:
         """Start the node (and epmd) and wait until it speaks AMQP. Raises RabbitUnavailableError after a minute."""
         if self._epmd is None:
             self._epmd = self._spawn([_program("epmd"), "-port", str(self._epmd_port), "-address", "127.0.0.1"])
+            # A node that finds no epmd starts one that outlives it.
+            self._wait_until(lambda: not _is_free(self._epmd_port), self._epmd)
         self._broker = self._spawn([str(self._scripts / "rabbitmq-server")])
+        self._wait_until(lambda: speaks_amqp(self.port), self._broker)
+
+    def _wait_until(self, is_ready: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while not speaks_amqp(self.port):
-            if self._broker.poll() is not None or time.monotonic() > deadline:
+        while not is_ready():
+            if process.poll() is not None or time.monotonic() > deadline:
                 raise RabbitUnavailableError(f"RabbitMQ did not start:\n{self._log_tail()}")
-            time.sleep(0.05)
+            time.sleep(0.02)
 
     def stop(self) -> None:
         """Shut down in order, and wait for the process. Idempotent."""
@@ -179,6 +184,7 @@ class PrivateRabbit:
             "HOME": str(self._place),
             "ERL_EPMD_PORT": str(self._epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_FLAGS": "-start_epmd false",
             "RABBITMQ_CONF_ENV_FILE": str(self._place / "environment"),
             "RABBITMQ_CONFIG_FILE": str(self._place / "rabbitmq.conf"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._place / "plugins"),
@@ -188,7 +194,8 @@ class PrivateRabbit:
             "RABBITMQ_NODENAME": self._node,
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(self._dist_port),
-            # Without busy waiting: the cores are shared with the tests.
+            # No busy waiting and no binding to cores: they are shared with the tests.
+            "RABBITMQ_SCHEDULER_BIND_TYPE": "u",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} "
             "+sbwt none +sbwtdcpu none +sbwtdio none",
             "RUNNING_UNDER_SYSTEMD": "true",
@@ -198,7 +205,7 @@ class PrivateRabbit:
         # A session of its own: Ctrl-C is for the tests, which then end the broker in order.
         with (self._place / "output").open("ab") as output:
             return subprocess.Popen(
-                [*_dies_with_parent(), *command],
+                [*dies_with_parent(), *command],
                 env=self._environment(),
                 cwd=self._place,
                 stdin=subprocess.DEVNULL,
@@ -262,7 +269,8 @@ def _program(name: str) -> str:
     return found
 
 
-def _dies_with_parent() -> list[str]:
+def dies_with_parent() -> list[str]:
+    """What to put before a command, so that it ends with the process that starts it; its id stays its own."""
     # Even where the tests are killed without a word, no broker outlives them. The process id stays the program's own.
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
