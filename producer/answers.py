@@ -59,7 +59,7 @@ class Answers:
 
     def next(self, is_old: Callable[[Question], bool]) -> Answer | None:
         """One answer, or None when there is nothing to say now. Replicas take turns. What `is_old` is not answered."""
-        for _ in range(len(self._waiting)):
+        while self._waiting:
             replica, queue = self._waiting.popitem(last=False)
             self._waiting[replica] = queue  # to the end: the next turn is another's
             answer = None if is_old(queue[0]) else next(self._answers_to(queue[0]), None)

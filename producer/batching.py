@@ -52,10 +52,14 @@ class Linger:
         self._left_at = float("-inf")
         self._typical_bytes = _TYPICAL_BYTES_AT_START
 
-    def left(self, now: float, events: int, message_raw_bytes: int) -> None:
+    def weighed(self, changes: int, all_raw_bytes: int) -> None:
+        """So many changes weighed so much together."""
+        if changes:
+            self._typical_bytes += _TYPICAL_WEIGHT * (all_raw_bytes / changes - self._typical_bytes)
+
+    def left(self, now: float) -> None:
         """A batch left now."""
         self._left_at = now
-        self._typical_bytes += _TYPICAL_WEIGHT * (message_raw_bytes / max(events, 1) - self._typical_bytes)
 
     def wait_seconds(self, now: float, ready: int) -> float:
         """How long the `ready` paths should still wait for others; 0: go. Coalescing while they wait costs nothing."""

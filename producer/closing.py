@@ -81,41 +81,30 @@ class _FinalDirectories:
 
 
 def _order(changes: Sequence[Change], index: IndexView) -> Iterator[Change]:
-    arriving = {change.path: change for change in changes if change.new is not None}
+    directories = {change.path: change for change in changes if change.new is not None and change.new.is_directory}
     done: set[bytes] = set()
     for change in changes:
         if change.path in done:
             continue
-        if change.new is None:
-            yield from _going(change, index, done)
-        else:
-            yield from _coming(change, arriving, index, done)
+        if directories and change.new is not None:
+            yield from _directories_above(change.path, directories, done)
+        if change.old is not None and change.old.is_directory and (change.new is None or not change.new.is_directory):
+            yield from _emptying(change, index, done)
+        done.add(change.path)
+        yield change
 
 
-def _going(change: Change, index: IndexView, done: set[bytes]) -> Iterator[Change]:
-    yield from _emptying(change, index, done)
-    done.add(change.path)
-    yield change
+def _directories_above(path: bytes, directories: dict[bytes, Change], done: set[bytes]) -> Iterator[Change]:
+    """Those that come in this round too. What stands in the place of one is no directory yet, so nothing is below it."""
+    for directory in ancestors(path):
+        if directory in directories and directory not in done:
+            done.add(directory)
+            yield directories[directory]
 
 
 def _emptying(change: Change, index: IndexView, done: set[bytes]) -> Iterator[Change]:
-    """Deletes of all that is below a path that will hold nothing, if it holds anything now."""
-    if change.old is None or not change.old.is_directory:
-        return
+    """Deletes of all that is below a path that is a directory, and will hold nothing."""
     for path, entry in index.below(change.path):
         if path not in done:
             done.add(path)
             yield Change(path, entry, None, keep=change.keep)
-
-
-def _coming(change: Change, arriving: dict[bytes, Change], index: IndexView, done: set[bytes]) -> Iterator[Change]:
-    for directory in ancestors(change.path):
-        first = arriving.get(directory)
-        if first is not None and directory not in done:
-            done.add(directory)
-            yield first  # it will be a directory: close() let nothing else through; what stood there had nothing below
-    assert change.new is not None
-    if not change.new.is_directory:
-        yield from _emptying(change, index, done)
-    done.add(change.path)
-    yield change

@@ -4,7 +4,6 @@ A start after downtime, an overflow, a lost watch and a periodic check are one a
 the first scan. Knows nothing of publishing; `may_publish` says whether what is found may be believed.
 """
 
-import logging
 from collections.abc import Callable
 
 from common.board import Board
@@ -18,8 +17,6 @@ from producer.scanning import Finished, Scans
 from producer.source import Source
 from producer.watch.port import Hint, Watch
 
-log = logging.getLogger("treecast")
-
 ROOT_CHECK_SECONDS = 5.0
 ROOT_CHECK_SECONDS_WHEN_BLOCKED = 1.0
 SCAN_INTERVAL_SECONDS = 3600.0
@@ -28,11 +25,12 @@ SCAN_SHARE = 50.0
 """Where only scans see changes, a scan that took t comes again after 50 t: 2 percent of a core."""
 SCAN_PAUSE_LIMIT_SECONDS = 1.0
 """The shortest pause between two scans."""
+UNWATCHED_SHOWN = 100
 DIRTY_LIMIT_PATHS = 10_000
 """A scan waits while so many paths are to be looked at: memory stays flat, however much differs."""
 
-MakeWatch = Callable[[], Watch | None]
-"""Makes a watch of the source as it is now, not started; None where only scans see changes."""
+MakeWatch = Callable[[], Watch]
+"""Makes a watch of the source as it is now, not started."""
 
 
 class Finding:
@@ -60,7 +58,8 @@ class Finding:
         self._watch: Watch | None = None
         self._generation = 0
         self._overflows = 0
-        self._is_watch_lost = False
+        self._can_lose_watch = False
+        self._is_root_uncovered = False
         self._unreadable: set[bytes] = set()
         self._uncovered_spent_seconds = 0.0
         self._next_root_check = self._next_scan = self._next_uncovered = float("-inf")
@@ -114,11 +113,10 @@ class Finding:
         self.close_watch()
         self._watch = self._make_watch()
         self._overflows = 0
-        self._is_watch_lost = False
         self._board.clear("watch-lost")
-        if self._watch is not None:
-            self._watch.start()
-            self._tell_uncovered()
+        self._watch.start()
+        self._can_lose_watch = self._watch.is_alive()
+        self._tell_uncovered()
 
     # -- hints
 
@@ -130,6 +128,8 @@ class Finding:
             for hint in self._watch.drain():
                 self._take(hint, now)
             self._count_overflows(self._watch.overflows())
+        if now >= self._next_root_check:
+            self.check_root(now)
         self._begin_scans(now)
 
     def _take(self, hint: Hint, now: float) -> None:
@@ -146,7 +146,6 @@ class Finding:
     def _count_overflows(self, overflows: int) -> None:
         if overflows > self._overflows:
             self._board.count("watch_overflows_total", overflows - self._overflows)
-            log.warning("the watcher lost events: a scan finds them")
             self._overflows = overflows
 
     @property
@@ -159,8 +158,8 @@ class Finding:
         while (path := self._dirty.take_subtree(but_root=self._scans.is_whole_running)) is not None:
             # Beside a living watch a file that is still being written will be hinted at again.
             self._scans.start(path, only_scanned=path == ROOT or not self._is_watching)
-        if self._watch is not None and not self._watch.is_alive() and not self._is_watch_lost:
-            self._is_watch_lost = True
+        if self._can_lose_watch and not self._is_watching:
+            self._can_lose_watch = False
             self._board.alarm(
                 "watch-lost", "the watcher has ended: only scans see changes until it can be started again"
             )
@@ -170,19 +169,23 @@ class Finding:
 
     def _begin_periodic(self, now: float) -> None:
         if now >= self._next_scan:
-            if self._is_watch_lost:
+            if "watch-lost" in self._board.alarms():
                 self._restart_watch()
             self._scans.start(ROOT, only_scanned=True)
-        elif self._watch is not None and now >= self._next_uncovered:
+        elif now >= self._next_uncovered:
             self._uncovered_spent_seconds = 0.0
             for path in self._tell_uncovered():
                 self._scans.start(path, only_scanned=True)
             self._next_uncovered = float("inf") if self._scans.is_running else now + ROOT_CHECK_SECONDS
 
     def _tell_uncovered(self) -> list[bytes]:
+        """The directories below the root that only scans see. When it is the root, the whole tree is scanned as often instead."""
         uncovered = self._watch.uncovered() if self._watch is not None else {}
-        self._board.tell(unwatched=[f"{escape(path)}: {why}" for path, why in list(uncovered.items())[:100]])
-        return list(uncovered)
+        self._is_root_uncovered = ROOT in uncovered
+        self._board.tell(
+            unwatched=[f"{escape(path) or '.'}: {why}" for path, why in list(uncovered.items())[:UNWATCHED_SHOWN]]
+        )
+        return [path for path in uncovered if path != ROOT]
 
     # -- scans
 
@@ -239,7 +242,7 @@ class Finding:
     def _scan_pause_seconds(self, spent_seconds: float) -> float:
         if self._scan_interval_seconds is not None:
             return self._scan_interval_seconds
-        if self._is_watching:
+        if self._is_watching and not self._is_root_uncovered:
             return SCAN_INTERVAL_SECONDS
         return max(SCAN_PAUSE_LIMIT_SECONDS, SCAN_SHARE * spent_seconds)
 
@@ -268,7 +271,7 @@ class Finding:
             return 0.0
         times = [self._next_root_check]
         if self.is_scan_complete and not self._verdict.alarm:
-            times += [self._next_scan, self._next_uncovered] if self._watch is not None else [self._next_scan]
+            times += [self._next_scan, self._next_uncovered]
         return max(0.0, min(times) - now)
 
     def close_watch(self) -> None:

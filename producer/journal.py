@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common.digests import BUCKETS, EMPTY_BUCKET, BucketDigests, new_salt
+from common.digests import BucketDigests, new_salt
 from common.entries import Entry, Kind
 from common.errors import SettingError
 from common.messages import Lineage
@@ -32,7 +32,9 @@ ON CONFLICT (path) DO UPDATE SET kind = excluded.kind, mode = excluded.mode, mti
 size = excluded.size, digest = excluded.digest, inode = excluded.inode, ctime_ns = excluded.ctime_ns
 """
 _KINDS = (Kind.FILE, Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK)
+# A tuple's own constructor takes half the time of the named tuple's; rows are read by the million.
 _make_entry = partial(tuple.__new__, Entry)
+_make_identity = partial(tuple.__new__, Identity)
 _make_known = partial(tuple.__new__, Known)
 
 
@@ -164,19 +166,14 @@ class Journal:
             high = page[-1].path
 
     def known(self, start: bytes = ROOT) -> Iterator[Known]:
-        """The index below a path (`ROOT`: all of it) in byte order; in pages, so commits may come between."""
-        if start == ROOT:
-            page = self._rows(f"1 ORDER BY path LIMIT {_PAGE_ROWS}", ())
-        else:
-            page = self._rows(f"path >= ? AND path < ? ORDER BY path LIMIT {_PAGE_ROWS}", range_below(start))
+        """The index at and below a path (`ROOT`: all of it) in byte order; in pages, so commits may come between."""
+        low, high = (b"", b"\xff" * 2) if start == ROOT else range_below(start)
+        if start != ROOT:
+            yield from self._rows("path = ?", (start,))
+        page = self._rows(f"path >= ? AND path < ? ORDER BY path LIMIT {_PAGE_ROWS}", (low, high))
         while page:
             yield from page
-            last = page[-1].path
-            if start == ROOT:
-                page = self._rows(f"path > ? ORDER BY path LIMIT {_PAGE_ROWS}", (last,))
-            else:
-                high = range_below(start)[1]
-                page = self._rows(f"path > ? AND path < ? ORDER BY path LIMIT {_PAGE_ROWS}", (last, high))
+            page = self._rows(f"path > ? AND path < ? ORDER BY path LIMIT {_PAGE_ROWS}", (page[-1].path, high))
 
     def rows_in_bucket(self, bucket: int) -> list[Known]:
         """Everything that one bucket holds, from one read, in byte order."""
@@ -223,12 +220,7 @@ class Journal:
     def _rows(self, where: str, arguments: Sequence[Any]) -> list[Known]:
         with self._converted():
             rows = self._database.execute(f"SELECT {_ROW} FROM entry WHERE {where}", arguments)
-            return [
-                _make_known(
-                    (path, _make_entry((_KINDS[kind], mode, mtime, size, digest)), Identity(_unsigned(ino), ctime))
-                )
-                for path, kind, mode, mtime, size, digest, ino, ctime in rows
-            ]
+            return [_known(row) for row in rows]
 
     def _one(self, statement: str, *arguments: Any) -> Any:
         with self._converted():
@@ -261,14 +253,12 @@ class Journal:
             yield
 
 
+def _known(row: tuple[bytes, int, int, int, int, bytes, int, int]) -> Known:
+    path, kind, mode, mtime_ns, size, digest, inode, ctime_ns = row
+    identity = _make_identity((inode if inode >= 0 else inode + (1 << 64), ctime_ns))
+    return _make_known((path, _make_entry((_KINDS[kind], mode, mtime_ns, size, digest)), identity))
+
+
 def _signed(number: int) -> int:
     """An unsigned 64-bit number as SQLite's signed one."""
     return number - (1 << 64) if number >> 63 else number
-
-
-def _unsigned(number: int) -> int:
-    return number + (1 << 64) if number < 0 else number
-
-
-assert BUCKETS <= 1 << 16
-assert len(EMPTY_BUCKET) == 32

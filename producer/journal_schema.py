@@ -31,7 +31,7 @@ MIGRATIONS: Mapping[int, str] = {}
 """From version N to N + 1, as a script of statements. Released ones are never edited."""
 
 _NO_ROOM = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_NOMEM")
-_UNUSABLE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT")
+_UNUSABLE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT", "SQLITE_ERROR")
 
 
 @contextmanager

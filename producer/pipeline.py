@@ -90,6 +90,8 @@ class Pipeline:
         """
         self._board.tick("pipeline")
         self._judge_lead(now)
+        if self._is_live:
+            self._stream.beat(now)
         try:
             self._finding.hear(now)
             self._finding.scan(now)
@@ -102,7 +104,6 @@ class Pipeline:
             self._finding.check_root(now)
             self._pause(now, ROOT_DOUBT_SECONDS)
         if self._is_live:
-            self._stream.beat(now)
             self._upstream.answer()
         wait_seconds = self._wait_seconds(now)
         self._tell(now, is_idle=wait_seconds > 0)
@@ -117,20 +118,20 @@ class Pipeline:
                 "stop that one first, then: treecast produce"
             )
         if self._standing is Standing.LEADS:
+            self._stream.catch_up()
             self._upstream.hear(now)
 
     def _work(self, now: float) -> None:
         """Build the base, or number the next batch. Whatever fails for lack of room is looked at again."""
-        leads = self._standing is Standing.LEADS and self._stream.catch_up()
         try:
             changes: list[Change] = []
             if now >= self._paused_until:
                 if not self._journal.is_base_complete:
                     self._build_base(now)
-                elif leads and self._stream.has_room():
+                elif self._is_live and self._stream.has_room():
                     changes = self._next_batch(now)
             if self._stream.exchange(changes, now) is not None:
-                self._linger.left(now, len(changes), sum(map(batching.raw_bytes, changes)))
+                self._linger.left(now)
         except NoRoomError:
             self._give_up_round()
             raise
@@ -165,6 +166,7 @@ class Pipeline:
             return
         if compared.identities:
             self._journal.remember(compared.identities)
+        self._linger.weighed(len(compared.changes), compared.raw_bytes)
         closed = close(compared.changes, self._journal)
         for change, ancestor in closed.waiting:
             self._comparer.hint(ancestor, now)

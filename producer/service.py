@@ -4,6 +4,7 @@ Knows how the parts are made from the settings; nothing of what they do.
 """
 
 import logging
+import os
 import threading
 import time
 from contextlib import ExitStack
@@ -84,8 +85,8 @@ def _loop(pipeline: Pipeline, stop: threading.Event, wake: threading.Event) -> N
             wake.wait(min(wait_seconds, STOP_CHECK_SECONDS))
 
 
-def _make_watch(settings: ProduceSettings, source: Source, wake: threading.Event) -> Watch | None:
-    raise NotImplementedError
+def _make_watch(settings: ProduceSettings, source: Source, wake: threading.Event) -> Watch:
+    return choose_watch(os.fsencode(settings.source), source.patterns, wake.set, settings.watch)
 
 
 def _close_publisher(publisher: Publisher, journal: Journal) -> None:

@@ -68,10 +68,10 @@ class Stream:
             self._journal.forget()
             self._forget_at = None
 
-    def catch_up(self) -> bool:
+    def catch_up(self) -> None:
         """Publish what an earlier run journaled and saw no confirm for: byte for byte, in its own epoch, in order.
 
-        As far as there is room. Returns `is_caught_up`.
+        As far as there is room.
         """
         while self._left is not None and self.has_room():
             unconfirmed = next(self._left, None)
@@ -79,7 +79,6 @@ class Stream:
                 self._left = None
             else:
                 self._publisher.publish(Outgoing(Route.EVENTS, unconfirmed.message, token=unconfirmed.first))
-        return self.is_caught_up
 
     def beat(self, now: float) -> None:
         """A heartbeat when one is due; at once when the broker is reached. It states what went the same way before it."""

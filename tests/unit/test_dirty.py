@@ -1,0 +1,94 @@
+from producer.dirty import DirtySet
+from producer.values import Taken
+
+
+def _paths(taken: list[Taken]) -> list[bytes]:
+    return [one.path for one in taken]
+
+
+def test_paths_are_taken_once_in_the_order_of_their_first_hint() -> None:
+    dirty = DirtySet()
+    for path in (b"b", b"a", b"b", b"c", b"a"):
+        dirty.add(path, 0.0)
+    assert len(dirty) == 3
+    assert _paths(dirty.take(10, 0.0)) == [b"b", b"a", b"c"]
+    assert len(dirty) == 0
+
+
+def test_a_hint_after_the_take_puts_the_path_back() -> None:
+    dirty = DirtySet()
+    dirty.add(b"a", 0.0)
+    dirty.take(1, 0.0)
+    dirty.add(b"a", 0.0)
+    assert _paths(dirty.take(1, 0.0)) == [b"a"]
+
+
+def test_a_delayed_path_is_not_taken_before_its_time_and_counts_all_the_while() -> None:
+    dirty = DirtySet()
+    dirty.add(b"late", 0.0, 5.0)
+    dirty.add(b"now", 0.0)
+    assert len(dirty) == 2
+    assert _paths(dirty.take(10, 1.0)) == [b"now"]
+    assert dirty.next_due(1.0) == 4.0
+    assert _paths(dirty.take(10, 5.0)) == [b"late"]
+    assert dirty.next_due(5.0) is None
+
+
+def test_the_earlier_time_counts() -> None:
+    dirty = DirtySet()
+    dirty.add(b"a", 0.0, 5.0)
+    dirty.add(b"a", 0.0, 2.0)
+    dirty.add(b"a", 0.0, 9.0)
+    assert dirty.take(1, 1.9) == []
+    assert _paths(dirty.take(1, 2.0)) == [b"a"]
+    assert dirty.take(1, 99.0) == []
+
+
+def test_a_real_hint_makes_a_path_that_only_a_scan_saw_due_at_once_and_no_longer_only_scanned() -> None:
+    dirty = DirtySet()
+    dirty.add(b"a", 0.0, 5.0, from_scan=True)
+    dirty.add(b"a", 0.0)
+    assert dirty.take(1, 0.0) == [Taken(b"a", from_scan=False)]
+
+
+def test_a_scan_does_not_take_a_real_hint_back() -> None:
+    dirty = DirtySet()
+    dirty.add(b"a", 0.0)
+    dirty.add(b"a", 0.0, from_scan=True)
+    assert dirty.take(1, 0.0) == [Taken(b"a", from_scan=False)]
+
+
+def test_what_is_forced_stays_forced_until_it_is_taken() -> None:
+    dirty = DirtySet()
+    dirty.add(b"a", 0.0, 1.0, force=True)
+    dirty.add(b"a", 0.0)
+    assert dirty.take(1, 0.0) == [Taken(b"a", force=True)]
+    dirty.add(b"a", 0.0)
+    assert dirty.take(1, 0.0) == [Taken(b"a", force=False)]
+
+
+def test_what_is_given_back_comes_first_and_once() -> None:
+    dirty = DirtySet()
+    for path in (b"a", b"b", b"c"):
+        dirty.add(path, 0.0)
+    taken = dirty.take(2, 0.0)
+    dirty.add(b"b", 0.0, 3.0, force=True)
+    dirty.give_back(taken)
+    assert len(dirty) == 3
+    assert dirty.take(9, 0.0) == [Taken(b"a"), Taken(b"b", force=True), Taken(b"c")]
+    assert dirty.take(9, 9.0) == []
+
+
+def test_a_subtree_holds_what_lies_in_it() -> None:
+    dirty = DirtySet()
+    for path in (b"d/e", b"x", b"d", b"d/e/f", b"d-x"):
+        dirty.add_subtree(path)
+    assert [dirty.take_subtree() for _ in range(4)] == [b"x", b"d", b"d-x", None]
+
+
+def test_the_whole_tree_can_be_left_for_later() -> None:
+    dirty = DirtySet()
+    dirty.add_subtree(b"")
+    assert dirty.take_subtree(but_root=True) is None
+    assert dirty.has_subtree()
+    assert dirty.take_subtree() == b""

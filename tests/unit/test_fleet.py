@@ -1,0 +1,73 @@
+from common.entries import Position
+from common.messages import AskDigests, Question, ReplicaState, Report
+from producer.fleet import Fleet, Reply
+
+SECOND = 1_000_000_000
+
+
+def _report(state: ReplicaState = ReplicaState.FOLLOWING, epoch: int = 7, sent: int = 0) -> Report:
+    return Report("music", "paris", bytes(16), Position(epoch, 3), True, state, 0, "1.0", 1, sent * SECOND)
+
+
+def _question(epoch: int = 7, sent: int = 0) -> Question:
+    return Question("music", epoch, "paris", bytes(16), AskDigests(()), sent * SECOND)
+
+
+def test_a_queue_is_made_once_for_a_replica_that_speaks() -> None:
+    fleet = Fleet()
+    fleet.hear(_report(), 7, 0.0)
+    fleet.hear(_question(), 7, 0.0)
+    assert fleet.take_queueless() == ["paris"]
+    assert fleet.take_queueless() == []
+
+
+def test_a_queue_is_made_again_when_it_is_missed_or_a_message_came_back() -> None:
+    fleet = Fleet()
+    fleet.hear(_report(), 7, 0.0)
+    fleet.take_queueless()
+    fleet.hear(_report(ReplicaState.NO_QUEUE), 7, 0.0)
+    assert fleet.take_queueless() == ["paris"]
+    fleet.lost_queue("paris")
+    fleet.lost_queue("rome")
+    assert fleet.take_queueless() == ["paris"]
+
+
+def test_a_question_of_our_epoch_is_answered_and_one_of_another_told_where_we_are() -> None:
+    fleet = Fleet()
+    assert fleet.hear(_question(), 7, 0.0) is Reply.ANSWER
+    assert fleet.hear(_question(epoch=6), 7, 0.0) is Reply.HEARTBEAT
+    assert fleet.hear(_question(epoch=8), 7, 0.0) is Reply.HEARTBEAT
+
+
+def test_a_replica_that_follows_a_higher_epoch_is_proof_of_another_producer() -> None:
+    fleet = Fleet()
+    assert fleet.hear(_report(epoch=7), 7, 0.0) is Reply.NOTHING
+    assert fleet.hear(_report(epoch=8), 7, 0.0) is Reply.STEP_DOWN
+
+
+def test_a_question_is_old_by_the_clock_of_the_replica_that_asked_alone() -> None:
+    fleet = Fleet()
+    years_away = 10 * 365 * 86400
+    question = _question(sent=years_away)
+    fleet.hear(question, 7, 0.0)
+    assert not fleet.is_old(question)
+    fleet.hear(_report(sent=years_away + 60), 7, 1.0)
+    assert not fleet.is_old(question)
+    fleet.hear(_report(sent=years_away + 61), 7, 1.0)
+    assert fleet.is_old(question)
+
+
+def test_status_shows_what_was_reported_and_how_long_ago() -> None:
+    fleet = Fleet()
+    fleet.hear(_report(), 7, 10.0)
+    told = fleet.told(12.5)["paris"]
+    assert told["position"] == {"epoch": 7, "sequence": 3}
+    assert told["age_seconds"] == 2.5
+    assert told["agreed"] is True
+
+
+def test_wires_of_replicas_that_were_silent_for_a_day_do_not_count() -> None:
+    fleet = Fleet()
+    fleet.hear(_report(), 7, 0.0)
+    assert fleet.wires(10.0) == [1]
+    assert fleet.wires(90_000.0) == []
