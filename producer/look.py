@@ -133,23 +133,27 @@ class Looker:
     def read_body(self, path: bytes, entry: Entry) -> bytes | None:
         """The content of a file or the target of a symlink, if its digest is the entry's now; None if it is anything else, for
         any reason. The digest proves it, so it need not be stable. Raises NoRoomError when descriptors run out."""
+        for _ in range(2):
+            content = self._content(path, entry)
+            if self._is_in_place(path):
+                is_it = content is not None and len(content) == entry.size and content_digest(content) == entry.digest
+                return content if is_it else None
+            self._forget()
+        return None
+
+    def _content(self, path: bytes, entry: Entry) -> bytes | None:
+        """The bytes of this kind that are there, as far as they can be read."""
         try:
             check_path(path)
             above = self._above(path)
             if entry.kind == Kind.SYMLINK:
-                content = os.readlink(basename(path), dir_fd=above)
-            elif entry.kind == Kind.FILE:
-                content, _ = _read(above, basename(path), entry.size)
-            else:
-                return None
+                return os.readlink(basename(path), dir_fd=above)
+            return _read(above, basename(path), entry.size)[0] if entry.kind == Kind.FILE else None
         except PathError:
             return None
         except OSError as error:
             _raise_for_room(error)
-            self._forget()
             return None
-        is_it = len(content) == entry.size and content_digest(content) == entry.digest
-        return content if is_it and self._is_in_place(path) else None
 
     def _look(self, path: bytes, known: Known | None, force: bool, settle_seconds: float, now_ns: int | None) -> Looked:
         """A Present is proven; anything else holds only if the directories on the way are in place. Raises OSError."""
