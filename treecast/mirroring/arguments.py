@@ -57,7 +57,9 @@ def _check_replica(given: str, target: Path) -> None:
     if os.path.lexists(target):
         check_directory("REPLICA", target)
     elif not target.parent.is_dir():
-        raise SettingError("REPLICA", given, f"a directory, or one to be made in a directory that is there: {target.parent}")
+        raise SettingError(
+            "REPLICA", given, f"a directory, or one to be made in a directory that is there: {target.parent}"
+        )
 
 
 def _check_places(source: Path, replicas: list[tuple[str, Path]]) -> None:

@@ -31,6 +31,10 @@ _LOG_TAIL_BYTES = 65536
 _PR_SET_PDEATHSIG = 1
 
 
+Options = Mapping[str, str | tuple[str, ...] | bool]
+"""Settings by name. A list is given once for each; a switch is given or not."""
+
+
 class ChildEndedError(TreecastError):
     """A child ended that should not have. `code`: what this command's exit code is for it."""
 
@@ -42,7 +46,7 @@ class ChildEndedError(TreecastError):
 class Child:
     """One child process. `start` may be called again when it has ended. Start it from the main thread: it lives no longer."""
 
-    def __init__(self, module: str, shown: str, state: Path, options: Mapping[str, str | tuple[str, ...] | bool]) -> None:
+    def __init__(self, module: str, shown: str, state: Path, options: Options) -> None:
         """`module`: "producer" or "consumer". `shown`: what a person calls it. `options`: its settings, without its state."""
         self.shown = shown
         self.state = state
@@ -146,7 +150,7 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def _spelled(options: Mapping[str, str | tuple[str, ...] | bool]) -> list[str]:
+def _spelled(options: Options) -> list[str]:
     words = []
     for name, value in options.items():
         option = "--" + name.replace("_", "-")

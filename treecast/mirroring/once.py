@@ -1,5 +1,6 @@
 """Does: brings the replicas of a mirror level, once, and says what came of each."""
 
+import shlex
 import time
 from dataclasses import dataclass
 from typing import Protocol
@@ -126,9 +127,8 @@ def check_source(processes: Processes, producer: Look) -> None:
     if "source-missing" in producer.alarms:
         raise StoppedError(f"{producer.alarms['source-missing']}. Bring it back, then run this again")
     if "source-empty" in producer.alarms:
-        journal = processes.layout.producer_state
+        journal = shlex.quote(str(processes.layout.producer_state))
         raise StoppedError(
-            f"{producer.alarms['source-empty']}. Bring them back and run this again; if it was emptied on purpose: rm -r {journal}"
+            f"{producer.alarms['source-empty']}. Bring them back and run this again;"
+            f" if it was emptied on purpose: rm -r {journal}"
         )
-
-

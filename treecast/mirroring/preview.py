@@ -43,7 +43,7 @@ class Planned(NamedTuple):
 
     def line(self) -> str:
         """One printable line: the act, then the path."""
-        return f"{self.act:<7} {escape(self.path)}{f': {self.why}' if self.why else ''}"
+        return f"{self.act:<6} {escape(self.path)}{f': {self.why}' if self.why else ''}"
 
 
 class AdoptionCounts(NamedTuple):

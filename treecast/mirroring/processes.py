@@ -12,7 +12,7 @@ from common.control import is_answering
 from common.errors import AlreadyRunningError
 from common.lock import ProcessLock
 from common.places import make_state_directory
-from treecast.mirroring.child import Child, stop_all
+from treecast.mirroring.child import Child, Options, stop_all
 from treecast.mirroring.layout import Layout
 from treecast.mirroring.standing import Look, look_at
 
@@ -25,11 +25,9 @@ class Processes:
     """The children of one mirror, in the order of its layout."""
 
     def __init__(self, layout: Layout, exclude: Sequence[str], *, adopt: bool) -> None:
-        common = {"tree": layout.tree, "broker": layout.broker, "exclude": tuple(exclude)}
+        common: Options = {"tree": layout.tree, "broker": layout.broker, "exclude": tuple(exclude)}
         self.layout = layout
-        self.producer = Child(
-            "producer", layout.given, layout.producer_state, {**common, "source": str(layout.source)}
-        )
+        self.producer = Child("producer", layout.given, layout.producer_state, {**common, "source": str(layout.source)})
         self.consumers = [
             Child(
                 "consumer",

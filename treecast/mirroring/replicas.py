@@ -20,10 +20,11 @@ from consumer.target import Target
 from treecast.mirroring.layout import Layout, ReplicaPlace
 from treecast.mirroring.preview import count_adoption
 
+
 def check_replicas(layout: Layout, patterns: Patterns, *, adopt: bool, command: Sequence[str]) -> None:
     """Raises StoppedError, with what would become of the files and what to type next, for replicas that are not ours to write.
 
-    `command`: what was typed, to be typed again with `--adopt`.
+    `command`: what was typed, with `--adopt`.
     """
     refusals = [
         (start, _words(start, place, layout, patterns))
@@ -34,7 +35,7 @@ def check_replicas(layout: Layout, patterns: Patterns, *, adopt: bool, command: 
         return
     text = "; ".join(words for _, words in refusals)
     if all(start is Start.NEEDS_ADOPTION for start, _ in refusals):
-        raise AdoptionNeededError(f"{text}. To adopt: {shlex.join([*command, '--adopt'])}")
+        raise AdoptionNeededError(f"{text}. To adopt: {shlex.join(command)}")
     raise NotOurTargetError(text)
 
 

@@ -1,0 +1,168 @@
+"""`treecast mirror`: a directory and its copies on this machine, with the same services as a fleet, and nothing to set up."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from common.patterns import Patterns
+    from treecast.mirroring.layout import Layout
+    from treecast.mirroring.processes import Processes
+    from treecast.mirroring.stopping import StopRequests
+
+app = typer.Typer(add_completion=False)
+
+_INTERRUPTED = 130
+
+
+@app.command(epilog="Example: treecast mirror --once /srv/playlists /mnt/copy-a /mnt/copy-b")
+def mirror(  # noqa: PLR0913 - its options
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The directory that is copied.")],
+    replicas: Annotated[
+        list[str],
+        typer.Argument(metavar="REPLICA", help="Directories that will equal it; made where they are missing."),
+    ],
+    *,
+    once: Annotated[
+        bool, typer.Option("--once", help="Bring the replicas level and end; nothing of treecast stays in them.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("-n", "--dry-run", help="Print what would be done, one line per path; change nothing.")
+    ] = False,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="A gitignore pattern; what it matches is not copied, and not touched in replicas. May be repeated;"
+            " default: the lines of TREECAST_EXCLUDE.",
+        ),
+    ] = None,
+    adopt: Annotated[
+        bool,
+        typer.Option(
+            "--adopt", help="Take over replicas that hold files: equal ones stay, others go to .treecast/aside in them."
+        ),
+    ] = False,
+    state: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where treecast remembers this mirror; default: in your state directory."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON: one object at the end, or one per line while it follows.")
+    ] = False,
+) -> None:
+    """Keep copies of a directory on this machine, deletions included. Nothing must be installed or running.
+
+    Without --once it follows changes until Ctrl-C.
+
+    Every replica is compared whole at the start, and proved level by digests.
+
+    A replica that holds other files is refused, with counts, unless --adopt.
+    """
+    from common.patterns import Patterns
+    from treecast.mirroring.arguments import judge_arguments
+
+    lines = exclude if exclude is not None else os.environ.get("TREECAST_EXCLUDE", "").splitlines()
+    patterns = Patterns(lines)
+    layout = judge_arguments(source, replicas, state)
+    if dry_run:
+        _preview(layout, patterns, as_json=as_json)
+        return
+    options = [
+        *(["--once"] if once else []),
+        *(f"--exclude={line}" for line in exclude or ()),
+        *([f"--state={state}"] if state is not None else []),
+    ]
+    paths = [source, *replicas]
+    with_dashes = ["--"] if any(path.startswith("-") for path in paths) else []
+    command = ["treecast", "mirror", *options, "--adopt", *with_dashes, *paths]
+    with _running(layout, patterns, adopt=adopt, command=command) as (processes, requests):
+        run = _once if once else _follow
+        code = run(processes, requests, patterns, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def _running(
+    layout: "Layout", patterns: "Patterns", *, adopt: bool, command: list[str]
+) -> "Iterator[tuple[Processes, StopRequests]]":
+    """The processes of this mirror, ended however this ends; a child's end without being told so ends this command."""
+    from treecast.mirroring.child import ChildEndedError
+    from treecast.mirroring.processes import Processes, held
+    from treecast.mirroring.replicas import check_replicas, compare_anew, make_missing
+    from treecast.mirroring.stopping import stop_requests
+
+    with held(layout):
+        check_replicas(layout, patterns, adopt=adopt, command=command)
+        make_missing(layout)
+        compare_anew(layout)
+        processes = Processes(layout, patterns.lines, adopt=adopt)
+        with stop_requests() as requests:
+            try:
+                processes.start()
+                yield processes, requests
+            except ChildEndedError as error:
+                print(f"treecast: {error}", file=sys.stderr)
+                raise typer.Exit(error.code) from error
+            finally:
+                processes.stop()
+
+
+def _once(processes: "Processes", requests: "StopRequests", patterns: "Patterns", *, as_json: bool) -> int:
+    from treecast.mirroring.once import bring_level
+    from treecast.mirroring.progress import shown_progress
+    from treecast.mirroring.replicas import release_replica
+    from treecast.mirroring.words import result_json, summary_lines
+
+    layout = processes.layout
+    with shown_progress(layout, is_quiet=as_json) as progress:
+        result = bring_level(processes, requests, progress)
+    processes.stop()
+    released = [one.place for one in result.replicas if not one.failure]
+    found = {place.name: release_replica(layout, place, patterns.lines) for place in released}
+    kept = {name: path for name, path in found.items() if path is not None}
+    if as_json:
+        print(json.dumps(result_json(layout, result, kept), indent=2))
+    else:
+        print("\n".join(summary_lines(layout, result, kept)), flush=True)
+    return result.exit_code
+
+
+def _follow(processes: "Processes", requests: "StopRequests", _patterns: "Patterns", *, as_json: bool) -> int:
+    from treecast.mirroring.live import follow, live_view
+
+    with live_view(processes.layout, as_json=as_json) as view:
+        follow(processes, requests, view)
+    return _INTERRUPTED if requests.is_interrupt else 0
+
+
+def _preview(layout: "Layout", patterns: "Patterns", *, as_json: bool) -> None:
+    """One line per path and totals, for each replica."""
+    from contextlib import ExitStack
+
+    from treecast.mirroring.preview import preview
+    from treecast.mirroring.replicas import published_by_us
+    from treecast.mirroring.words import preview_json, shown_path, totals_words
+
+    found = []
+    for place in layout.replicas:
+        if len(layout.replicas) > 1 and not as_json:
+            print(f"{shown_path(place.given)}:")
+        acts = []
+        with ExitStack() as parts:
+            is_published = published_by_us(place, layout.tree, parts)
+            for planned in preview(layout.source, place.target, patterns, is_published):
+                acts.append(planned)
+                if not as_json:
+                    print(planned.line())
+        found.append(preview_json(place, acts))
+        if not as_json:
+            print(f"{shown_path(place.given)}: {totals_words(acts)}")
+    if as_json:
+        print(json.dumps({"source": shown_path(layout.source), "replicas": found}, indent=2))

@@ -1,0 +1,175 @@
+"""Does: follows a source until it is told to stop, and shows how each replica stands: drawn, as lines, or as JSON.
+
+A replica whose consumer ended does not stop the others; the producer's end, or the last replica's, does.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from treecast.mirroring.child import ChildEndedError
+from treecast.mirroring.layout import Layout
+from treecast.mirroring.once import look_at_child
+from treecast.mirroring.processes import Processes
+from treecast.mirroring.progress import Alarms
+from treecast.mirroring.standing import Lag, Look, Rate
+from treecast.mirroring.stopping import StopRequests
+from treecast.mirroring.words import counted, following_json, following_words, producer_words, replica_words, shown_path
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table
+
+POLL_SECONDS = 0.1
+LINE_SECONDS = 1.0
+JSON_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Everything at one moment; the lists are in the order of the replicas. `ended`: why a consumer ended, "" if not."""
+
+    producer: Look
+    replicas: list[Look]
+    lags: list[float]
+    rates: list[float]
+    ended: list[str]
+
+
+class View(Protocol):
+    """Shows a sight. Called at every poll."""
+
+    def show(self, sight: Sight) -> None:
+        """Everything as it is now."""
+
+
+def follow(processes: Processes, requests: StopRequests, view: View) -> None:
+    """Until a signal asks to stop. Raises ChildEndedError when the producer, or every consumer, ended."""
+    watching = _Watching(processes)
+    while not requests:
+        view.show(watching.look(time.monotonic()))
+        if len(watching.failures) == len(processes.consumers):
+            raise next(iter(watching.failures.values()))
+        time.sleep(POLL_SECONDS)
+    for failure in watching.failures.values():
+        raise failure
+
+
+class _Watching:
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+        self._lag = Lag()
+        self._rates = [Rate() for _ in processes.consumers]
+        self.failures: dict[int, ChildEndedError] = {}
+
+    def look(self, now: float) -> Sight:
+        producer = self._processes.look_at_producer()
+        if producer.is_all_found:
+            self._lag.see(producer.position, now)
+        looks = []
+        for number, child in enumerate(self._processes.consumers):
+            looks.append(look_at_child(child))
+            failure = child.failure()
+            if failure is not None:
+                self.failures.setdefault(number, failure)
+        return Sight(
+            producer,
+            looks,
+            [self._lag.of(look, now) for look in looks],
+            [rate.see(look.applied, now) for rate, look in zip(self._rates, looks, strict=True)],
+            [str(self.failures.get(number, "")) for number in range(len(looks))],
+        )
+
+
+@contextmanager
+def live_view(layout: Layout, *, as_json: bool) -> Iterator[View]:
+    """What shows it on standard output: JSON lines, a drawn table on a terminal, plain lines elsewhere."""
+    if as_json or not sys.stdout.isatty():
+        yield JsonLines(layout) if as_json else Lines(layout)
+        return
+    from rich.live import Live
+
+    with Live(refresh_per_second=4, transient=False) as live:
+        yield Drawn(layout, live)
+
+
+class JsonLines:
+    """One JSON object per line: when anything but rates and lags changed, and every second."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._last: Any = None
+        self._next = float("-inf")
+
+    def show(self, sight: Sight) -> None:
+        """See `View`."""
+        news, now = (sight.producer, sight.replicas, sight.ended), time.monotonic()
+        if news == self._last and now < self._next:
+            return
+        self._last, self._next = news, now + JSON_SECONDS
+        replicas = list(zip(sight.replicas, sight.lags, sight.rates, sight.ended, strict=True))
+        line = {"unix_seconds": round(time.time(), 3), **following_json(self._layout, sight.producer, replicas)}
+        print(json.dumps(line), flush=True)
+
+
+class Lines:
+    """One plain line when something changed, at most one a second; alarms at once."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._alarms = Alarms(layout)
+        self._last: Any = None
+        self._next = float("-inf")
+
+    def show(self, sight: Sight) -> None:
+        """See `View`."""
+        for line in self._alarms.lines(sight.producer, sight.replicas):
+            print(line, flush=True)
+        now = time.monotonic()
+        news = [
+            (look.state, look.position, look.is_agreed, look.problem_count)
+            for look in (sight.producer, *sight.replicas)
+        ]
+        if now < self._next or (news, sight.ended) == self._last:
+            return
+        self._last, self._next = (news, sight.ended), now + LINE_SECONDS
+        words = following_words(self._layout, sight.producer, sight.replicas, sight.lags, sight.ended)
+        print(f"{time.strftime('%H:%M:%S')} {words}", flush=True)
+
+
+class Drawn:
+    """A table that is drawn anew."""
+
+    def __init__(self, layout: Layout, live: "Live") -> None:
+        self._layout = layout
+        self._live = live
+        self._alarms = Alarms(layout)
+
+    def show(self, sight: Sight) -> None:
+        """See `View`."""
+        for line in self._alarms.lines(sight.producer, sight.replicas):
+            self._live.console.print(line, markup=False, highlight=False)
+        self._live.update(self._table(sight))
+
+    def _table(self, sight: Sight) -> "Table":
+        from rich.markup import escape as literal
+        from rich.table import Table
+
+        title = f"{shown_path(self._layout.given)}: {producer_words(sight.producer)}"
+        problems = f" · {counted(sight.producer.problem_count, 'problem')}" if sight.producer.problem_count else ""
+        table = Table(title=literal(title + problems), caption="Ctrl-C stops; the replicas stay as they are")
+        for column in ("replica", "state", "files", "changes/s", "behind", "problems"):
+            table.add_column(column, justify="left" if column in ("replica", "state") else "right")
+        rows = zip(self._layout.replicas, sight.replicas, sight.lags, sight.rates, sight.ended, strict=True)
+        for place, look, lag, rate, ended in rows:
+            words = f"ended: {ended}" if ended else replica_words(look, sight.producer.entries)
+            behind = f"{lag:.1f} s" if lag else "-"
+            table.add_row(
+                *(literal(cell) for cell in (shown_path(place.given), words)),
+                *(f"{look.files:,}", f"{rate:,.0f}", behind, f"{look.problem_count:,}"),
+            )
+        return table

@@ -1,0 +1,231 @@
+"""Decides how a mirror's progress and results read, for people and for programs. Values in, texts out."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from common.entries import Position
+from common.names import escape
+from treecast.mirroring.layout import Layout, ReplicaPlace
+from treecast.mirroring.once import ReplicaResult, Result
+from treecast.mirroring.preview import Act, Planned
+from treecast.mirroring.standing import Level, Look
+
+PROBLEMS_SHOWN = 20
+RATE_FROM_CHANGES = 100
+"""Of fewer the rate would be that of starting the processes."""
+
+
+def shown_path(given: str | Path) -> str:
+    """A path as it was typed, on one printable line."""
+    return escape(os.fsencode(given))
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """ "1 path", "2 paths"."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+# -- while it runs
+
+
+def producer_words(look: Look) -> str:
+    """What the source is about."""
+    if look.state == "starting":
+        return "starting"
+    if not look.is_all_found:
+        return f"looking at the source: {counted(look.entries, 'path')} so far"
+    waiting = f", {counted(look.dirty, 'path')} to look at" if look.dirty else ""
+    return f"{counted(look.entries, 'path')} at {look.position.sequence:,}{waiting}"
+
+
+def replica_words(look: Look, total: int) -> str:
+    """What a replica is about. `total`: how many paths the source has."""
+    if look.state == "halted":
+        return "halted"
+    if look.is_agreed:
+        return f"level, {counted(look.files, 'file')}"
+    if look.state == "scanning":
+        return "comparing what is there"
+    if not look.position.epoch:
+        return "starting"
+    return f"copying, {look.shown:,} of {counted(max(total, look.shown), 'path')}"
+
+
+def share_done(look: Look, total: int) -> float:
+    """How much of a replica is as it should be, 0 to 1."""
+    if look.is_agreed:
+        return 1.0
+    return min(look.level_share, look.shown / total) if total else 0.0
+
+
+# -- what came of it
+
+
+def summary_lines(layout: Layout, result: Result, kept: dict[str, Path]) -> Iterator[str]:
+    """The summary of a run. `kept`: by replica name, where things that were set aside stay."""
+    for one in result.replicas:
+        yield f"{shown_path(one.place.given)}: {_result_words(one)}"
+        yield from _problem_lines(one.look)
+        if one.place.name in kept:
+            yield f"  set aside, and still there: {shown_path(kept[one.place.name])}"
+    if result.producer.problem_count:
+        yield f"{shown_path(layout.given)}: {counted(result.producer.problem_count, 'path')} could not be carried"
+        yield from _problem_lines(result.producer)
+    yield _verdict(layout, result)
+
+
+def _result_words(one: ReplicaResult) -> str:
+    if one.failure:
+        return f"FAILED: {one.failure}"
+    word = "level" if one.level is Level.PROVED else str(one.level.value)
+    rate = f" ({one.look.applied / one.seconds:,.0f}/s)" if one.look.applied >= RATE_FROM_CHANGES else ""
+    changes = (
+        f"{counted(one.look.applied, 'change')} in {one.seconds:.1f} s{rate}"
+        if one.look.applied
+        else "nothing to change"
+    )
+    return f"{word}: {counted(one.look.files, 'file')} and {one.look.entries - one.look.files:,} others; {changes}"
+
+
+def _problem_lines(look: Look) -> Iterator[str]:
+    for path, why in look.problems[:PROBLEMS_SHOWN]:
+        yield f"  problem at {path}: {why}"
+    if look.problem_count > PROBLEMS_SHOWN:
+        yield f"  and {look.problem_count - PROBLEMS_SHOWN:,} more"
+
+
+def _verdict(layout: Layout, result: Result) -> str:
+    level = sum(one.level is Level.PROVED and not one.failure for one in result.replicas)
+    of = f"{level} of {counted(len(result.replicas), 'replica')}"
+    source = f"{counted(result.producer.entries, 'path')} of {shown_path(layout.given)}"
+    return f"{of} {'holds' if level == 1 else 'hold'} exactly the {source}, after {result.seconds:.1f} s"
+
+
+def result_json(layout: Layout, result: Result, kept: dict[str, Path]) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "source": shown_path(layout.source),
+        "position": _position(result.position),
+        "paths": result.producer.entries,
+        "problems": problems_json(result.producer),
+        "problem_count": result.producer.problem_count,
+        "seconds": round(result.seconds, 3),
+        "exit_code": result.exit_code,
+        "replicas": [
+            {
+                "replica": shown_path(one.place.target),
+                "level": one.level is Level.PROVED and not one.failure,
+                "paths": one.look.entries,
+                "files": one.look.files,
+                "changes": one.look.applied,
+                "seconds": round(one.seconds, 3),
+                "problems": problems_json(one.look),
+                "problem_count": one.look.problem_count,
+                "aside": shown_path(kept[one.place.name]) if one.place.name in kept else None,
+                "failure": one.failure or None,
+            }
+            for one in result.replicas
+        ],
+    }
+
+
+def problems_json(look: Look) -> list[dict[str, str]]:
+    """Path and reason of each problem that was told."""
+    return [{"path": path, "problem": why} for path, why in look.problems]
+
+
+# -- what would be done
+
+
+def totals_words(acts: Sequence[Planned]) -> str:
+    """How many of each, for a person."""
+    totals = Counter(one.act for one in acts)
+    problems = f"; {counted(totals[Act.PROBLEM], 'problem')}" if totals[Act.PROBLEM] else ""
+    if not acts:
+        return "nothing to do, it is equal"
+    return f"{', '.join(f'{totals[act]:,} {words}' for act, words in _TO_DO.items())}{problems} (nothing was changed)"
+
+
+_TO_DO = {Act.CREATE: "to create", Act.MODIFY: "to modify", Act.DELETE: "to delete", Act.ASIDE: "to set aside"}
+
+
+def preview_json(place: ReplicaPlace, acts: Sequence[Planned]) -> dict[str, Any]:
+    """The same for programs."""
+    totals = Counter(one.act for one in acts)
+    return {
+        "replica": shown_path(place.target),
+        "paths": [{"act": one.act.value, "path": escape(one.path), "why": one.why or None} for one in acts],
+        "totals": {act.value: totals[act] for act in Act},
+    }
+
+
+# -- while it follows
+
+
+def following_words(
+    layout: Layout, producer: Look, replicas: Sequence[Look], lags: Sequence[float], ended: Sequence[str]
+) -> str:
+    """Everything on one line."""
+    parts = [
+        f"{_label(place)} {f'ended ({why})' if why else _following_one(look, producer.entries, lag)}"
+        for place, look, lag, why in zip(layout.replicas, replicas, lags, ended, strict=True)
+    ]
+    return f"source {producer_words(producer)}; " + "; ".join(parts)
+
+
+def _label(place: ReplicaPlace) -> str:
+    return shown_path(place.given)
+
+
+def _following_one(look: Look, total: int, lag: float) -> str:
+    words = replica_words(look, total)
+    late = "" if look.is_agreed and not lag else f", {lag:.1f} s behind"
+    problems = f", {counted(look.problem_count, 'problem')}" if look.problem_count else ""
+    return f"{words}{late}{problems}"
+
+
+def following_json(
+    layout: Layout,
+    producer: Look,
+    replicas: Sequence[tuple[Look, float, float, str]],
+) -> dict[str, Any]:
+    """The same for programs. `replicas`: look, lag in seconds, rate in paths per second, why it ended."""
+    return {
+        "source": {
+            "path": shown_path(layout.source),
+            "quiet": producer.is_quiet,
+            "dirty": producer.dirty,
+            **_told(producer),
+        },
+        "replicas": [
+            {
+                "replica": shown_path(place.target),
+                "agreed": look.is_agreed,
+                "lag_seconds": round(lag, 3),
+                "rate": round(rate, 1),
+                "files": look.files,
+                "stale_buckets": look.stale_buckets,
+                "ended": why or None,
+                **_told(look),
+            }
+            for place, (look, lag, rate, why) in zip(layout.replicas, replicas, strict=True)
+        ],
+    }
+
+
+def _told(look: Look) -> dict[str, Any]:
+    return {
+        "state": look.state,
+        "position": _position(look.position),
+        "paths": look.entries,
+        "problems": problems_json(look),
+        "problem_count": look.problem_count,
+        "alarms": dict(look.alarms),
+    }
+
+
+def _position(position: Position) -> dict[str, int]:
+    return {"epoch": position.epoch, "sequence": position.sequence}
