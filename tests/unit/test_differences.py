@@ -92,3 +92,13 @@ def test_a_path_that_no_tree_may_hold_is_a_problem_and_not_new() -> None:
     assert list(differences([Problem(b"p" * 5000, "path-too-long")], [])) == [
         Difference(b"p" * 5000, Sort.PROBLEM, "path-too-long")
     ]
+
+
+def test_two_unreadable_paths_of_which_one_sorts_before_what_is_below_the_other() -> None:
+    rows = [known(b"d"), known(b"d-b"), known(b"d-b/y"), known(b"d/x"), known(b"d0")]
+    walk = [Unreadable(b"d", "one"), Unreadable(b"d-b", "two")]
+    assert list(differences(walk, rows)) == [
+        Difference(b"d", Sort.PROBLEM, "one"),
+        Difference(b"d-b", Sort.PROBLEM, "two"),
+        Difference(b"d0", Sort.GONE),
+    ]
