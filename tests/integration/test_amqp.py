@@ -150,6 +150,7 @@ def test_one_queue_that_refuses_everything_keeps_nothing_from_the_others(
     monkeypatch.setattr(window, "NACKED_HOLDS_SECONDS", 1.0)
     publisher = house.producer("a")
     admin = house.admin()
+    admin.confirm_delivery()  # the queue is full before we go on
     admin.queue_declare("refuses", exclusive=True, arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
     admin.queue_bind("refuses", house.names.events, "")
     admin.basic_publish("", "refuses", b"the one")
