@@ -72,6 +72,8 @@ class Asking:
     new_nonce: Callable[[], bytes]
     open: dict[bytes, OpenQuestion] = field(default_factory=dict)
     digests_answered: bool = False
+    named: frozenset[int] = frozenset()
+    """The buckets in which we had something when we asked for digests."""
 
     def close_all(self) -> None:
         """Every question is forgotten: no answer to it is taken any more."""
@@ -127,13 +129,15 @@ class Asking:
         if not self.digests_answered:
             if self._left(AskDigests):
                 return []
-            return [AskDigests(_named(wants))]
+            digests = _named(wants)
+            self.named = frozenset(bucket for bucket, _ in digests)
+            return [AskDigests(digests)]
         asked = self._left(AskBuckets)
         room = OPEN_BUCKETS_LIMIT - len(asked)
         if room < BUCKETS_AT_ONCE and asked:
             return []
         todo = [bucket for bucket in sorted(wants.stale) if bucket not in asked][:room]
-        return _bucket_asks(todo, wants)
+        return _bucket_asks(todo, self.named if wants.with_contents else frozenset(todo))
 
     def _for_bodies(self, wants: Wants) -> list[Ask]:
         asked = self._left(AskBodies)
@@ -159,10 +163,10 @@ def _named(wants: Wants) -> tuple[tuple[int, bytes], ...]:
     return tuple((bucket, digest) for bucket, digest in named if digest != EMPTY_BUCKET)
 
 
-def _bucket_asks(todo: list[int], wants: Wants) -> list[Ask]:
-    """Contents come along where we have nothing; elsewhere only rows, and then the bodies that really differ."""
-    empty = [bucket for bucket in todo if wants.with_contents and wants.digest_of(bucket) == EMPTY_BUCKET]
-    others = sorted(set(todo).difference(empty))
+def _bucket_asks(todo: list[int], named: frozenset[int]) -> list[Ask]:
+    """Contents come along where we had nothing; elsewhere only rows, and then the bodies that really differ."""
+    empty = [bucket for bucket in todo if bucket not in named]
+    others = [bucket for bucket in todo if bucket in named]
     return [
         AskBuckets(tuple(buckets[i : i + BUCKETS_AT_ONCE]), bodies)
         for buckets, bodies in ((empty, True), (others, False))

@@ -118,8 +118,7 @@ class Replica:
         if delivery is not None:
             self._follower.take(delivery)
             self._follower.tick(time.monotonic())
-        self._ask()
-        self._speak()
+            self._speak()
 
     def _pause_seconds(self) -> float:
         now = time.monotonic()
