@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from common.digests import BUCKETS, BucketDigests, bucket_of
+from common.digests import BUCKETS, EMPTY_BUCKET, BucketDigests, bucket_of
 from common.entries import Entry, Kind, Position
 from common.names import range_below
 from consumer.values import Found, Row
@@ -204,10 +204,13 @@ class Index:
         self._replace_digests(digests)
 
     def save_digests(self) -> None:
-        """Write the bucket digests that the transaction changed."""
+        """Write the bucket digests that the transaction changed; an empty bucket has no row."""
         if self._draft is not None:
-            rows = [(bucket, self._draft.digests.of(bucket)) for bucket in sorted(self._draft.changed)]
-            self._database.executemany("INSERT OR REPLACE INTO buckets VALUES (?, ?)", rows)
+            digests = [(bucket, self._draft.digests.of(bucket)) for bucket in sorted(self._draft.changed)]
+            filled = [row for row in digests if row[1] != EMPTY_BUCKET]
+            empty = [(bucket,) for bucket, digest in digests if digest == EMPTY_BUCKET]
+            self._database.executemany("INSERT OR REPLACE INTO buckets VALUES (?, ?)", filled)
+            self._database.executemany("DELETE FROM buckets WHERE bucket = ?", empty)
 
     def accept(self) -> None:
         """The transaction is durable: what was drafted is current."""
