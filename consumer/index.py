@@ -170,10 +170,13 @@ class Index:
         self._database.executemany(_UPSERT, _records(changes, ahead.buckets))
 
     def publish(self, buckets: Collection[int]) -> None:
-        """What is indexed in these buckets was published: it is `found` no more."""
+        """What is indexed in these buckets was published: `found` no more, but where the disk still shows what was found."""
         if not buckets or not self.counts.found:
             return
-        query = f"UPDATE entries SET found = 0 WHERE found = 1 AND bucket IN ({numbers(buckets)})"
+        query = (
+            f"UPDATE entries SET found = 0 WHERE found = 1 AND bucket IN ({numbers(buckets)})"
+            " AND path NOT IN (SELECT path FROM unmet)"
+        )
         self._drafted().counts.found -= self._database.execute(query).rowcount
         self._remembered = {}
 

@@ -16,11 +16,12 @@ from common.lock import ProcessLock
 from common.names import escape
 from common.patterns import Patterns
 from common.settings import ConsumeSettings
+from common.transport.ports import Broker
 from consumer import agreement
+from consumer.adoption import count_adoption
 from consumer.stagefiles import Age, new_mark
 from consumer.starting import DiskSeen, Start, StateSeen, decide_start
 from consumer.state import State
-from consumer.survey import Survey
 from consumer.target import Target
 from consumer.values import Found
 
@@ -37,9 +38,15 @@ class Stopping(Exception):
 
 
 def open_replica(
-    settings: ConsumeSettings, stop: threading.Event, board: Board, parts: ExitStack
+    settings: ConsumeSettings,
+    stop: threading.Event,
+    board: Board,
+    parts: ExitStack,
+    open_broker: Callable[[], Broker],
 ) -> tuple[State, Target]:
     """State and target, of one age, held by this process until `parts` is closed.
+
+    `open_broker` is called where a refusal should say what an adoption would do.
 
     Raises AdoptionNeededError, NotOurTargetError, AlreadyRunningError, SettingError, StateError; Stopping when `stop` was set.
     """
@@ -48,8 +55,12 @@ def open_replica(
     patterns = Patterns(settings.exclude)
     target = parts.enter_context(Target.open(settings.target, patterns.excludes if settings.exclude else None))
     start = look_at_start(state, target, settings)
+    if start is Start.NEEDS_ADOPTION:
+        board.tell(state="scanning")
+        counts = count_adoption(settings, lambda: _watched(target.scan(), stop, board), open_broker(), stop, board)
+        refuse(start, f"{target.survey()}; {counts}" if counts is not None else str(target.survey()), settings)
     if start.is_refusal:
-        refuse(start, target.survey() if start is Start.NEEDS_ADOPTION else None, settings)
+        refuse(start, "", settings)
     if start is not Start.CONTINUE:
         log.info("%s", start.value)
     board.tell(state="scanning" if start.scans else "starting")
@@ -65,13 +76,13 @@ def look_at_start(state: State, target: Target, settings: ConsumeSettings) -> St
     return decide_start(disk, seen, adopt=settings.adopt)
 
 
-def refuse(start: Start, survey: Survey | None, settings: ConsumeSettings) -> None:
+def refuse(start: Start, found: str, settings: ConsumeSettings) -> None:
     """Say why nothing may be written, and what to type next. Always raises."""
     target = settings.target
     if start is Start.NEEDS_ADOPTION:
         raise AdoptionNeededError(
-            f"the target {target} holds {survey} and is not a replica of the tree {settings.tree!r} yet. Adopting it keeps"
-            " what is equal to the master's and sets the rest aside. To do so: treecast consume --adopt"
+            f"the target {target} is not a replica of the tree {settings.tree!r} yet, and holds {found}. What is equal to the"
+            " master's is kept, nothing is deleted. To adopt it: treecast consume --adopt"
         )
     if start is Start.MARK_MISSING:
         raise NotOurTargetError(

@@ -17,7 +17,7 @@ from common.errors import HaltError
 from common.messages import NONCE_BYTES, Question, ReplicaState, Report
 from common.settings import ConsumeSettings
 from common.transport.broker import open_broker
-from common.transport.ports import Outgoing, Phase, Publisher, Route, Subscriber
+from common.transport.ports import Broker, Outgoing, Phase, Publisher, Route, Subscriber
 from common.version import program_version
 from common.wire.codec import encode
 from common.wire.versions import FORMAT
@@ -48,20 +48,26 @@ def run(settings: ConsumeSettings, stop: threading.Event, board: Board) -> None:
     HaltError later stops applying and gives the subscription up; it is raised when `stop` is set.
     """
     with ExitStack() as parts:
-        state, target = open_replica(settings, stop, board, parts)
-        broker = open_broker(
-            settings.broker,
-            settings.tree,
-            password=settings.broker_password.get_secret_value() if settings.broker_password else None,
-            limits=settings.queue_limit,
-        )
-        wake = threading.Event().set
-        publisher = broker.publisher(wake=wake, declare=False)
+        try:
+            state, target = open_replica(settings, stop, board, parts, lambda: _open_broker(settings))
+        except Stopping:
+            return
+        broker = _open_broker(settings)
+        publisher = broker.publisher(wake=_ignore, declare=False)
         parts.callback(publisher.close, CLOSE_SECONDS)
-        subscriber = broker.replica_subscriber(settings.replica, wake=wake)
+        subscriber = broker.replica_subscriber(settings.replica, wake=_ignore)
         parts.callback(subscriber.close, CLOSE_SECONDS)
         replica = Replica(settings, state, Applier(target, state, board), publisher, subscriber, board, stop)
         replica.follow()
+
+
+def _open_broker(settings: ConsumeSettings) -> Broker:
+    password = settings.broker_password.get_secret_value() if settings.broker_password is not None else None
+    return open_broker(settings.broker, settings.tree, password=password, limits=settings.queue_limit)
+
+
+def _ignore() -> None:
+    """The loop waits in `receive`, and looks at everything else at least four times a second."""
 
 
 class Replica:

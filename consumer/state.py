@@ -269,11 +269,14 @@ class State:
         changes: dict[bytes, Row | None] = {}
         for path, entry in plan.corrections.items():
             changes[path] = Row(entry, None) if entry is not None else None
+        unmet = {**plan.unmet, **outcome.unmet}
+        # What stands there is still what was found, and will have to go aside when the content comes.
+        still_found = {path for path, row in self._index.rows(unmet).items() if row.found}
         for path, told in step.want.items():
-            changes[path] = Row(told.entry, told.at) if told.entry is not None else None
+            changes[path] = Row(told.entry, told.at, path in still_found) if told.entry is not None else None
         self._clear_unmet(changes.keys())
         self._index.write(changes)
-        self._set_unmet({**plan.unmet, **outcome.unmet})
+        self._set_unmet(unmet)
         self._unbury([path for path in changes if not _keeps_tomb(step.want.get(path))])
         self._bury(step)
 

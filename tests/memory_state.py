@@ -133,7 +133,7 @@ class MemoryState:
         self._take(step, plan, outcome)
         self._drop_tombs(step.levelled)
         self._index = {
-            path: row._replace(found=False) if row.found and self.bucket_of(path) in step.levelled else row
+            path: row._replace(found=row.found and (self.bucket_of(path) not in step.levelled or path in self._unmet))
             for path, row in self._index.items()
         }
         if step.recent is not None:
@@ -173,8 +173,9 @@ class MemoryState:
         changes: dict[bytes, Row | None] = {}
         for path, entry in plan.corrections.items():
             changes[path] = Row(entry, None) if entry is not None else None
+        still_found = {p for p in {**plan.unmet, **outcome.unmet} if p in self._index and self._index[p].found}
         for path, told in step.want.items():
-            changes[path] = Row(told.entry, told.at) if told.entry is not None else None
+            changes[path] = Row(told.entry, told.at, path in still_found) if told.entry is not None else None
         for path, row in changes.items():
             self._unmet.pop(path, None)
             # An absence that is only placed again (no position) is told by nobody anew: its tomb stays.

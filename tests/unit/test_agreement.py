@@ -9,7 +9,7 @@ from common.entries import Entry, Event, Position, file_entry
 from common.messages import Batch, BodyAnswer, BucketRows, Heartbeat, Lineage, Same
 from consumer import agreement
 from consumer.agreement import Decided, Decision, Drop, Wait
-from consumer.values import Outcome, Plan, Reason, Stale, Standing, Step, Told, Unmet
+from consumer.values import Found, Outcome, Plan, Reason, Stale, Standing, Step, Told, Unmet
 from tests.memory_state import MemoryState
 
 SALT = bytes(range(32))
@@ -267,3 +267,18 @@ def test_a_batch_without_room_is_skipped_like_a_gap() -> None:
     assert step.standing.position == Position(7, 11)
     assert step.standing.head == message.hash
     assert len(step.standing.stale) == 4096
+
+
+def test_what_was_found_goes_aside_also_when_the_content_that_replaces_it_comes_later() -> None:
+    state = MemoryState(SALT)
+    state.adopt([Found(PATH, file_entry(0o644, 5, 5, content_digest(b"local")))], first_copy_complete=False)
+    take(state, on(state, Heartbeat(LINEAGE, 10, HEAD, state.digest_of({PATH: FILE}), 1, 0)))
+    same = Same(LINEAGE, "r", b"n" * 16, 10, tuple(b for b in range(4096) if b != BUCKET))
+    take(state, agreement.merge(state.standing(), state, [same, rows(state, 10, Event(PATH, FILE))]))
+    assert set(state.unmet([PATH])) == {PATH}
+    answer = BodyAnswer(LINEAGE, "r", b"n" * 16, 10, PATH, FILE.digest, BODY)
+    decision = agreement.merge(state.standing(), state, [answer])
+    assert isinstance(decision, Decided)
+    assert decision.plan.foreign == {PATH}
+    take(state, decision)
+    assert not state.rows([PATH])[PATH].found
