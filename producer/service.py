@@ -10,13 +10,15 @@ import time
 from contextlib import ExitStack
 
 from common.board import Board
-from common.errors import NoRoomError
+from common.errors import NoRoomError, RefusedError
 from common.lock import ProcessLock, this_process
+from common.messages import Heartbeat
 from common.patterns import Patterns
 from common.places import make_state_directory
 from common.settings import ProduceSettings
 from common.transport.broker import open_broker
 from common.transport.ports import Publisher
+from common.wire.codec import decode_downstream
 from producer.epochs import new_lineage
 from producer.journal import Journal
 from producer.pipeline import Pipeline
@@ -46,7 +48,13 @@ def run(settings: ProduceSettings, stop: threading.Event, board: Board) -> None:
         parts.callback(journal.close)
         begin_epoch(journal)
         password = settings.broker_password.get_secret_value() if settings.broker_password is not None else None
-        broker = open_broker(settings.broker, settings.tree, password=password, limits=settings.queue_limit)
+        broker = open_broker(
+            settings.broker,
+            settings.tree,
+            password=password,
+            limits=settings.queue_limit,
+            name_leader=lambda body: leader_named_in(body, settings.tree),
+        )
         publisher = broker.publisher(wake=wake.set, declare=True)
         parts.callback(_close_publisher, publisher, journal)
         subscriber = broker.upstream_subscriber(holder=this_process(), wake=wake.set)
@@ -74,6 +82,15 @@ def begin_epoch(journal: Journal) -> None:
     lineage = new_lineage(stand.lineage.tree, stand.lineage.salt, journal.highest_epoch, time.time())
     journal.begin_epoch(lineage)
     log.info("epoch %d, sequence %d, %d paths known", lineage.epoch, stand.sequence, stand.entries)
+
+
+def leader_named_in(body: bytes, tree: str) -> str | None:
+    """Who leads, out of a message of the stream that is a heartbeat; None for any other."""
+    try:
+        message = decode_downstream(body, tree)
+    except RefusedError:
+        return None
+    return (message.leader or None) if isinstance(message, Heartbeat) else None
 
 
 def _loop(pipeline: Pipeline, stop: threading.Event, wake: threading.Event) -> None:
