@@ -66,7 +66,14 @@ def test_of_a_directory_only_kind_and_mode_count() -> None:
 
 def test_nothing_is_gone_below_an_unreadable_directory() -> None:
     """What sorts between the directory and its content is compared all the same."""
-    rows = [known(b"d", directory_entry(0o755)), known(b"d-old"), known(b"d/x"), known(b"d/y/z"), known(b"d0"), known(b"e")]
+    rows = [
+        known(b"d", directory_entry(0o755)),
+        known(b"d-old"),
+        known(b"d/x"),
+        known(b"d/y/z"),
+        known(b"d0"),
+        known(b"e"),
+    ]
     walk = [directory(b"d"), Unreadable(b"d", "permission denied"), seen(b"e")]
     assert list(differences(walk, rows)) == [
         Difference(b"d", Sort.PROBLEM, "permission denied"),

@@ -58,6 +58,8 @@ def test_a_path_of_a_thousand_components_is_no_danger() -> None:
     assert Patterns(["/d/d/"]).excludes(path, False)
 
 
-@pytest.mark.parametrize(("lines", "any_rule"), [([], False), (["# only talk", ""], False), (["!x"], False), (["x"], True)])
+@pytest.mark.parametrize(
+    ("lines", "any_rule"), [([], False), (["# only talk", ""], False), (["!x"], False), (["x"], True)]
+)
 def test_is_false_when_nothing_can_be_excluded(lines: list[str], any_rule: bool) -> None:
     assert bool(Patterns(lines)) is any_rule
