@@ -38,18 +38,25 @@ class Barrier:
     def make_durable(self, count: int, open_each: Callable[[], Iterable[int]]) -> None:
         """Make `count` files and directories durable. `open_each` opens them one by one; each is closed here.
 
-        Raises HaltError when a sync fails, and again whenever it is called after that; OSError where opening fails.
+        Raises HaltError when a sync fails, and again whenever it is called after that; OSError where opening fails for other
+        reasons than permission.
         """
         if self._is_broken:
             raise HaltError("the target's disk has failed a sync; check the disk, then restart")
         if count * self._one_seconds > self._all_seconds:
             self._sync_all()
-        else:
+            return
+        try:
             self._sync_each(count, open_each)
+        except PermissionError:
+            # One that we may not open, by its mode: a barrier over everything needs no permission.
+            self._sync_all()
 
     def _sync_all(self) -> None:
         began = time.perf_counter()
-        if _syncfs is not None and _syncfs(self._descriptor) != 0:
+        if _syncfs is None:
+            os.sync()
+        elif _syncfs(self._descriptor) != 0:
             self._break(os.strerror(ctypes.get_errno()))
         self._all_seconds = _MEMORY * self._all_seconds + (1 - _MEMORY) * (time.perf_counter() - began)
 

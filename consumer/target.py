@@ -19,7 +19,7 @@ from consumer.aside import ASIDE, Aside, list_aside, remove_old
 from consumer.barrier import Barrier
 from consumer.clearing import Clearing, Protects
 from consumer.descriptors import LIST, READ, read_small
-from consumer.faults import raise_if_general
+from consumer.faults import NOT_THERE, raise_if_general
 from consumer.holding import SETTING, open_root
 from consumer.stage import MARK, PLAN, POSITION, Stage
 from consumer.stagefiles import Age, Mark, decode_age, decode_mark, decode_plan
@@ -245,14 +245,15 @@ class Target:
                 os.close(home)
 
     def _open_changed(self) -> Iterator[int]:
-        directories = Directories(self._root)
+        # No mode may change any more: a barrier would make the changed one durable.
+        directories = Directories(self._root, may_loosen=False)
         try:
             for path in self._changed:
                 try:
                     yield _open_to_sync(directories, path)
                 except OSError as error:
-                    # Removed or replaced since, or not readable for us: a scrub sees it if the power goes just now.
-                    raise_if_general(error, "making names durable")
+                    if error.errno not in NOT_THERE:
+                        raise
             yield os.dup(self._opened.home)
         finally:
             directories.close()

@@ -22,11 +22,12 @@ class Directories:
     A directory that forbids its owner to work in it is loosened on demand; `tighten` gives each its mode back.
     """
 
-    def __init__(self, root: int, limit: int = DESCRIPTORS_LIMIT) -> None:
-        """`root`: a descriptor that stays the caller's."""
+    def __init__(self, root: int, limit: int = DESCRIPTORS_LIMIT, *, may_loosen: bool = True) -> None:
+        """`root`: a descriptor that stays the caller's. `may_loosen`: False where no mode may change."""
         self._root = root
         self._limit = limit
         self._open: OrderedDict[bytes, int] = OrderedDict()
+        self._may_loosen = may_loosen
         self._loosened: dict[bytes, int] = {}
 
     def open(self, path: bytes) -> int:
@@ -71,7 +72,7 @@ class Directories:
 
     def loosen(self, path: bytes) -> bool:
         """Let the owner work in a directory for now. True if that changed something, so that it is worth another try."""
-        if path == ROOT:
+        if path == ROOT or not self._may_loosen:
             return False
         held = self.open(path)
         mode = os.fstat(held).st_mode & 0o7777
