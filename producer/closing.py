@@ -88,7 +88,7 @@ def _order(changes: Sequence[Change], index: IndexView) -> Iterator[Change]:
             continue
         if directories and change.new is not None:
             yield from _directories_above(change.path, directories, done)
-        if change.old is not None and change.old.is_directory and (change.new is None or not change.new.is_directory):
+        if change.old is not None and change.old.is_directory and not (change.new and change.new.is_directory):
             yield from _emptying(change, index, done)
         done.add(change.path)
         yield change

@@ -14,13 +14,13 @@ from producer.dirty import DirtySet
 from producer.journal import Journal
 from producer.look import Looker
 from producer.source import Source
-from producer.values import Absent, Busy, Change, Identity, Known, Looked, Present, Problem, Taken
+from producer.values import Absent, Busy, Change, Identity, Known, Looked, Present, Taken
 
 CHUNK_PATHS = 256
 AGAIN_LIMIT_SECONDS = 1.0
 BUSY_LIMIT_SECONDS = 30.0
 _BUSY_TOO_LONG = "changes faster than it can be read"
-_TIME_LIMIT_NS = 1 << 63
+_TIME_LOW_NS, _TIME_HIGH_NS = -(1 << 63), 1 << 63
 
 
 @dataclass(slots=True)
@@ -58,6 +58,7 @@ class Comparer:
         self._journal = journal
         self._dirty = dirty
         self._board = board
+        self._is_selective = bool(source.patterns)
         self._again: dict[bytes, _Again] = {}
         self.problems: set[bytes] = set()
 
@@ -98,7 +99,7 @@ class Comparer:
         try:
             index = self._journal.entries([taken.path for taken in chunk])
             for taken in chunk:
-                if not compared.has_room:
+                if compared.raw_bytes >= batching.TARGET_BYTES:
                     break
                 self._compare_one(taken, index.get(taken.path), compared, looker, now)
                 compared.taken.append(taken)
@@ -109,36 +110,35 @@ class Comparer:
 
     def _compare_one(self, taken: Taken, known: Known | None, compared: Compared, looker: Looker, now: float) -> None:
         path = taken.path
-        if self._source.patterns and self._source.excludes(path, True) and self._source.excludes(path, False):
+        if self._is_selective and self._source.excludes(path, True) and self._source.excludes(path, False):
             self._leave(path, known, compared)
             return
         settle_seconds = self._source.settle_seconds if taken.from_scan else 0.0
         looked = looker.look(path, known, force=taken.force, settle_seconds=settle_seconds)
-        if self._source.patterns and self._source.excludes(path, _is_directory(looked, known)):
+        if self._is_selective and self._source.excludes(path, _is_directory(looked, known)):
             self._leave(path, known, compared)
-        elif isinstance(looked, Busy):
-            self._put_off(taken, looked, now)
-        elif isinstance(looked, Problem):
-            self._again.pop(path, None)
-            self._show(path, looked.why)
+        elif isinstance(looked, Present):
+            self._here(looked, known, compared, now)
         elif isinstance(looked, Absent):
             self._gone(path, known, compared)
+        elif isinstance(looked, Busy):
+            self._put_off(taken, looked, now)
         else:
-            self._here(looked, known, compared, now)
+            self._again.pop(path, None)
+            self._show(path, looked.why)
 
     def _here(self, found: Present, known: Known | None, compared: Compared, now: float) -> None:
-        path, entry = found.path, found.entry
-        if not -_TIME_LIMIT_NS <= entry.mtime_ns < _TIME_LIMIT_NS:
+        path, entry, body, identity, fresh_seconds = found
+        if not _TIME_LOW_NS <= entry.mtime_ns < _TIME_HIGH_NS:
             self._show(path, "its time of modification is beyond what can be carried")
             return
         self._settled(path)
-        if found.fresh_seconds > 0:
-            self._dirty.add(path, now, now + found.fresh_seconds, force=True)
+        if fresh_seconds > 0:
+            self._dirty.add(path, now, now + fresh_seconds, force=True)
         if known is None or entry != known.entry:
-            change = Change(path, known.entry if known is not None else None, entry, found.body, found.identity)
-            self._add(change, compared)
-        elif found.identity != known.identity and not entry.is_directory:
-            compared.identities.append((path, found.identity))
+            self._add(Change(path, known.entry if known is not None else None, entry, body, identity), compared)
+        elif identity != known.identity and not entry.is_directory:
+            compared.identities.append((path, identity))
         if self.problems and known is not None and known.entry.is_directory and not entry.is_directory:
             self._solve_below(path)
 

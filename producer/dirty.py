@@ -58,12 +58,9 @@ class DirtySet:
     def take(self, limit: int, now: float) -> list[Taken]:
         """Up to `limit` paths that are due, in the order of their first hint. They are in the set no more."""
         self._ripen(now)
-        taken = []
-        for _ in range(min(limit, len(self._order))):
-            path = self._order.popleft()
-            flags = self._flags.pop(path)
-            taken.append(Taken(path, bool(flags & _FROM_SCAN), bool(flags & _FORCE)))
-        return taken
+        next_path, flags_of = self._order.popleft, self._flags.pop
+        paths = [next_path() for _ in range(min(limit, len(self._order)))]
+        return [_take(path, flags_of(path)) for path in paths]
 
     def give_back(self, taken: Iterable[Taken]) -> None:
         """These were not looked at after all: back to the front, in their order."""
@@ -120,6 +117,11 @@ class DirtySet:
             del self._delayed[path]
             self._flags[path] = delayed[1]
             self._order.append(path)
+
+
+def _take(path: bytes, flags: int) -> Taken:
+    # A tuple's own constructor takes half the time of the named tuple's.
+    return tuple.__new__(Taken, (path, bool(flags & _FROM_SCAN), bool(flags & _FORCE)))
 
 
 def _merged(one: int, other: int) -> int:

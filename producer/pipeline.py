@@ -96,7 +96,8 @@ class Pipeline:
             self._finding.hear(now)
             self._finding.scan(now)
             self._work(now)
-            self._board.clear("no-room")
+            if now >= self._paused_until:
+                self._board.clear("no-room")
         except NoRoomError as error:
             self._board.alarm("no-room", str(error))
             self._pause(now, NO_ROOM_SECONDS)

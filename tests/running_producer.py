@@ -25,7 +25,7 @@ from producer.watch.port import Watch
 from tests.twins import MemoryBroker
 
 TREE = "music"
-STEP_LIMIT_SECONDS = 20.0
+STEP_LIMIT_SECONDS = 10.0
 
 
 class RunningProducer:

@@ -463,6 +463,25 @@ def test_no_more_is_numbered_than_the_window_holds(world: World) -> None:
     world.level()
 
 
+def test_a_full_disk_under_the_journal_is_alarmed_loses_nothing_and_clears(world: World) -> None:
+    watch = MemoryWatch()
+    world.start(watch=watch)
+    database = world.producer.journal._database
+    (pages,) = database.execute("PRAGMA page_count").fetchone()
+    database.execute(f"PRAGMA max_page_count = {pages}")
+    for number in range(200):
+        _write(world.root / (f"{number}" * 20))
+        watch.hint((f"{number}" * 20).encode())
+    world.producer.run_until(lambda: "no-room" in world.producer.alarms(), "alarmed")
+    assert not world.batches()
+    world.producer.step()
+    assert "no-room" in world.producer.alarms()
+    database.execute("PRAGMA max_page_count = 1000000")
+    world.producer.skip(1)
+    world.level()
+    assert not world.producer.alarms()
+
+
 def test_nothing_is_published_while_another_leads_and_after_a_minute_it_is_named(world: World) -> None:
     world.broker.holder = "there:42"
     world.running = RunningProducer(world.root, world.state, world.broker)
