@@ -1,12 +1,14 @@
-"""The consumer's pure rooms in the model's hostile world: an adapter with the model's words on one side, ours on the other.
+"""The consumer's rooms in the model's hostile world: an adapter with the model's words on one side, ours on the other.
 
-`OurReplica` has the face of the model's replica. Inside are `consumer.agreement`, `planning` and `asking` over the in-memory
-twin of the state, and a disk that is a dict with the constraints of a real one.
+`ReplicaUnderModel` has the face of the model's replica; inside are `consumer.agreement`, `planning` and `asking`. What it stands
+on is left open: `OurReplica` has the in-memory twin of the state, and a disk that is a dict with the constraints of a real one;
+`real_replica_under_model` has the real ones.
 """
 
 import random
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from hashlib import blake2b
 from typing import Any
@@ -14,16 +16,18 @@ from typing import Any
 from common.digests import content_digest
 from common.entries import Entry, Event, directory_entry, file_entry
 from common.messages import AskBuckets, AskDigests, Batch, BodyAnswer, BucketRows, Heartbeat, Lineage, Same
-from common.names import ancestors
+from common.names import ROOT, ancestors
 from consumer import agreement
 from consumer.asking import Asking, Wants
+from consumer.state import State
 from consumer.values import Found, LeftPlan, Outcome, Plan, Put, Reason, Step, Unmet
 from tests.memory_state import MemoryState
 from tests.model import agreement_model
 
 model: Any = agreement_model
+Tree = Mapping[bytes, Entry]
 SALT = bytes(32)
-MODES = {"0": 0o750, "1": 0o751, "?": 0o755}
+MODES = {"0": 0o750, "1": 0o751, "?": 0o755, "unfinished": 0o700}
 NAMES = {mode: name for name, mode in MODES.items()}
 CONTENTS: dict[bytes, str] = {}
 
@@ -77,31 +81,54 @@ def small_bucket(path: bytes) -> int:
 class IndexView(dict[str, str]):
     """The index in the model's words; assigning to it plants a bug."""
 
-    def __init__(self, state: MemoryState) -> None:
-        super().__init__({path.decode(): text_of(entry) for path, entry in state.entries().items()})
-        self._state = state
+    def __init__(self, entries: Mapping[bytes, Entry], plant: Callable[[bytes, Entry], None]) -> None:
+        super().__init__({path.decode(): text_of(entry) for path, entry in entries.items()})
+        self._plant = plant
 
     def __setitem__(self, path: str, text: str) -> None:
         super().__setitem__(path, text)
-        row = self._state._index[path.encode()]
-        self._state._index[path.encode()] = row._replace(entry=entry_of(text))
+        self._plant(path.encode(), entry_of(text))
 
 
-class OurReplica:
-    """A replica made of our pure rooms, with the face of the model's."""
+class ReplicaUnderModel(ABC):
+    """A replica made of our rooms, with the face of the model's."""
 
-    DURABLE = ("disk", "state", "plan")
+    state: MemoryState | State
+    disk: dict[str, str]
+    """What stands on the disk, in the model's words; the world edits it."""
 
     def __init__(self, rng: random.Random, count: Counter[str]) -> None:
         self.rng, self.count = rng, count
-        self.disk: dict[str, str] = {}
-        self.state = MemoryState(SALT, small_bucket, len(model.BUCKETS))
-        self.plan: LeftPlan | None = None
         self.alarms = 0
         self.entry_at_alarm: dict[str, str] = {}
         self.ahead: dict[int, tuple[int, int]] = {}
         self.nonces: Iterator[int] = iter(())
         self.forget_volatile()
+
+    # -- what it stands on
+    @abstractmethod
+    def forget_all(self) -> None:
+        """The state is lost: the disk is adopted."""
+
+    @abstractmethod
+    def restart(self) -> None:
+        """The process starts anew, by the start's rules."""
+
+    @abstractmethod
+    def carry_out_step(self, decided: agreement.Decided) -> None:
+        """Content and plan, names, index."""
+
+    @abstractmethod
+    def digest_of(self, tree: Tree) -> bytes:
+        """The digest of any tree, as our replica computes it."""
+
+    @abstractmethod
+    def bucket_digest_of(self, tree: Tree, bucket: int) -> bytes:
+        """The digest of one bucket of any tree."""
+
+    @abstractmethod
+    def plant(self, path: bytes, entry: Entry) -> None:
+        """A bug writes this into the index."""
 
     # -- the model's face
     @property
@@ -122,7 +149,8 @@ class OurReplica:
 
     @property
     def entry(self) -> IndexView:
-        return IndexView(self.state)
+        rows = self.state.rows(self.state.below(ROOT))
+        return IndexView({path: row.entry for path, row in rows.items()}, self.plant)
 
     @property
     def unmet(self) -> set[str]:
@@ -132,36 +160,13 @@ class OurReplica:
         return agreement.is_known(self.state.standing(), self.state, path.encode())
 
     def agreed(self) -> bool:
-        standing = self.state.standing()
-        return not standing.stale and not self.unmet and standing.proved == standing.position
+        return agreement.is_agreed(self.state.standing(), len(self.unmet))
 
     def forget_volatile(self) -> None:
         self.asking = Asking(lambda: nonce_of(next(self.nonces)))
         self.gathered: list[agreement.Answer] = []
         self.parked: list[Any] = []
         self.steps_to_crash: int | None = None
-
-    def forget_all(self) -> None:
-        """The state is lost: the disk is adopted."""
-        self.state = MemoryState(SALT, small_bucket, len(model.BUCKETS))
-        self.state.adopt(
-            [Found(path.encode(), entry_of(text)) for path, text in self.disk.items()], first_copy_complete=False
-        )
-        self.plan = None
-        self.forget_volatile()
-
-    def restart(self) -> None:
-        """The start: a plan that was left is resolved first."""
-        self.forget_volatile()
-        left, self.plan = self.plan, None
-        standing = self.state.standing()
-        if left is None or not agreement.is_unfinished(left, standing):
-            return
-        self.count["plans resolved"] += 1
-        paths = agreement.in_doubt(left, self.state, lambda p: self.disk.get(p.decode(), "").startswith("d:"))
-        on_disk = {path: entry_of(self.disk[path.decode()]) for path in paths if path.decode() in self.disk}
-        buckets = {self.state.bucket_of(path) for path in paths}
-        self.state.take_from_disk(paths, on_disk, agreement.after_left_plan(standing, buckets))
 
     def scrub(self, path: str) -> None:
         """What a later part of the product does: drift becomes unmet, and is placed again."""
@@ -171,7 +176,8 @@ class OurReplica:
             return
         if self.disk.get(path) == (text_of(row.entry) if row else None):
             return
-        self.state._unmet[name] = Unmet(Reason.PROBLEM)
+        drifted = Plan(unmet={name: Unmet(Reason.PROBLEM)})
+        self.state.commit(Step(self.state.standing()), drifted, Outcome())
         self.carry_out(agreement.retry(self.state.standing(), self.state, [name]))
 
     # -- messages
@@ -179,7 +185,7 @@ class OurReplica:
         """One message of the model. True: it has to wait."""
         if isinstance(m, model.Since | model.TooOld):
             return False
-        message = translated(m, self.state)
+        message = translated(m, self)
         if isinstance(message, Batch | Heartbeat):
             self.flush()
             return self.on_stream(message)
@@ -221,22 +227,18 @@ class OurReplica:
         self.carry_out(agreement.merge(self.state.standing(), self.state, gathered))
 
     def carry_out(self, decision: agreement.Decision) -> bool:
-        """Content and plan, names, index. Returns whether the same message must be given again."""
+        """One step. Returns whether the same message must be given again."""
         if not isinstance(decision, agreement.Decided):
             return False
-        step, plan = decision.step, decision.plan
-        self.note(step)
-        if not plan.is_empty:
-            self.plan = LeftPlan(step.standing.commits, plan.touched)
-            self.swap(plan)
-            self.crash_point()
-        self.state.commit(step, plan, Outcome())
+        self.note(decision.step)
+        self.carry_out_step(decision)
+        return decision.again
+
+    def after_commit(self, step: Step) -> None:
+        """What a durable step closes."""
         if step.closes_questions:
             self.asking.close_all()
             self.gathered = []
-        self.crash_point()
-        self.plan = None
-        return decision.again
 
     def note(self, step: Step) -> None:
         if step.alarm == "fork":
@@ -273,6 +275,59 @@ class OurReplica:
                     for p, d in ask.wanted
                 ]
         return asked
+
+
+class OurReplica(ReplicaUnderModel):
+    """Pure rooms over the state's twin, and a disk that is a dict."""
+
+    DURABLE = ("disk", "state", "plan")
+
+    def __init__(self, rng: random.Random, count: Counter[str]) -> None:
+        self.disk: dict[str, str] = {}
+        self.state: MemoryState = MemoryState(SALT, small_bucket, len(model.BUCKETS))
+        self.plan: LeftPlan | None = None
+        super().__init__(rng, count)
+
+    def digest_of(self, tree: Tree) -> bytes:
+        return self.state.digest_of(tree)
+
+    def bucket_digest_of(self, tree: Tree, bucket: int) -> bytes:
+        return self.state.bucket_digest_of(tree, bucket)
+
+    def plant(self, path: bytes, entry: Entry) -> None:
+        self.state._index[path] = self.state._index[path]._replace(entry=entry)
+
+    def forget_all(self) -> None:
+        self.state = MemoryState(SALT, small_bucket, len(model.BUCKETS))
+        self.state.adopt(
+            [Found(path.encode(), entry_of(text)) for path, text in self.disk.items()], first_copy_complete=False
+        )
+        self.plan = None
+        self.forget_volatile()
+
+    def restart(self) -> None:
+        """A plan that was left is resolved first."""
+        self.forget_volatile()
+        left, self.plan = self.plan, None
+        standing = self.state.standing()
+        if left is None or not agreement.is_unfinished(left, standing):
+            return
+        self.count["plans resolved"] += 1
+        paths = agreement.in_doubt(left, self.state, lambda p: self.disk.get(p.decode(), "").startswith("d:"))
+        on_disk = {path: entry_of(self.disk[path.decode()]) for path in paths if path.decode() in self.disk}
+        buckets = {self.state.bucket_of(path) for path in paths}
+        self.state.take_from_disk(paths, on_disk, agreement.after_left_plan(standing, buckets))
+
+    def carry_out_step(self, decided: agreement.Decided) -> None:
+        step, plan = decided.step, decided.plan
+        if not plan.is_empty:
+            self.plan = LeftPlan(step.standing.commits, plan.touched)
+            self.swap(plan)
+            self.crash_point()
+        self.state.commit(step, plan, Outcome())
+        self.after_commit(step)
+        self.crash_point()
+        self.plan = None
 
     # -- the disk
     def crash_point(self) -> None:
@@ -335,11 +390,11 @@ def event_of(path: str, text: str | None, with_body: bool) -> Event:
     return Event(path.encode(), entry_of(text), body_of(text) if with_body else None)
 
 
-def translated(m: Any, state: MemoryState) -> Batch | Heartbeat | agreement.Answer:
+def translated(m: Any, replica: ReplicaUnderModel) -> Batch | Heartbeat | agreement.Answer:
     """A message of the model as one of ours."""
     lineage = lineage_of(m.epoch)
     if isinstance(m, model.Batch):
-        before, after = state.digest_of(tree_of(dict(m.before))), state.digest_of(tree_of(dict(m.after)))
+        before, after = replica.digest_of(tree_of(dict(m.before))), replica.digest_of(tree_of(dict(m.after)))
         if not m.events:
             return Heartbeat(lineage, m.last, hash_of(m.hash), after, 0, 0)
         events = tuple(event_of(path, text, True) for path, text in m.events)
@@ -349,7 +404,7 @@ def translated(m: Any, state: MemoryState) -> Batch | Heartbeat | agreement.Answ
         return Same(lineage, "r", nonce, m.at, tuple(m.buckets))
     if isinstance(m, model.Bucket):
         rows = tuple(event_of(path, text, path in m.bodies) for path, text in m.rows.items())
-        digest = state.bucket_digest_of(tree_of(dict(m.digest)), m.bucket)
+        digest = replica.bucket_digest_of(tree_of(dict(m.digest)), m.bucket)
         return BucketRows(lineage, "r", nonce, m.at, m.bucket, digest, rows)
     content = body_of(m.content)
     assert content is not None
@@ -364,7 +419,9 @@ class OurWorld(model.World):  # type: ignore[misc]  # the model is untyped
         self.replica = OurReplica(self.rng, self.count)
 
 
-def survey(seeds: range, enough: int = 0) -> tuple[int, list[tuple[int, str]], Counter[str]]:
+def survey(
+    seeds: range, enough: int = 0, world: Callable[[int, Counter[str]], Any] = OurWorld
+) -> tuple[int, list[tuple[int, str]], Counter[str]]:
     """Runs made, what broke by seed, what the runs exercised. Ends early once `enough` have broken."""
     broken: list[tuple[int, str]] = []
     count: Counter[str] = Counter()
@@ -372,7 +429,7 @@ def survey(seeds: range, enough: int = 0) -> tuple[int, list[tuple[int, str]], C
     for seed in seeds:
         runs += 1
         try:
-            why = OurWorld(seed, count).run()
+            why = world(seed, count).run()
         except (model.Broken, KeyError, AssertionError) as error:
             why = repr(error)
         if why is not None:
