@@ -54,6 +54,7 @@ class Pipeline:
         make_watch: MakeWatch,
         leader: str,
         scan_interval_seconds: float | None = None,
+        wire_pin: int | None = None,
     ) -> None:
         self._journal = journal
         self._board = board
@@ -74,7 +75,7 @@ class Pipeline:
         self._upstream = Upstream(
             journal, self._stream, Answers(journal, source.reading), board, publisher=publisher, subscriber=subscriber
         )
-        self._telling = Telling(board, publisher, subscriber, self._upstream.fleet)
+        self._telling = Telling(board, publisher, subscriber, self._upstream.fleet, wire_pin=wire_pin)
         self._lead = Lead()
         self._linger = batching.Linger()
         self._standing = Standing.WAITS

@@ -70,6 +70,7 @@ def run(settings: ProduceSettings, stop: threading.Event, board: Board) -> None:
             make_watch=lambda: _make_watch(settings, source, wake),
             leader=this_process(),
             scan_interval_seconds=settings.scan_interval_seconds,
+            wire_pin=settings.wire,
         )
         parts.callback(pipeline.close)
         parts.callback(board.untick, "pipeline")

@@ -8,6 +8,7 @@ from typing import Any
 
 from common.board import Board
 from common.transport.ports import Link, Phase, Publisher, Subscriber
+from common.wire import versions
 from producer.fleet import Fleet
 from producer.numbering import Stand
 
@@ -39,7 +40,12 @@ class Facts:
 class Telling:
     """See the module. Owned by one thread; `now`: seconds of a steady clock."""
 
-    def __init__(self, board: Board, publisher: Publisher, subscriber: Subscriber, fleet: Fleet) -> None:
+    def __init__(
+        self, board: Board, publisher: Publisher, subscriber: Subscriber, fleet: Fleet, *, wire_pin: int | None = None
+    ) -> None:
+        """Raises SettingError when the pinned format is one that this version does not write."""
+        versions.writes((), wire_pin)
+        self._wire_pin = wire_pin
         self._board = board
         self._publisher = publisher
         self._subscriber = subscriber
@@ -82,7 +88,7 @@ class Telling:
         if now - self._told_replicas_at < REPLICAS_SECONDS:
             return {}
         self._told_replicas_at = now
-        return {"replicas": self._fleet.told(now)}
+        return {"replicas": self._fleet.told(now), "wire": versions.writes(self._fleet.wires(now), self._wire_pin)}
 
     def _judge_link(self, link: Link, now: float) -> None:
         if link.is_open:

@@ -3,6 +3,7 @@
 What comes is untrusted: it is decoded strictly, counted when refused, and settled at once: a replica asks again.
 """
 
+import logging
 from time import perf_counter
 
 from common.board import Board
@@ -14,6 +15,8 @@ from producer.answers import Answers
 from producer.fleet import Fleet, Reply
 from producer.journal import Journal
 from producer.stream import Stream
+
+log = logging.getLogger("treecast")
 
 HEARD_PER_ROUND = 200
 ANSWERS_WAITING_BYTES = 4 * 1024 * 1024
@@ -89,7 +92,7 @@ class Upstream:
             try:
                 message = codec.encode(answer)
             except RefusedError as error:
-                self._board.count("unanswerable_total", label=error.reason)
+                log.warning("an answer to %s is more than a message holds: %s", answer.replica, error)
                 continue
             self._publisher.publish(Outgoing(Route.DIRECT, message, answer.replica))
             if perf_counter() - began >= ANSWERING_SECONDS:
