@@ -53,6 +53,10 @@ class Applier:
         resolve_left(self._state, self._target)
         self._target.settle(Age(self._state.standing().commits, self._state.token))
 
+    def prune_aside(self, before_unix_seconds: float) -> None:
+        """Remove for good what was set aside before then."""
+        self._target.prune_aside(before_unix_seconds)
+
     def _tell(self, step: Step, plan: Plan, outcome: Outcome) -> None:
         board = self._board
         board.count("events_applied_total", len(step.want))

@@ -39,6 +39,8 @@ SILENCE_SECONDS = 60.0
 """A master that says nothing for so long is alarmed; it makes no replica unready."""
 CLOSE_SECONDS = 3.0
 PROBLEMS_REPORTED = 20
+ASIDE_KEPT_SECONDS = 7 * 24 * 3600
+PRUNE_SECONDS = 3600.0
 
 
 def run(settings: ConsumeSettings, stop: threading.Event, board: Board) -> None:
@@ -85,6 +87,8 @@ class Replica:
     ) -> None:
         self._settings = settings
         self._state = state
+        self._applier = applier
+        self._prune_at = 0.0
         self._publisher = publisher
         self._subscriber = subscriber
         self._board = board
@@ -120,11 +124,19 @@ class Replica:
             self._follower.tick(time.monotonic())
             self._ask()
             self._speak()
+            self._prune()
             delivery = self._subscriber.receive(self._pause_seconds())
         if delivery is not None:
             self._follower.take(delivery)
             self._follower.tick(time.monotonic())
             self._speak()
+
+    def _prune(self) -> None:
+        """What was set aside over a week ago goes for good; looked at each hour."""
+        now = time.monotonic()
+        if now >= self._prune_at:
+            self._prune_at = now + PRUNE_SECONDS
+            self._applier.prune_aside(time.time() - ASIDE_KEPT_SECONDS)
 
     def _pause_seconds(self) -> float:
         now = time.monotonic()
