@@ -238,7 +238,8 @@ class Pipeline:
     # -- the end, and the world
 
     def _tell(self, now: float, *, is_idle: bool) -> None:
-        if not self._telling.is_due(now, is_idle=is_idle):
+        is_quiet = self._is_quiet
+        if not self._telling.is_due(now, is_idle=is_idle, is_quiet=is_quiet):
             return
         facts = Facts(
             stand=self._journal.stand,
@@ -248,7 +249,7 @@ class Pipeline:
             is_scan_complete=self._finding.is_scan_complete,
             is_scanning=self._finding.is_scanning,
             is_believed=self._finding.may_build,
-            is_quiet=self._is_quiet,
+            is_quiet=is_quiet,
         )
         self._telling.tell(facts, now)
 

@@ -51,15 +51,17 @@ class Telling:
         self._subscriber = subscriber
         self._fleet = fleet
         self._told_at = self._told_replicas_at = float("-inf")
+        self._told_quiet = False
         self._away_since: float | None = None
 
-    def is_due(self, now: float, *, is_idle: bool) -> bool:
-        """Whether to tell again: whenever nothing else is to be done, and now and then while there is."""
-        return is_idle or now - self._told_at >= BUSY_SECONDS
+    def is_due(self, now: float, *, is_idle: bool, is_quiet: bool) -> bool:
+        """Whether to tell again: whenever nothing else is to be done, now and then while there is, and at once when the quiet
+        is over: somebody may end a run on that word."""
+        return is_idle or now - self._told_at >= BUSY_SECONDS or (self._told_quiet and not is_quiet)
 
     def tell(self, facts: Facts, now: float) -> None:
         """Tell everything."""
-        self._told_at = now
+        self._told_at, self._told_quiet = now, facts.is_quiet
         unconfirmed = self._publisher.in_flight()[0]
         position = facts.stand.position
         link = _worse(self._subscriber.link, self._publisher.link)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from producer import batching
@@ -141,6 +141,7 @@ def _world() -> Iterator[_World]:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(acts, max_size=25), st.sampled_from([1, 3, 8000]))
+@example([("write", "a", 0), ("write", "b", 0)], 1)
 def test_what_is_published_leads_to_what_is_there(happenings: list[tuple[object, ...]], limit: int) -> None:
     before = batching.EVENTS_LIMIT
     batching.EVENTS_LIMIT = limit
