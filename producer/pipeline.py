@@ -209,7 +209,9 @@ class Pipeline:
         return is_found and is_sent and self._is_live
 
     def _wait_seconds(self, now: float) -> float:
-        times = [self._finding.wait_seconds(now), self._stream.wait_seconds(now)]
+        times = [self._finding.wait_seconds(now)]
+        if self._is_live:
+            times.append(self._stream.wait_seconds(now))
         if now < self._paused_until:
             times.append(self._paused_until - now)
         elif self._journal.is_base_complete:

@@ -498,6 +498,14 @@ def test_nothing_is_published_while_another_leads_and_after_a_minute_it_is_named
     world.broker.holder = ""
 
 
+def test_while_another_leads_the_loop_rests(world: World) -> None:
+    """A wait of nothing would burn a core for a minute."""
+    world.broker.holder = "there:42"
+    world.running = RunningProducer(world.root, world.state, world.broker)
+    assert any(world.running.step() > 0.1 for _ in range(50))
+    world.broker.holder = ""
+
+
 def test_a_freed_lead_is_taken_at_once(world: World) -> None:
     world.broker.holder = "there:42"
     world.running = RunningProducer(world.root, world.state, world.broker)
