@@ -38,6 +38,8 @@ ASK_AGAIN_FOR_QUEUE_SECONDS = 1.0
 SILENCE_SECONDS = 60.0
 """A master that says nothing for so long is alarmed; it makes no replica unready."""
 CLOSE_SECONDS = 3.0
+TELL_SECONDS = 0.25
+"""How old what status shows may be while there is no news to report, as in a first copy."""
 PROBLEMS_REPORTED = 20
 ASIDE_KEPT_SECONDS = 7 * 24 * 3600
 PRUNE_SECONDS = 3600.0
@@ -95,7 +97,7 @@ class Replica:
         self._stop = stop
         self._asking = Asking(lambda: secrets.token_bytes(NONCE_BYTES))
         self._reports = ReportClock()
-        self._asked_for_queue_at = 0.0
+        self._asked_for_queue_at = self._told_at = 0.0
         self._is_halted = False
         self._follower = Follower(
             Identity(settings.tree, settings.replica),
@@ -194,9 +196,12 @@ class Replica:
         """Tell the board, and report when that is due."""
         news, now = self._news(), time.monotonic()
         needs_queue = news[2] is ReplicaState.NO_QUEUE and now - self._asked_for_queue_at >= ASK_AGAIN_FOR_QUEUE_SECONDS
-        if not (self._reports.is_due(news, now) or needs_queue):
+        is_due = self._reports.is_due(news, now) or needs_queue
+        if is_due or now - self._told_at >= TELL_SECONDS:
+            self._tell_board(*news)
+            self._told_at = now
+        if not is_due:
             return
-        self._tell_board(*news)
         if needs_queue:
             self._asked_for_queue_at = now
         self._publisher.publish(Outgoing(Route.UPSTREAM, encode(self._report(*news))))
