@@ -4,7 +4,7 @@ It holds the mark, the plan, the position and the directories `stage/` and `asid
 """
 
 import os
-import secrets
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
@@ -12,7 +12,15 @@ from common.entries import Kind
 from common.names import STAGE_NAME
 from consumer.descriptors import CREATE, LIST, write_all
 from consumer.faults import explain, raise_if_general
-from consumer.stagefiles import Age, Mark, encode_age, encode_mark, encode_plan
+from consumer.stagefiles import (
+    Age,
+    Mark,
+    encode_age,
+    encode_mark,
+    encode_plan,
+    is_trial_name,
+    new_trial_name,
+)
 from consumer.values import Put, Reason, Touch, Unmet
 
 STAGE = b"stage"
@@ -57,7 +65,8 @@ class Stage:
 
         Only a rename tells: device numbers are equal on both sides of a bind mount, and quotas cut a file system in two.
         """
-        name = b".treecast-trial-" + secrets.token_hex(8).encode()
+        self._remove_old_trials()
+        name = new_trial_name()
         descriptor = os.open(name, CREATE, 0o777, dir_fd=self.contents)
         try:
             self._kept_back = 0o777 & ~os.fstat(descriptor).st_mode
@@ -65,6 +74,13 @@ class Stage:
             os.close(descriptor)
         os.rename(name, name, src_dir_fd=self.contents, dst_dir_fd=self._root)
         os.unlink(name, dir_fd=self._root)
+
+    def _remove_old_trials(self) -> None:
+        """A process that was killed in the middle of its trial leaves an empty file at the root."""
+        for name in filter(is_trial_name, map(os.fsencode, os.listdir(self._root))):
+            seen = os.lstat(name, dir_fd=self._root)
+            if stat.S_ISREG(seen.st_mode) and not seen.st_size:
+                os.unlink(name, dir_fd=self._root)
 
     # -- the small files
     def save_mark(self, mark: Mark) -> None:

@@ -3,6 +3,7 @@
 Position and plan carry a checksum: one that does not hold was never durable, and counts as not there.
 """
 
+import re
 import secrets
 from collections.abc import Collection
 from hashlib import blake2b
@@ -13,6 +14,7 @@ from consumer.values import LeftPlan
 MARK_HEADER = "treecast mark 1"
 TOKEN_BYTES = 16
 _CHECKSUM_BYTES = 16
+_TRIAL = re.compile(rb"\.treecast-trial-[0-9a-f]{16}")
 _POSITION = b"treecast position 1"
 _PLAN = b"treecast plan 1"
 
@@ -40,6 +42,16 @@ def new_mark(tree: str, replica: str) -> Mark:
 def new_token() -> bytes:
     """A token that no other commit has."""
     return secrets.token_bytes(TOKEN_BYTES)
+
+
+def new_trial_name() -> bytes:
+    """The name of a file that is renamed from the stage into the root and removed at once, to see that it can be."""
+    return b".treecast-trial-" + secrets.token_hex(8).encode()
+
+
+def is_trial_name(name: bytes) -> bool:
+    """Whether a name at a target's root is that of a trial: nobody's; one that a crash left is removed at the next start."""
+    return _TRIAL.fullmatch(name) is not None
 
 
 def encode_mark(mark: Mark) -> bytes:

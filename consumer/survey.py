@@ -16,6 +16,7 @@ from common.names import NOBODYS_AT_ROOT, ROOT, basename, check_path, join, pare
 from consumer.clearing import Protects
 from consumer.descriptors import READ, chunks
 from consumer.faults import NOT_THERE, raise_if_general
+from consumer.stagefiles import is_trial_name
 from consumer.values import Found
 from consumer.walking import Directories
 
@@ -125,7 +126,7 @@ def _list(directories: Directories, here: bytes) -> list[tuple[bytes, os.stat_re
             with os.scandir(descriptor) as entries:
                 for entry in entries:
                     name = os.fsencode(entry.name)
-                    if here != ROOT or name not in NOBODYS_AT_ROOT:
+                    if here != ROOT or not _is_nobodys(name):
                         _append(found, join(here, name), entry)
         finally:
             os.close(descriptor)
@@ -133,6 +134,10 @@ def _list(directories: Directories, here: bytes) -> list[tuple[bytes, os.stat_re
         raise_if_general(error, "listing a directory of the target")
         # One that cannot be listed, or went meanwhile: what is in it is not known, and a sync will tell.
     return sorted(found, key=lambda pair: pair[0])
+
+
+def _is_nobodys(name: bytes) -> bool:
+    return name in NOBODYS_AT_ROOT or is_trial_name(name)
 
 
 def _append(found: list[tuple[bytes, os.stat_result]], path: bytes, entry: "os.DirEntry[str]") -> None:

@@ -1,0 +1,110 @@
+"""An `os` whose process dies, or whose disk fails, at any change of a disk. Stands in for the module in the rooms that touch disks.
+
+A process that was killed does nothing more: from its death on every change raises, also in what cleans up behind an error.
+"""
+
+import errno
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from consumer import aside, barrier, clearing, descriptors, stage, swap, target, walking
+
+CHANGES = frozenset({
+    "rename", "mkdir", "unlink", "rmdir", "symlink", "write", "utime", "chmod", "fchmod", "fsync"
+})  # fmt: skip
+"""The calls that change a disk, beside `open` for creating."""
+ROOMS = (aside, clearing, descriptors, stage, swap, target, walking)
+
+
+class DyingOs:
+    """Gives what `os` gives. `before_each` is called before each change with its name, and may raise."""
+
+    def __init__(self) -> None:
+        self.before_each: Callable[[str], None] = _nothing
+
+    def install(self, patch: pytest.MonkeyPatch) -> None:
+        """From now on the consumer's rooms see this instead of `os`."""
+        for room in (*ROOMS, barrier):
+            patch.setattr(room, "os", self)
+        sync_all = barrier._syncfs
+
+        def syncfs(descriptor: int) -> int:
+            try:
+                self.before_each("fsync")
+            except OSError:
+                return -1
+            return int(sync_all(descriptor))
+
+        patch.setattr(barrier, "_syncfs", syncfs)
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(os, name)
+        if name == "open":
+            return self._open
+        if name not in CHANGES:
+            return real
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.before_each(name)
+            return real(*args, **kwargs)
+
+        return call
+
+    def _open(self, path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+        if flags & os.O_CREAT:
+            self.before_each("open")
+        return os.open(path, flags, *args, **kwargs)
+
+
+class Countdown:
+    """Dies at the n-th change from now, and stays dead until `revive`."""
+
+    def __init__(self, error: type[Exception]) -> None:
+        self._error = error
+        self._is_dead = False
+        self.left: int | None = None
+        """Changes until it dies; None: it lives."""
+
+    def __call__(self, _: str = "") -> None:
+        if self._is_dead:
+            raise self._error
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                self._is_dead = True
+                raise self._error
+
+    def revive(self) -> None:
+        """The next process."""
+        self._is_dead, self.left = False, None
+
+
+class Failing:
+    """Each change of these kinds fails with this error as long as `is_on`, from the n-th on."""
+
+    def __init__(self, number: int, *names: str, nth: int = 1) -> None:
+        self.is_on = True
+        self.struck = 0
+        self._number = number
+        self._names = names
+        self._left = nth
+
+    def __call__(self, name: str) -> None:
+        if not self.is_on or (self._names and name not in self._names):
+            return
+        self._left -= 1
+        if self._left <= 0:
+            self.struck += 1
+            raise OSError(self._number, os.strerror(self._number))
+
+
+def no_space(*names: str, nth: int = 1) -> Failing:
+    """A disk that is full."""
+    return Failing(errno.ENOSPC, *names, nth=nth)
+
+
+def _nothing(_: str) -> None:
+    return None

@@ -1,0 +1,48 @@
+"""The rules of docs/agreement.md hold on a real disk with a real database, wherever the process dies in between.
+
+`TREECAST_TEST_STORMS` sets how many storms are run (default 40).
+"""
+
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.dying_os import DyingOs
+from tests.property.mutants import MUTANTS
+from tests.property.real_replica_under_model import RealWorld, install
+from tests.property.replica_under_model import survey
+
+STORMS = int(os.environ.get("TREECAST_TEST_STORMS", "40"))
+STORMS_FOR_A_MUTANT = 40
+MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """A directory in memory where there is one: a storm syncs some thousand times."""
+    if not os.access(MEMORY, os.W_OK):
+        yield tmp_path
+        return
+    made = Path(tempfile.mkdtemp(dir=MEMORY, prefix="treecast-storms-"))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def world(place: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Counter[str]], RealWorld]:
+    dying: DyingOs = install(monkeypatch)
+    return lambda seed, count: RealWorld(seed, count, place, dying)
+
+
+def test_all_invariants_hold_on_a_real_disk_wherever_the_process_dies(
+    world: Callable[[int, Counter[str]], RealWorld],
+) -> None:
+    runs, broken, count = survey(range(STORMS), world=world)
+    assert (runs, broken) == (STORMS, [])
+    for what in ("plans carried out", "died while starting", "restore", "restore state", "restore target"):
+        assert count[what], what
