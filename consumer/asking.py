@@ -14,8 +14,13 @@ from consumer.values import Stale
 
 ANSWER_TIMEOUT_SECONDS = 4.0
 """A question without any answer for this long is asked again: within 5 s."""
-BUCKETS_AT_ONCE = 64
-OPEN_BUCKETS_LIMIT = 256
+OPEN_BUCKETS_MINIMUM = 64
+OPEN_BUCKETS_LIMIT = 2048
+OPEN_BUCKETS_LIMIT_BYTES = 8 * 1024 * 1024
+"""So much may be on its way, by the size of the answers so far: wide enough for a long round trip, bounded in memory."""
+ANSWER_BYTES_ASSUMED = 32 * 1024
+PORTIONS = 4
+"""A question asks for a quarter of what may be open: few questions, and always some on their way."""
 BODIES_AT_ONCE = 64
 OPEN_BODIES_LIMIT = 256
 OPEN_BODIES_LIMIT_BYTES = 16 * 1024 * 1024
@@ -72,6 +77,8 @@ class Asking:
     new_nonce: Callable[[], bytes]
     open: dict[bytes, OpenQuestion] = field(default_factory=dict)
     digests_answered: bool = False
+    answer_bytes: float = ANSWER_BYTES_ASSUMED
+    """How large a bucket's answer is, on a moving average."""
     named: frozenset[int] = frozenset()
     """The buckets in which we had something when we asked for digests."""
 
@@ -85,8 +92,10 @@ class Asking:
         question = self.open.get(answer.nonce)
         return question is not None and item_of(answer) in question.left
 
-    def answered(self, answer: Same | BucketRows | BodyAnswer, now: float) -> None:
-        """This answer was merged or dropped for good. Idempotent."""
+    def answered(self, answer: Same | BucketRows | BodyAnswer, now: float, size_bytes: int = 0) -> None:
+        """This answer, of this size on the wire where it is known, was merged or dropped for good. Idempotent."""
+        if size_bytes and isinstance(answer, BucketRows):
+            self.answer_bytes += (size_bytes - self.answer_bytes) / 16
         question = self.open.get(answer.nonce)
         if question is None:
             return
@@ -133,11 +142,16 @@ class Asking:
             self.named = frozenset(bucket for bucket, _ in digests)
             return [AskDigests(digests)]
         asked = self._left(AskBuckets)
-        room = OPEN_BUCKETS_LIMIT - len(asked)
-        if room < BUCKETS_AT_ONCE and asked:
+        limit = self._open_buckets_limit()
+        room = limit - len(asked)
+        if room < limit // PORTIONS:
             return []
         todo = [bucket for bucket in sorted(wants.stale) if bucket not in asked][:room]
         return _bucket_asks(todo, self.named if wants.with_contents else frozenset(todo))
+
+    def _open_buckets_limit(self) -> int:
+        by_size = int(OPEN_BUCKETS_LIMIT_BYTES / self.answer_bytes)
+        return max(OPEN_BUCKETS_MINIMUM, min(OPEN_BUCKETS_LIMIT, by_size))
 
     def _for_bodies(self, wants: Wants) -> list[Ask]:
         asked = self._left(AskBodies)
@@ -165,10 +179,6 @@ def _named(wants: Wants) -> tuple[tuple[int, bytes], ...]:
 
 def _bucket_asks(todo: list[int], named: frozenset[int]) -> list[Ask]:
     """Contents come along where we had nothing; elsewhere only rows, and then the bodies that really differ."""
-    empty = [bucket for bucket in todo if bucket not in named]
-    others = [bucket for bucket in todo if bucket in named]
-    return [
-        AskBuckets(tuple(buckets[i : i + BUCKETS_AT_ONCE]), bodies)
-        for buckets, bodies in ((empty, True), (others, False))
-        for i in range(0, len(buckets), BUCKETS_AT_ONCE)
-    ]
+    empty = tuple(bucket for bucket in todo if bucket not in named)
+    others = tuple(bucket for bucket in todo if bucket in named)
+    return [AskBuckets(buckets, bodies) for buckets, bodies in ((empty, True), (others, False)) if buckets]

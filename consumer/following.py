@@ -22,8 +22,8 @@ from consumer.parking import Answers, Parking
 from consumer.state import State
 from consumer.values import Reason
 
-MERGE_LIMIT = 256
-MERGE_LIMIT_BYTES = 4 * 1024 * 1024
+MERGE_LIMIT = 512
+MERGE_LIMIT_BYTES = 2 * 1024 * 1024
 RETRY_SECONDS = 30.0
 RETRIES_AT_ONCE = 500
 NO_ROOM_BACKOFF_SECONDS = (0.5, 5.0)
@@ -151,12 +151,12 @@ class Follower:
 
     def merge(self) -> None:
         """Merge what has come together, in one step."""
-        answers = [answer for answer in self._answers.take() if self._asking.expects(answer)]
-        if not answers:
+        taken = [(answer, size) for answer, size in self._answers.take() if self._asking.expects(answer)]
+        if not taken:
             return
-        for answer in answers:
-            self._asking.answered(answer, self._clock())
-        decision = agreement.merge(self._state.standing(), self._state, answers)
+        for answer, size in taken:
+            self._asking.answered(answer, self._clock(), size)
+        decision = agreement.merge(self._state.standing(), self._state, [answer for answer, _ in taken])
         if isinstance(decision, Decided):
             self._try(decision)
 

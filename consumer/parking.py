@@ -67,22 +67,22 @@ class Parking(Generic[Held]):
 class Answers:
     """Answers that have come: those to merge together now, and those ahead of the stream."""
 
-    gathered: list[Answer] = field(default_factory=list)
+    gathered: list[tuple[Answer, int]] = field(default_factory=list)
     gathered_bytes: int = 0
     ahead: list[tuple[Answer, int]] = field(default_factory=list)
     ahead_bytes: int = 0
 
     def gather(self, answer: Answer, size_bytes: int) -> None:
         """This one can be merged."""
-        self.gathered.append(answer)
+        self.gathered.append((answer, size_bytes))
         self.gathered_bytes += size_bytes
 
     def is_full(self, limit: int, limit_bytes: int) -> bool:
         """Whether enough has come together for one step."""
         return len(self.gathered) >= limit or self.gathered_bytes >= limit_bytes
 
-    def take(self) -> list[Answer]:
-        """Everything gathered, which is empty from here on."""
+    def take(self) -> list[tuple[Answer, int]]:
+        """Everything gathered, with sizes in bytes; nothing is gathered from here on."""
         taken, self.gathered, self.gathered_bytes = self.gathered, [], 0
         return taken
 

@@ -16,7 +16,7 @@ from producer.journal import Journal
 BODIES_LIMIT_BYTES = 1024 * 1024
 """Bodies that one bucket's answer takes along; the rest is asked for by body."""
 CACHE_LIMIT_BYTES = 32 * 1024 * 1024
-QUESTIONS_PER_REPLICA = 16
+QUESTIONS_PER_REPLICA = 32
 REPLICAS_LIMIT = 10_000
 _ROW_OVERHEAD_BYTES = 400
 

@@ -28,7 +28,7 @@ AGAIN_SECONDS = 0.01
 """How soon to look again at what waits for its directory; the delay grows."""
 NO_ROOM_SECONDS = 1.0
 ROOT_DOUBT_SECONDS = 0.2
-PACING_SECONDS = 0.05
+PACING_SECONDS = 0.01
 _NO_DIRECTORY = "the directory above it cannot be carried"
 
 
@@ -219,8 +219,7 @@ class Pipeline:
         elif self._finding.may_build:
             times.append(self._or_long(self._dirty.next_due(now)))
         if self._upstream.has_questions and self._is_live:
-            is_paced = self._publisher.waiting_bytes() > 0
-            times.append(PACING_SECONDS if is_paced else 0.0)
+            times.append(PACING_SECONDS if self._upstream.is_paced else 0.0)
         return max(0.0, min(times))
 
     def _wait_for_batch(self, now: float) -> float:

@@ -85,7 +85,7 @@ class Upstream:
     def answer(self) -> None:
         """Answer for a moment, one bucket at a time, while the broker takes it. Call it between batches only."""
         began = perf_counter()
-        while len(self._answers) and self._publisher.waiting_bytes() < ANSWERS_WAITING_BYTES:
+        while len(self._answers) and not self.is_paced:
             answer = self._answers.next(self.fleet.is_old)
             if answer is None:
                 return
@@ -97,6 +97,11 @@ class Upstream:
             self._publisher.publish(Outgoing(Route.DIRECT, message, answer.replica))
             if perf_counter() - began >= ANSWERING_SECONDS:
                 return
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether the broker has enough to write: answers pause, batches do not."""
+        return self._publisher.waiting_bytes() >= ANSWERS_WAITING_BYTES
 
     @property
     def has_questions(self) -> bool:

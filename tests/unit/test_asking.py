@@ -2,10 +2,20 @@
 
 from itertools import count
 
+import pytest
+
 from common.digests import EMPTY_BUCKET, content_digest
 from common.entries import BEFORE_ALL, Entry, file_entry
 from common.messages import Ask, AskBodies, AskBuckets, AskDigests, BodyAnswer, BucketRows, Lineage, Same
-from consumer.asking import ANSWER_TIMEOUT_SECONDS, BUCKETS_AT_ONCE, OPEN_BUCKETS_LIMIT, Asking, Wants
+from consumer.asking import (
+    ANSWER_BYTES_ASSUMED,
+    ANSWER_TIMEOUT_SECONDS,
+    OPEN_BUCKETS_LIMIT,
+    OPEN_BUCKETS_LIMIT_BYTES,
+    OPEN_BUCKETS_MINIMUM,
+    Asking,
+    Wants,
+)
 from consumer.values import Stale
 
 LINEAGE = Lineage("t", 1, bytes(16), bytes(32))
@@ -66,10 +76,41 @@ def test_without_room_no_contents_come_along() -> None:
     assert asks == [AskBuckets((0, 1, 2), False)]
 
 
-def test_open_buckets_are_bounded_and_asked_in_portions() -> None:
-    asks = [ask for _, ask in past_digests(new_asking(), wants(1000))]
-    assert [len(ask.buckets) for ask in asks if isinstance(ask, AskBuckets)] == [BUCKETS_AT_ONCE] * 4
-    assert BUCKETS_AT_ONCE * 4 == OPEN_BUCKETS_LIMIT
+def open_buckets(asking: Asking) -> int:
+    return sum(len(question.left) for question in asking.open.values())
+
+
+def test_open_buckets_are_bounded() -> None:
+    asking = new_asking()
+    past_digests(asking, wants(4096))
+    assert open_buckets(asking) == OPEN_BUCKETS_LIMIT_BYTES // ANSWER_BYTES_ASSUMED
+
+
+@pytest.mark.parametrize(("size", "open_then"), [(100, OPEN_BUCKETS_LIMIT), (1 << 30, OPEN_BUCKETS_MINIMUM)])
+def test_how_many_are_open_follows_the_size_of_the_answers(size: int, open_then: int) -> None:
+    asking = new_asking()
+    past_digests(asking, wants(4096))
+    for _ in range(40):
+        for nonce, question in list(asking.open.items()):
+            for item in list(question.left):
+                assert isinstance(item, int)
+                asking.answered(bucket(nonce, item), 0.0, size)
+        asked(asking, wants(4096))
+    assert open_buckets(asking) == open_then
+
+
+def test_the_next_portion_is_asked_when_a_quarter_has_come() -> None:
+    asking = new_asking()
+    ((nonce, ask),) = past_digests(asking, wants(4096))
+    assert isinstance(ask, AskBuckets)
+    quarter = len(ask.buckets) // 4
+    for number in ask.buckets[: quarter - 1]:
+        asking.answered(bucket(nonce, number), 0.0)
+    assert asked(asking, wants(4096)) == []
+    asking.answered(bucket(nonce, ask.buckets[quarter]), 0.0)
+    ((_, following),) = asked(asking, wants(4096))
+    assert isinstance(following, AskBuckets)
+    assert len(following.buckets) == quarter
 
 
 def test_an_answer_is_expected_once() -> None:
