@@ -74,6 +74,7 @@ class Telling:
         self._board.tell(
             state=_state(facts, link),
             position={"epoch": position.epoch, "sequence": position.sequence},
+            agreed=facts.is_ready,
             dirty=facts.dirty,
             unconfirmed=unconfirmed,
             leading=facts.leads,

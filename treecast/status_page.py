@@ -9,7 +9,7 @@ _FIRST = ("position", "agreed", "dirty", "unconfirmed")
 _PLACED = frozenset(
     {
         *_FIRST, "role", "tree", "replica", "state", "ready", "problems", "problem_count", "alarms",
-        "figures", "version", "pid", "uptime_seconds", "state_directory",
+        "figures", "version", "pid", "uptime_seconds", "state_directory", "replicas", "link",
     }
 )  # fmt: skip
 
@@ -24,6 +24,8 @@ def _lines(status: Mapping[str, Any]) -> Iterator[str]:
     yield f"{status['role']}{name} of tree {status['tree']}: {status['state']}"
     for label, value in _facts(status):
         yield f"  {label:<20} {value}"
+    for replica, told in status.get("replicas", {}).items():
+        yield f"  replica {replica:<12} {_replica(told, status.get('position') or {})}"
     for alarm in status.get("alarms", []):
         yield f"  ALARM {alarm['kind']}: {alarm['detail']}"
     problems = status.get("problems", [])
@@ -37,6 +39,8 @@ def _lines(status: Mapping[str, Any]) -> Iterator[str]:
 def _facts(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key in (*_FIRST, *(key for key in status if key not in _PLACED)):
         yield key.replace("_", " "), _text(status.get(key))
+    link = status.get("link") or {}
+    yield "broker", " ".join(str(word) for word in (link.get("phase"), link.get("detail")) if word) or "none yet"
     yield "ready", _text(status.get("ready"))
     yield "problems", _text(status.get("problem_count", 0))
     yield (
@@ -44,6 +48,26 @@ def _facts(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         f"{status.get('pid')}, version {status.get('version')}, up {duration(status.get('uptime_seconds', 0))}",
     )
     yield "state directory", _text(status.get("state_directory"))
+
+
+def _replica(told: Mapping[str, Any], here: Mapping[str, int]) -> str:
+    """How one replica stands, as it reported last."""
+    heard = f"heard {duration(told.get('age_seconds', 0))} ago"
+    position = told.get("position")
+    if position is None:
+        return f"has not reported yet, {heard}"
+    if position.get("epoch") != here.get("epoch"):
+        where = f"at {_text(position)}"
+    elif (behind := here.get("sequence", 0) - position["sequence"]) > 0:
+        where = f"{behind:,} behind"
+    else:
+        where = "level"
+    how = (
+        "proved equal"
+        if told.get("agreed")
+        else f"{told.get('state')}, {_text(told.get('stale_buckets'))} buckets to compare"
+    )
+    return f"{where}, {how}, {heard}"
 
 
 def _text(value: object) -> str:

@@ -45,3 +45,25 @@ def test_a_process_that_has_only_just_started_has_a_page_too() -> None:
 )
 def test_a_time_reads_as_a_person_says_it(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_each_replica_that_reported_has_a_line_of_its_own() -> None:
+    """Level, behind, of another epoch, or not heard of yet."""
+    here = {"epoch": 7, "sequence": 100}
+    told = {"agreed": False, "state": "copying", "stale_buckets": 12, "age_seconds": 3.2}
+    replicas = {
+        "paris": {**told, "position": here, "agreed": True},
+        "tokyo": {**told, "position": {"epoch": 7, "sequence": 90}},
+        "lima": {**told, "position": {"epoch": 6, "sequence": 90}},
+        "oslo": {"age_seconds": 1.0},
+    }
+    text = page({"role": "producer", "tree": "t", "state": "leading", "position": here, "replicas": replicas})
+    assert "replica paris        level, proved equal, heard 3 s ago" in text
+    assert "replica tokyo        10 behind, copying, 12 buckets to compare, heard 3 s ago" in text
+    assert "replica lima         at 90 of epoch 6, copying" in text
+    assert "replica oslo         has not reported yet, heard 1 s ago" in text
+
+
+def test_the_link_to_the_broker_says_why_it_is_not_open() -> None:
+    status = {"role": "producer", "tree": "t", "state": "waiting", "link": {"phase": "held", "detail": "there:42"}}
+    assert "broker               held there:42" in page(status)
