@@ -131,7 +131,10 @@ def _take(start: Start, state: State, target: Target, settings: ConsumeSettings)
 
 
 def resolve_left(state: State, target: Target) -> None:
-    """A plan that was never committed: its paths take into the index what the disk has, their buckets are stale. Idempotent."""
+    """A plan that was never committed: its paths take into the index what the disk has, their buckets are stale. Idempotent.
+
+    The disk is not what the state of the last commit says any more: the state's token is a new one.
+    """
     left = target.left_plan()
     if left is None or not agreement.is_unfinished(left, state.standing()):
         return
@@ -139,7 +142,8 @@ def resolve_left(state: State, target: Target) -> None:
     paths = agreement.in_doubt(left, state, lambda path: path in on_disk and on_disk[path].is_directory)
     on_disk.update(target.look(paths.difference(left.paths)))
     buckets = {state.bucket_of(path) for path in paths}
-    state.take_from_disk(paths, on_disk, agreement.after_left_plan(state.standing(), buckets))
+    standing = agreement.after_left_plan(state.standing(), buckets)
+    state.take_from_disk(paths, on_disk, standing, token=secrets.token_bytes(TOKEN_BYTES))
 
 
 def _watched(scan: Iterator[Found], stop: threading.Event, board: Board) -> Iterator[Found]:

@@ -179,14 +179,20 @@ def _modes_above(draft: _Draft) -> dict[bytes, int]:
     return indexed | made
 
 
+def _touched(draft: _Draft) -> frozenset[bytes]:
+    """Also what is above an absence: a disk that drifted may have it, and what is found below it needs it in the index."""
+    wanted = [path for path, told in draft.want.items() if not told.keep]
+    above_absent = {above for path in wanted if draft.want[path].entry is None for above in ancestors(path)}
+    return frozenset({*wanted, *draft.corrections, *draft.above, *above_absent})
+
+
 def _finished(draft: _Draft) -> Plan:
-    wanted = (path for path, told in draft.want.items() if not told.keep)
     return Plan(
         clear=tuple(draft.clear),
         directories=tuple(draft.directories),
         contents=tuple(draft.contents),
         remove=tuple(draft.remove),
-        touched=frozenset({*wanted, *draft.corrections, *draft.above}),
+        touched=_touched(draft),
         corrections=draft.corrections,
         unmet=draft.unmet,
         foreign=_foreign(draft),

@@ -204,12 +204,15 @@ class State:
                 self._database.execute(f"DELETE FROM {table}")
             self._unmet, self._tombs = Counter(), 0
 
-    def take_from_disk(self, paths: Collection[bytes], on_disk: Mapping[bytes, Entry], standing: Standing) -> None:
+    def take_from_disk(
+        self, paths: Collection[bytes], on_disk: Mapping[bytes, Entry], standing: Standing, *, token: bytes
+    ) -> None:
         """A plan was left: these paths become what is on disk. No position, no tomb, not unmet; the tombs of their buckets go.
 
-        `standing` has these buckets marked, without a base. Idempotent.
+        `standing` has these buckets marked, without a base. `token` is a new one: the disk is not what it was at the last
+        commit, and a copy of the state from then must be noticed. Idempotent.
         """
-        with self._transaction(standing, self._flags):
+        with self._transaction(standing, self._flags._replace(token=token)):
             old = self._index.rows(paths)
             changes = dict.fromkeys(paths, None) | {
                 path: Row(entry, None, path in old and old[path].found)

@@ -151,7 +151,7 @@ class Swap:
                     raise ProtectedError(0, "protected here by an exclude pattern") from error
             os.mkdir(basename(above), 0o700, dir_fd=self._directories.open(parent(above)))
             self.changed.add(parent(above))
-            self._modes.setdefault(above, _GUESSED_MODE)
+            self._modes.setdefault(above, self._plan.modes_above.get(above, _GUESSED_MODE))
 
     def _set_modes(self) -> None:
         """Deepest first: a mode may forbid to reach what is below."""

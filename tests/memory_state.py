@@ -154,7 +154,9 @@ class MemoryState:
         self.first_copy_complete = first_copy_complete
         self.token = token
 
-    def take_from_disk(self, paths: Collection[bytes], on_disk: Mapping[bytes, Entry], standing: Standing) -> None:
+    def take_from_disk(
+        self, paths: Collection[bytes], on_disk: Mapping[bytes, Entry], standing: Standing, *, token: bytes
+    ) -> None:
         """These paths become what is on disk: no position, no tomb, not unmet; the tombs in their buckets go.
 
         `standing` has these buckets marked, without a base.
@@ -167,6 +169,7 @@ class MemoryState:
                 self._index[path] = Row(on_disk[path], None, was.found if was else False)
         self._drop_tombs({self.bucket_of(path) for path in paths})
         self._standing = standing
+        self.token = token
 
     # -- inside
     def _take(self, step: Step, plan: Plan, outcome: Outcome) -> None:

@@ -12,7 +12,6 @@ from common.entries import Position
 from consumer import agreement, asking, planning
 from consumer.values import Plan, Stale
 from tests.memory_state import MemoryState
-from tests.property.replica_under_model import OurReplica
 
 Patch = tuple[Any, str, Any]
 
@@ -72,5 +71,3 @@ MUTANTS: dict[str, list[Patch]] = {
     "fence": [(agreement, "is_fenced", always(False))],
     "epoch-marks": [(agreement, "starts_from_ours", always(True))],
 }
-
-

@@ -17,7 +17,7 @@ import pytest
 from common import digests
 from common.board import Board
 from common.digests import BucketDigests
-from common.entries import Entry
+from common.entries import BEFORE_ALL, Entry
 from common.settings import ConsumeSettings
 from consumer import agreement, index, tables
 from consumer import state as state_module
@@ -52,7 +52,7 @@ def install(patch: pytest.MonkeyPatch) -> DyingOs:
     patch.setattr(agreement, "ALL_BUCKETS", model.BUCKETS)
     patch.setattr(digests, "bucket_of", bucket_for_salt)
     patch.setattr(index, "bucket_of", bucket_for_salt)
-    stale = dict.fromkeys(model.BUCKETS, Stale(agreement.BEFORE_ALL, None))
+    stale = dict.fromkeys(model.BUCKETS, Stale(BEFORE_ALL, None))
     patch.setattr(tables, "ALL_STALE", stale)
     patch.setattr(tables, "FRESH", tables.FRESH.__class__(0, b"", SALT, 0, b"", b"", stale, None, 0))
     patch.setattr(state_module, "FRESH", tables.FRESH)
@@ -125,7 +125,11 @@ class RealReplica(ReplicaUnderModel):
         self._parts = ExitStack()
         (place / "target").mkdir(parents=True)
         self._settings = ConsumeSettings(
-            tree="model", broker=f"sqlite:///{place}/queue.db", target=place / "target", state=place / "state", replica="r"
+            tree="model",
+            broker=f"sqlite:///{place}/queue.db",
+            target=place / "target",
+            state=place / "state",
+            replica="r",
         )
         self._settings.state.mkdir()
         self._disk: DiskView | None = None
@@ -172,7 +176,7 @@ class RealReplica(ReplicaUnderModel):
         self.restart()
 
     @property
-    def steps_to_crash(self) -> int | None:  # type: ignore[override]  # the model sets it
+    def steps_to_crash(self) -> int | None:
         return self.point.left
 
     @steps_to_crash.setter
@@ -243,7 +247,9 @@ class RealWorld(OurWorld):
         super().__init__(seed, count)
         self.place = place / str(seed)
         self.backup_drifted: set[str] | None = None
-        self.replica: RealReplica = RealReplica(self.rng, self.count, self.place, dying)
+        self.replica: RealReplica = RealReplica(  # type: ignore[assignment]  # in the other one's place
+            self.rng, self.count, self.place, dying
+        )
 
     def act(self, what: str) -> None:
         if what == "back up":

@@ -316,7 +316,7 @@ class OurReplica(ReplicaUnderModel):
         paths = agreement.in_doubt(left, self.state, lambda p: self.disk.get(p.decode(), "").startswith("d:"))
         on_disk = {path: entry_of(self.disk[path.decode()]) for path in paths if path.decode() in self.disk}
         buckets = {self.state.bucket_of(path) for path in paths}
-        self.state.take_from_disk(paths, on_disk, agreement.after_left_plan(standing, buckets))
+        self.state.take_from_disk(paths, on_disk, agreement.after_left_plan(standing, buckets), token=b"")
 
     def carry_out_step(self, decided: agreement.Decided) -> None:
         step, plan = decided.step, decided.plan

@@ -1,6 +1,6 @@
 """The rules of docs/agreement.md hold on a real disk with a real database, wherever the process dies in between.
 
-`TREECAST_TEST_STORMS` sets how many storms are run (default 40).
+`TREECAST_TEST_STORMS` sets how many storms are run (default 30).
 """
 
 import os
@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from consumer import starting
+from consumer.starting import Start
 from tests.dying_os import DyingOs
 from tests.property.mutants import MUTANTS
 from tests.property.real_replica_under_model import RealWorld, install
 from tests.property.replica_under_model import survey
 
-STORMS = int(os.environ.get("TREECAST_TEST_STORMS", "40"))
+STORMS = int(os.environ.get("TREECAST_TEST_STORMS", "30"))
 STORMS_FOR_A_MUTANT = 40
 MEMORY = Path("/dev/shm")
 
@@ -46,3 +48,19 @@ def test_all_invariants_hold_on_a_real_disk_wherever_the_process_dies(
     assert (runs, broken) == (STORMS, [])
     for what in ("plans carried out", "died while starting", "restore", "restore state", "restore target"):
         assert count[what], what
+
+
+@pytest.mark.parametrize("name", ["newer-stays", "plan", "unmet"])
+def test_without_one_rule_a_storm_on_a_real_disk_breaks_an_invariant(
+    name: str, world: Callable[[int, Counter[str]], RealWorld], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for owner, attribute, replacement in MUTANTS[name]:
+        monkeypatch.setattr(owner, attribute, replacement)
+    assert survey(range(STORMS_FOR_A_MUTANT), enough=1, world=world)[1]
+
+
+def test_a_disk_or_a_state_of_another_age_that_goes_unnoticed_breaks_an_invariant(
+    world: Callable[[int, Counter[str]], RealWorld], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting, "_by_age", lambda disk, state: Start.RESOLVE)
+    assert survey(range(STORMS_FOR_A_MUTANT), enough=1, world=world)[1]

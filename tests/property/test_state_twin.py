@@ -117,8 +117,8 @@ class TwoStates(RuleBasedStateMachine):
         old = self.twin.standing()
         marked = dict.fromkeys(self.buckets_of(list(some)), Stale(old.position, None))
         standing = self.standing({**old.stale, **marked}, old.salt, old.position)
-        self.real.take_from_disk(some, on_disk, standing)
-        self.twin.take_from_disk(some, on_disk, standing)
+        self.real.take_from_disk(some, on_disk, standing, token=b"left")
+        self.twin.take_from_disk(some, on_disk, standing, token=b"left")
 
     @rule()
     def complete(self) -> None:

@@ -135,6 +135,12 @@ def test_what_was_published_and_is_deleted_is_not_foreign() -> None:
     assert planned({b"gone": FILE}, {b"gone": gone()}).foreign == frozenset()
 
 
+def test_what_is_above_an_absence_may_be_touched_too() -> None:
+    """A crash leaves the plan: what the disk has at its paths is taken into the index, and the index is a tree."""
+    plan = planned({}, {b"d/x": gone()}, known=False)
+    assert plan.touched == {b"d", b"d/x"}
+
+
 def test_directories_above_come_with_the_mode_to_make_them_again() -> None:
     plan = planned({b"a": directory_entry(0o711)}, {b"a/f": there(FILE, BODY)})
     assert plan.modes_above == {b"a": 0o711}
