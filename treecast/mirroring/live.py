@@ -88,8 +88,13 @@ class _Watching:
 @contextmanager
 def live_view(layout: Layout, *, as_json: bool) -> Iterator[View]:
     """What shows it on standard output: JSON lines, a drawn table on a terminal, plain lines elsewhere."""
-    if as_json or not sys.stdout.isatty():
-        yield JsonLines(layout) if as_json else Lines(layout)
+    if as_json:
+        yield JsonLines(layout)
+        return
+    if not sys.stdout.isatty():
+        lines = Lines(layout)
+        yield lines
+        lines.finish()
         return
     from rich.live import Live
 
@@ -122,21 +127,29 @@ class Lines:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._alarms = Alarms(layout)
-        self._last: Any = None
+        self._printed: Any = None
+        self._last: Sight | None = None
         self._next = float("-inf")
 
     def show(self, sight: Sight) -> None:
         """See `View`."""
         for line in self._alarms.lines(sight.producer, sight.replicas):
             print(line, flush=True)
-        now = time.monotonic()
-        news = [
-            (look.state, look.position, look.is_agreed, look.problem_count)
-            for look in (sight.producer, *sight.replicas)
-        ]
-        if now < self._next or (news, sight.ended) == self._last:
+        self._last = sight
+        if time.monotonic() >= self._next:
+            self._print_news(sight)
+
+    def finish(self) -> None:
+        """The last news, if they were held back."""
+        if self._last is not None:
+            self._print_news(self._last)
+
+    def _print_news(self, sight: Sight) -> None:
+        looks = (sight.producer, *sight.replicas)
+        news = ([(look.state, look.position, look.is_agreed, look.problem_count) for look in looks], sight.ended)
+        if news == self._printed:
             return
-        self._last, self._next = (news, sight.ended), now + LINE_SECONDS
+        self._printed, self._next = news, time.monotonic() + LINE_SECONDS
         words = following_words(self._layout, sight.producer, sight.replicas, sight.lags, sight.ended)
         print(f"{time.strftime('%H:%M:%S')} {words}", flush=True)
 

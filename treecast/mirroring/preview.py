@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from common.names import escape
+from common.names import escape, join
 from common.patterns import Patterns
 from producer.source import BODY_LIMIT_BYTES
 from treecast.comparing import Difference, Tally, What, compare_trees, kind_of
@@ -68,7 +68,8 @@ def preview(
     while chunk := list(islice(differences, _CHUNK_DIFFERENCES)):
         published = is_published([one.path for one in chunk if What.EXTRA in one.what])
         for difference in chunk:
-            yield _planned(difference, source, published)
+            if not (patterns and difference.is_directory and _holds_protected(difference, replica, patterns)):
+                yield _planned(difference, source, published)
 
 
 def count_adoption(source: Path, replica: Path, patterns: Patterns) -> AdoptionCounts:
@@ -105,6 +106,20 @@ def _planned(difference: Difference, source: Path, published: set[bytes]) -> Pla
     if why:
         return Planned(Act.PROBLEM, path, why)
     return Planned(Act.CREATE if What.MISSING in what else Act.MODIFY, path)
+
+
+def _holds_protected(difference: Difference, replica: Path, patterns: Patterns) -> bool:
+    """Whether it is an extra directory that stays, because of what is protected in it."""
+    if What.EXTRA not in difference.what:
+        return False
+    root = os.fsencode(replica)
+    for directory, directories, files in os.walk(os.path.join(root, difference.path)):
+        here = os.path.relpath(directory, root)
+        if any(patterns.excludes(join(here, name), True) for name in directories):
+            return True
+        if any(patterns.excludes(join(here, name), False) for name in files):
+            return True
+    return False
 
 
 def _cannot_be_carried(path: bytes) -> str:

@@ -14,6 +14,7 @@ from treecast.mirroring.preview import Act, Planned
 from treecast.mirroring.standing import Level, Look
 
 PROBLEMS_SHOWN = 20
+LAG_FROM_SECONDS = 0.1
 RATE_FROM_CHANGES = 100
 """Of fewer the rate would be that of starting the processes."""
 
@@ -182,7 +183,7 @@ def _label(place: ReplicaPlace) -> str:
 
 def _following_one(look: Look, total: int, lag: float) -> str:
     words = replica_words(look, total)
-    late = "" if look.is_agreed and not lag else f", {lag:.1f} s behind"
+    late = f", {lag:.1f} s behind" if lag >= LAG_FROM_SECONDS else ""
     problems = f", {counted(look.problem_count, 'problem')}" if look.problem_count else ""
     return f"{words}{late}{problems}"
 
