@@ -1,7 +1,8 @@
 """The epoch: one run of one producer; and who leads. Decides; clock and chance are passed in or drawn here, nothing is stored.
 
 Every start takes a new epoch, higher than any the journal knows, with a random instance: a journal that was lost, restored or
-copied cannot repeat a pair (epoch, sequence) with the same lineage. The incumbent wins: who finds the upstream queue held
+copied cannot repeat a pair (epoch, sequence) with the same lineage. So does who takes the lead over from another: the two may
+have started in one second. The incumbent wins: who finds the upstream queue held
 publishes nothing.
 """
 
@@ -47,6 +48,8 @@ class Lead:
 
     def __init__(self) -> None:
         self._held_since: float | None = None
+        self.has_seen_another = False
+        """Another has led since our epoch was drawn, perhaps under the same one: a new one is due before we publish."""
 
     def judge(self, link: Link, now: float) -> Standing:
         """The standing now. `now`: seconds of a steady clock."""
@@ -54,6 +57,7 @@ class Lead:
             if link.is_open:
                 self._held_since = None
             return Standing.LEADS if link.is_open else Standing.WAITS
+        self.has_seen_another = True
         if self._held_since is None:
             self._held_since = now
         return Standing.YIELDS if now - self._held_since >= HELD_LIMIT_SECONDS else Standing.WAITS

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 
 from common.entries import Position
-from common.messages import Question, ReplicaState, Report, Upstream
+from common.messages import Lineage, Question, ReplicaState, Report, Upstream
 
 QUESTION_LIFE_SECONDS = 60.0
 REPLICAS_LIMIT = 10_000
@@ -23,7 +23,7 @@ class Reply(Enum):
     HEARTBEAT = "heartbeat"
     ANSWER = "answer"
     STEP_DOWN = "step down"
-    """Somebody published under a higher epoch than ours."""
+    """Somebody else published, under a higher epoch than ours or under the same one."""
 
 
 @dataclass(slots=True)
@@ -40,8 +40,8 @@ class Fleet:
 
     _replicas: dict[str, _Replica] = field(default_factory=dict)
 
-    def hear(self, message: Upstream, epoch: int, now: float) -> Reply:
-        """Take a message in. `epoch`: ours."""
+    def hear(self, message: Upstream, lineage: Lineage, now: float) -> Reply:
+        """Take a message in. `lineage`: ours."""
         replica = self._replicas.get(message.replica)
         if replica is None:
             if len(self._replicas) >= REPLICAS_LIMIT:
@@ -49,11 +49,11 @@ class Fleet:
             replica = self._replicas[message.replica] = _Replica(now)
         replica.heard_at, replica.sent_ns = now, message.unix_ns
         if isinstance(message, Question):
-            return Reply.ANSWER if message.epoch == epoch else Reply.HEARTBEAT
+            return Reply.ANSWER if message.epoch == lineage.epoch else Reply.HEARTBEAT
         replica.report = message
         if message.state is ReplicaState.NO_QUEUE:
             replica.has_queue = False
-        return Reply.STEP_DOWN if message.position.epoch > epoch else Reply.NOTHING
+        return Reply.STEP_DOWN if _follows_another(message, lineage) else Reply.NOTHING
 
     def is_old(self, question: Question) -> bool:
         """Whether the replica has said something else over a minute after it asked this."""
@@ -83,6 +83,12 @@ class Fleet:
     def told(self, now: float) -> dict[str, dict[str, Any]]:
         """For status: what each replica reported last, and how many seconds ago it was heard of."""
         return {name: _told(replica, now) for name, replica in sorted(self._replicas.items())}
+
+
+def _follows_another(report: Report, lineage: Lineage) -> bool:
+    """Whether what we publish is fenced or dropped there: it follows a higher epoch, or the same one of another instance."""
+    epoch = report.position.epoch
+    return epoch > lineage.epoch or (epoch == lineage.epoch and report.instance != lineage.instance)
 
 
 def _told(replica: _Replica, now: float) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from producer.epochs import Lead, Standing
 from producer.finding import Finding, MakeWatch
 from producer.journal import Journal
 from producer.source import Source
-from producer.stream import Stream
+from producer.stream import Stream, begin_epoch
 from producer.telling import Facts, Telling
 from producer.upstream import Upstream
 from producer.values import Change, Taken
@@ -90,10 +90,10 @@ class Pipeline:
         Raises AlreadyRunningError when another leads; StateError and HaltError when the journal cannot be used.
         """
         self._board.tick("pipeline")
-        self._judge_lead(now)
-        if self._is_live:
-            self._stream.beat(now)
         try:
+            self._judge_lead(now)
+            if self._is_live:
+                self._stream.beat(now)
             self._finding.hear(now)
             self._finding.scan(now)
             self._work(now)
@@ -120,6 +120,9 @@ class Pipeline:
                 "stop that one first, then: treecast produce"
             )
         if self._standing is Standing.LEADS:
+            if self._lead.has_seen_another:
+                begin_epoch(self._journal)
+                self._lead.has_seen_another = False
             self._stream.catch_up()
             self._upstream.hear(now)
 
@@ -199,7 +202,8 @@ class Pipeline:
     @property
     def _is_live(self) -> bool:
         """Whether this process leads, and what it says about its tree holds."""
-        return self._standing is Standing.LEADS and self._stream.is_caught_up and self._journal.is_base_complete
+        leads = self._standing is Standing.LEADS and not self._lead.has_seen_another
+        return leads and self._stream.is_caught_up and self._journal.is_base_complete
 
     @property
     def _is_quiet(self) -> bool:

@@ -19,10 +19,10 @@ from common.settings import ProduceSettings
 from common.transport.broker import open_broker
 from common.transport.ports import Publisher
 from common.wire.codec import decode_downstream
-from producer.epochs import new_lineage
 from producer.journal import Journal
 from producer.pipeline import Pipeline
 from producer.source import Source
+from producer.stream import begin_epoch
 from producer.watch.choice import choose_watch
 from producer.watch.port import Watch
 
@@ -75,14 +75,6 @@ def run(settings: ProduceSettings, stop: threading.Event, board: Board) -> None:
         parts.callback(pipeline.close)
         parts.callback(board.untick, "pipeline")
         _loop(pipeline, stop, wake)
-
-
-def begin_epoch(journal: Journal) -> None:
-    """A new epoch for this run, journaled before anything is published under it."""
-    stand = journal.stand
-    lineage = new_lineage(stand.lineage.tree, stand.lineage.salt, journal.highest_epoch, time.time())
-    journal.begin_epoch(lineage)
-    log.info("epoch %d, sequence %d, %d paths known", lineage.epoch, stand.sequence, stand.entries)
 
 
 def leader_named_in(body: bytes, tree: str) -> str | None:

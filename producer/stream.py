@@ -3,21 +3,33 @@
 Knows the journal and the publisher; not where changes come from. What is numbered here is durable before it is published.
 """
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 
 from common.board import Board
 from common.transport.ports import Outgoing, Publisher, Route
 from common.wire import codec
+from producer.epochs import new_lineage
 from producer.journal import Journal
 from producer.journal import Outgoing as Unconfirmed
 from producer.numbering import Numbered, number
 from producer.values import Change
 
+log = logging.getLogger("treecast")
+
 WINDOW_BATCHES = 64
 WINDOW_BYTES = 64 * 1024 * 1024
 HEARTBEAT_SECONDS = 5.0
 FORGET_SECONDS = 1.0
+
+
+def begin_epoch(journal: Journal) -> None:
+    """A new epoch for this run, journaled before anything is published under it."""
+    stand = journal.stand
+    lineage = new_lineage(stand.lineage.tree, stand.lineage.salt, journal.highest_epoch, time.time())
+    journal.begin_epoch(lineage)
+    log.info("epoch %d, sequence %d, %d paths known", lineage.epoch, stand.sequence, stand.entries)
 
 
 class Stream:

@@ -67,7 +67,7 @@ class Upstream:
         except RefusedError as error:
             self._board.count("refused_total", label=error.reason)
             return
-        reply = self.fleet.hear(message, stand.lineage.epoch, now)
+        reply = self.fleet.hear(message, stand.lineage, now)
         if reply is Reply.HEARTBEAT:
             self._stream.beat_soon()
         elif reply is Reply.ANSWER and isinstance(message, Question):
@@ -78,8 +78,8 @@ class Upstream:
     def _step_down(self, replica: str, epoch: int) -> None:
         self._journal.note_epoch(epoch)
         raise AlreadyRunningError(
-            f"replica {replica} follows epoch {epoch}, which is above ours ({self._journal.stand.lineage.epoch}): another "
-            "producer of this tree has run; see that it is stopped, then start this one again: treecast produce"
+            f"replica {replica} follows epoch {epoch} of another producer, and not ours ({self._journal.stand.lineage.epoch}):"
+            " see that the other one is stopped, then start this one again: treecast produce"
         )
 
     def answer(self) -> None:

@@ -18,8 +18,8 @@ from common.patterns import Patterns
 from common.wire import codec
 from producer.journal import Journal
 from producer.pipeline import Pipeline
-from producer.service import begin_epoch
 from producer.source import Source
+from producer.stream import begin_epoch
 from producer.watch.choice import choose_watch
 from producer.watch.port import Watch
 from tests.twins import MemoryBroker

@@ -510,9 +510,11 @@ def test_a_freed_lead_is_taken_at_once(world: World) -> None:
     world.broker.holder = "there:42"
     world.running = RunningProducer(world.root, world.state, world.broker)
     world.running.step()
+    drawn_at_start = world.running.journal.stand.lineage.epoch
     world.broker.holder = ""
     world.running.settle()
     assert len(world.broker.events) == 1
+    assert world.running.journal.stand.lineage.epoch > drawn_at_start, "the other may have drawn the same"
 
 
 def test_who_lost_the_lead_publishes_nothing_more(world: World) -> None:

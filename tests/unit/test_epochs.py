@@ -40,3 +40,14 @@ def test_leading_in_between_starts_the_minute_anew() -> None:
     assert lead.judge(held, 70.0) is Standing.WAITS
     assert lead.judge(held, 129.0) is Standing.WAITS
     assert lead.judge(held, 130.0) is Standing.YIELDS
+
+
+def test_who_has_seen_another_lead_needs_a_new_epoch() -> None:
+    """Also where it was only for a moment; who has not, keeps the one of its start."""
+    lead = Lead()
+    lead.judge(Link(Phase.OPEN), 0.0)
+    lead.judge(Link(Phase.CONNECTING), 1.0)
+    assert not lead.has_seen_another
+    lead.judge(Link(Phase.HELD), 2.0)
+    lead.judge(Link(Phase.OPEN), 3.0)
+    assert lead.has_seen_another

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 from common.entries import Position
-from common.messages import AskDigests, Question, ReplicaState, Report
+from common.messages import AskDigests, Lineage, Question, ReplicaState, Report
 from producer.fleet import Fleet, Reply
 
 SECOND = 1_000_000_000
+OURS = Lineage("music", 7, bytes(16), bytes(32))
 
 
 def _report(state: ReplicaState = ReplicaState.FOLLOWING, epoch: int = 7, sent: int = 0) -> Report:
@@ -15,17 +18,17 @@ def _question(epoch: int = 7, sent: int = 0) -> Question:
 
 def test_a_queue_is_made_once_for_a_replica_that_speaks() -> None:
     fleet = Fleet()
-    fleet.hear(_report(), 7, 0.0)
-    fleet.hear(_question(), 7, 0.0)
+    fleet.hear(_report(), OURS, 0.0)
+    fleet.hear(_question(), OURS, 0.0)
     assert fleet.take_queueless() == ["paris"]
     assert fleet.take_queueless() == []
 
 
 def test_a_queue_is_made_again_when_it_is_missed_or_a_message_came_back() -> None:
     fleet = Fleet()
-    fleet.hear(_report(), 7, 0.0)
+    fleet.hear(_report(), OURS, 0.0)
     fleet.take_queueless()
-    fleet.hear(_report(ReplicaState.NO_QUEUE), 7, 0.0)
+    fleet.hear(_report(ReplicaState.NO_QUEUE), OURS, 0.0)
     assert fleet.take_queueless() == ["paris"]
     fleet.lost_queue("paris")
     fleet.lost_queue("rome")
@@ -34,32 +37,39 @@ def test_a_queue_is_made_again_when_it_is_missed_or_a_message_came_back() -> Non
 
 def test_a_question_of_our_epoch_is_answered_and_one_of_another_told_where_we_are() -> None:
     fleet = Fleet()
-    assert fleet.hear(_question(), 7, 0.0) is Reply.ANSWER
-    assert fleet.hear(_question(epoch=6), 7, 0.0) is Reply.HEARTBEAT
-    assert fleet.hear(_question(epoch=8), 7, 0.0) is Reply.HEARTBEAT
+    assert fleet.hear(_question(), OURS, 0.0) is Reply.ANSWER
+    assert fleet.hear(_question(epoch=6), OURS, 0.0) is Reply.HEARTBEAT
+    assert fleet.hear(_question(epoch=8), OURS, 0.0) is Reply.HEARTBEAT
 
 
 def test_a_replica_that_follows_a_higher_epoch_is_proof_of_another_producer() -> None:
     fleet = Fleet()
-    assert fleet.hear(_report(epoch=7), 7, 0.0) is Reply.NOTHING
-    assert fleet.hear(_report(epoch=8), 7, 0.0) is Reply.STEP_DOWN
+    assert fleet.hear(_report(epoch=7), OURS, 0.0) is Reply.NOTHING
+    assert fleet.hear(_report(epoch=8), OURS, 0.0) is Reply.STEP_DOWN
+
+
+def test_so_is_one_that_follows_our_epoch_as_somebody_else_drew_it() -> None:
+    """It drops whatever we publish, and would do so for ever."""
+    fleet = Fleet()
+    assert fleet.hear(_report(epoch=7), replace(OURS, instance=b"another instance"), 0.0) is Reply.STEP_DOWN
+    assert fleet.hear(_report(epoch=6), replace(OURS, instance=b"another instance"), 0.0) is Reply.NOTHING
 
 
 def test_a_question_is_old_by_the_clock_of_the_replica_that_asked_alone() -> None:
     fleet = Fleet()
     years_away = 10 * 365 * 86400
     question = _question(sent=years_away)
-    fleet.hear(question, 7, 0.0)
+    fleet.hear(question, OURS, 0.0)
     assert not fleet.is_old(question)
-    fleet.hear(_report(sent=years_away + 60), 7, 1.0)
+    fleet.hear(_report(sent=years_away + 60), OURS, 1.0)
     assert not fleet.is_old(question)
-    fleet.hear(_report(sent=years_away + 61), 7, 1.0)
+    fleet.hear(_report(sent=years_away + 61), OURS, 1.0)
     assert fleet.is_old(question)
 
 
 def test_status_shows_what_was_reported_and_how_long_ago() -> None:
     fleet = Fleet()
-    fleet.hear(_report(), 7, 10.0)
+    fleet.hear(_report(), OURS, 10.0)
     told = fleet.told(12.5)["paris"]
     assert told["position"] == {"epoch": 7, "sequence": 3}
     assert told["age_seconds"] == 2.5
@@ -68,6 +78,6 @@ def test_status_shows_what_was_reported_and_how_long_ago() -> None:
 
 def test_wires_of_replicas_that_were_silent_for_a_day_do_not_count() -> None:
     fleet = Fleet()
-    fleet.hear(_report(), 7, 0.0)
+    fleet.hear(_report(), OURS, 0.0)
     assert fleet.wires(10.0) == [1]
     assert fleet.wires(90_000.0) == []
