@@ -129,7 +129,7 @@ class _Survey:
             )
             self._publisher.publish(Outgoing(Route.UPSTREAM, encode(report)))
         if standing.epoch:
-            wants = Wants(self._left, self._state.bucket_digest, lambda limit: {}, with_contents=False)
+            wants = Wants(self._left, self._state.bucket_digest, lambda limit, after: {}, with_contents=False)
             for nonce, ask in self._asking.next(wants, now):
                 question = Question(settings.tree, standing.epoch, settings.replica, nonce, ask, time.time_ns())
                 self._publisher.publish(Outgoing(Route.UPSTREAM, encode(question)))

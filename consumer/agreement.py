@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from common.digests import BUCKETS, bucket_digest, content_digest
 from common.entries import BEFORE_ALL, Entry, Position
 from common.messages import Batch, BodyAnswer, BucketRows, Heartbeat, Lineage, Same
+from common.names import escape
 from consumer.planning import ContradictionError, make_plan
 from consumer.values import LeftPlan, Plan, Row, Stale, Standing, Step, Told, Unmet, View
 
@@ -260,6 +261,8 @@ def refuses(standing: Standing, answer: Answer) -> Drop | Wait | None:
         return Wait()
     if isinstance(answer, BucketRows) and not is_whole(answer):
         return Drop("torn-answer", f"the rows of bucket {answer.bucket} do not hash to its digest")
+    if isinstance(answer, BodyAnswer) and content_digest(answer.content) != answer.digest:
+        return Drop("body-mismatch", f"the content that came for {escape(answer.path)} does not match its digest")
     return None
 
 

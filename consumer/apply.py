@@ -4,8 +4,11 @@ Knows the target and the state, and nothing of messages or brokers.
 """
 
 import secrets
+from collections.abc import Collection
+from contextlib import suppress
 
 from common.board import Board
+from common.errors import NoRoomError
 from common.names import escape
 from consumer.agreement import Decided
 from consumer.opening import TOKEN_BYTES, resolve_left
@@ -52,10 +55,13 @@ class Applier:
         """A step had no room and is not tried again: what it left half done is resolved as at a start. Raises NoRoomError."""
         resolve_left(self._state, self._target)
         self._target.settle(Age(self._state.standing().commits, self._state.token))
+        problems = self._board.problem_paths()
+        self._solved(set(problems).difference(self._state.unmet(problems)))
 
     def prune_aside(self, before_unix_seconds: float) -> None:
-        """Remove for good what was set aside before then."""
-        self._target.prune_aside(before_unix_seconds)
+        """Remove for good what was set aside before then; what cannot be removed now stays for the next time."""
+        with suppress(NoRoomError):
+            self._target.prune_aside(before_unix_seconds)
 
     def _tell(self, step: Step, plan: Plan, outcome: Outcome) -> None:
         board = self._board
@@ -67,9 +73,13 @@ class Applier:
             board.alarm(
                 "body-mismatch", f"a content that came for {escape(path)} does not match its digest; it is asked for"
             )
-        for path in board.problem_paths():
-            if path in step.want and path not in outcome.unmet and path not in plan.unmet:
-                board.solved(path)
+        unmet_now = outcome.unmet.keys() | plan.unmet.keys()
+        self._solved((step.want.keys() | plan.corrections.keys()) - unmet_now)
         for path, unmet in outcome.unmet.items():
             if unmet.reason is Reason.PROBLEM:
                 board.problem(path, unmet.detail)
+
+    def _solved(self, paths: Collection[bytes]) -> None:
+        for path in self._board.problem_paths():
+            if path in paths:
+                self._board.solved(path)

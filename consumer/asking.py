@@ -60,13 +60,14 @@ class OpenQuestion:
 class Wants:
     """What a replica lacks, as its owner sees it now.
 
-    `digest_of(bucket)`: ours. `bodies(limit)`: unmet paths that are known, with their entries, only called when there is room
-    for another question. `with_contents` False: only rows are asked for, so that what goes makes room for what comes.
+    `digest_of(bucket)`: ours. `bodies(limit, after)`: unmet paths that are known, with their entries, the first in byte order
+    behind `after`; only called when there is room for another question. `with_contents` False: only rows are asked for, so
+    that what goes makes room for what comes.
     """
 
     stale: Mapping[int, Stale]
     digest_of: Callable[[int], bytes]
-    bodies: Callable[[int], Mapping[bytes, Entry]]
+    bodies: Callable[[int, bytes], Mapping[bytes, Entry]]
     with_contents: bool = True
 
 
@@ -81,6 +82,12 @@ class Asking:
     """How large a bucket's answer is, on a moving average."""
     named: frozenset[int] = frozenset()
     """The buckets in which we had something when we asked for digests."""
+    asked_to: bytes = b""
+    """The last path whose content was asked for. The next come first: some may never be answered, and the others must not
+    wait for them."""
+
+    sizes: dict[Item, int] = field(default_factory=dict)
+    """Of the contents that were asked for, in bytes."""
 
     def close_all(self) -> None:
         """Every question is forgotten: no answer to it is taken any more."""
@@ -109,7 +116,7 @@ class Asking:
 
     def next(self, wants: Wants, now: float) -> list[tuple[bytes, Ask]]:
         """What to ask now: (nonce, question) pairs, which are open from here on."""
-        self._expire(now)
+        self.expire(now)
         asks: list[Ask] = []
         if wants.stale:
             asks += self._for_stale(wants)
@@ -123,7 +130,8 @@ class Asking:
         """When the next open question times out."""
         return min((q.heard_at + ANSWER_TIMEOUT_SECONDS for q in self.open.values()), default=None)
 
-    def _expire(self, now: float) -> None:
+    def expire(self, now: float) -> None:
+        """Questions that were not answered in time are open no more. Idempotent."""
         for nonce in [n for n, q in self.open.items() if now - q.heard_at >= ANSWER_TIMEOUT_SECONDS]:
             del self.open[nonce]
 
@@ -157,18 +165,28 @@ class Asking:
         asked = self._left(AskBodies)
         if len(asked) > OPEN_BODIES_LIMIT - BODIES_AT_ONCE:
             return []
-        bodies = wants.bodies(OPEN_BODIES_LIMIT + len(asked))
+        todo = self._bodies_to_ask(wants, asked)
+        if not todo and self.asked_to:
+            self.asked_to = b""
+            todo = self._bodies_to_ask(wants, asked)
+        self.asked_to = todo[-1][0] if todo else b""
+        return [AskBodies(tuple(todo[i : i + BODIES_AT_ONCE])) for i in range(0, len(todo), BODIES_AT_ONCE)]
+
+    def _bodies_to_ask(self, wants: Wants, asked: set[Item]) -> list[tuple[bytes, bytes]]:
+        bodies = wants.bodies(OPEN_BODIES_LIMIT + len(asked), self.asked_to)
         todo: list[tuple[bytes, bytes]] = []
-        size = sum(entry.size for path, entry in bodies.items() if (path, entry.digest) in asked)
+        self.sizes = {item: size for item, size in self.sizes.items() if item in asked}
+        size_bytes = sum(self.sizes.values())
         for path, entry in bodies.items():
             if (path, entry.digest) in asked:
                 continue
             open_count = len(todo) + len(asked)
-            size += entry.size
-            if open_count and (open_count >= OPEN_BODIES_LIMIT or size > OPEN_BODIES_LIMIT_BYTES):
+            size_bytes += entry.size
+            if open_count and (open_count >= OPEN_BODIES_LIMIT or size_bytes > OPEN_BODIES_LIMIT_BYTES):
                 break
             todo.append((path, entry.digest))
-        return [AskBodies(tuple(todo[i : i + BODIES_AT_ONCE])) for i in range(0, len(todo), BODIES_AT_ONCE)]
+            self.sizes[path, entry.digest] = entry.size
+        return todo
 
 
 def _named(wants: Wants) -> tuple[tuple[int, bytes], ...]:

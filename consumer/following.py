@@ -28,7 +28,11 @@ RETRY_SECONDS = 30.0
 RETRIES_AT_ONCE = 500
 NO_ROOM_BACKOFF_SECONDS = (0.5, 5.0)
 NO_ROOM_LIMIT_SECONDS = 300.0
-"""So long a batch without room is tried; then it is given up, and a sync removes before it adds."""
+"""So long a step without room is tried; then it is given up, and a sync removes before it adds."""
+NO_ROOM_AGAIN_SECONDS = 5.0
+"""And so long each further one until there is room: what removes must not wait behind each that adds."""
+REFUSED_SHOWN_SECONDS = 60.0
+"""The alarm of a message that was refused stands so long at least, to be seen; longer while something may be missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,8 @@ class Follower:
         self._parking: Parking[Delivery] = Parking()
         self._answers = Answers()
         self._retry_at = 0.0
+        self._retried_to = b""
+        self._refused_at = -math.inf
         self.is_short_of_room = False
         self.has_no_room_for_contents = False
 
@@ -94,6 +100,7 @@ class Follower:
             self._on_answer(message, len(delivery.body))
 
     def _refuse(self, reason: str, detail: str) -> None:
+        self._refused_at = self._clock()
         self._board.count("refused_total", label=reason)
         self._board.alarm("refused", f"a message was refused and dropped: {detail}")
 
@@ -113,8 +120,7 @@ class Follower:
                 return False
             if isinstance(decision, Drop):
                 self._drop(decision)
-                if decision.reason in {"heard", "duplicate"}:
-                    self._board.heartbeat_seen()
+                self._after_drop(decision)
                 return True
             self._board.heartbeat_seen()
             if not self._try(decision):
@@ -123,6 +129,12 @@ class Follower:
                 return True
             if not decision.again:
                 return True
+
+    def _after_drop(self, drop: Drop) -> None:
+        if drop.reason in {"heard", "duplicate", "fork"}:
+            self._board.heartbeat_seen()
+        if drop.reason == "heard" and self.is_agreed():
+            self._on_agreed()
 
     def _after_stream(self) -> None:
         """What waited for this position: messages behind the hole that is filled, answers that were ahead."""
@@ -142,8 +154,10 @@ class Follower:
         if isinstance(refused, Wait):
             self._answers.hold(answer, size)
         elif isinstance(refused, Drop):
-            self._asking.answered(answer, self._clock())
             self._drop(refused)
+            if not refused.alarm:
+                # A broken answer leaves its question open: it is asked again after its time, and not as fast as it goes.
+                self._asking.answered(answer, self._clock())
         else:
             self._answers.gather(answer, size)
             if self._answers.is_full(MERGE_LIMIT, MERGE_LIMIT_BYTES):
@@ -162,9 +176,13 @@ class Follower:
 
     # -- steps
     def _try(self, decided: Decided) -> bool:
-        """Carry out a step that can be given up: False when there was no room for it, for five minutes."""
+        """Carry out a step that can be given up: False when there was no room for it, for five minutes.
+
+        One that touches no disk is not given up: there is nothing in it that a sync could do with less room.
+        """
+        limit = NO_ROOM_AGAIN_SECONDS if self.has_no_room_for_contents else NO_ROOM_LIMIT_SECONDS
         try:
-            self.carry_out(decided)
+            self.carry_out(decided, math.inf if decided.plan.is_empty else limit)
         except NoRoomError:
             self.has_no_room_for_contents = True
             self._patiently(self._applier.give_up, math.inf)
@@ -172,7 +190,7 @@ class Follower:
             return False
         return True
 
-    def carry_out(self, decided: Decided, limit_seconds: float = NO_ROOM_LIMIT_SECONDS) -> None:
+    def carry_out(self, decided: Decided, limit_seconds: float) -> None:
         """Make one step durable, waiting for room. Raises NoRoomError when there was none for as long as the limit."""
         self._patiently(lambda: self._applier.carry_out(decided), limit_seconds)
         self._after_step(decided)
@@ -192,6 +210,7 @@ class Follower:
 
     def _wait_for_room(self, error: NoRoomError, pause_seconds: float) -> None:
         self.is_short_of_room = True
+        self._board.tick("consumer")
         self._board.alarm("no-room", f"{error}; nothing is lost, it goes on by itself when there is room")
         self._patience.meanwhile()
         if self._patience.stop.wait(pause_seconds):
@@ -217,8 +236,10 @@ class Follower:
 
     def _on_agreed(self) -> None:
         self.has_no_room_for_contents = False
-        for kind in ("diverged", "refused", "body-mismatch", "dropped"):
-            self._board.clear(kind)
+        self._board.clear("diverged")
+        if self._clock() - self._refused_at >= REFUSED_SHOWN_SECONDS:
+            for kind in ("refused", "dropped", "body-mismatch"):
+                self._board.clear(kind)
 
     def is_agreed(self) -> bool:
         """Nothing stale, nothing unmet, proved at exactly this position."""
@@ -241,7 +262,8 @@ class Follower:
         if drop.reason not in {"heard", "no-news", "duplicate"}:
             self._board.count("refused_total", label=drop.reason)
         if drop.alarm:
-            self._board.alarm("dropped", drop.alarm)
+            self._refused_at = self._clock()
+            self._board.alarm("body-mismatch" if drop.reason == "body-mismatch" else "dropped", drop.alarm)
 
     # -- time
     def tick(self, now: float) -> None:
@@ -260,7 +282,8 @@ class Follower:
         return self._parking.due_at()
 
     def _retry_problems(self) -> None:
-        paths = self._state.unmet_paths(RETRIES_AT_ONCE, Reason.PROBLEM)
+        paths = self._state.unmet_paths(RETRIES_AT_ONCE, Reason.PROBLEM, after=self._retried_to)
+        self._retried_to = max(paths) if len(paths) == RETRIES_AT_ONCE else b""
         if not paths:
             return
         decision = agreement.retry(self._state.standing(), self._state, paths)
@@ -271,4 +294,4 @@ class Follower:
         if self._state.first_copy_complete or self._state.standing().stale or not self._state.standing().epoch:
             return
         if not self._state.count_unmet().get(Reason.BODY):
-            self._state.complete_first_copy()
+            self._patiently(self._state.complete_first_copy, math.inf)

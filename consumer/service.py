@@ -157,6 +157,7 @@ class Replica:
 
     # -- questions
     def _ask(self) -> None:
+        self._asking.expire(time.monotonic())
         standing = self._state.standing()
         if not standing.epoch or standing.is_forked:
             return
@@ -171,8 +172,8 @@ class Replica:
             question = Question(self._settings.tree, standing.epoch, self._settings.replica, nonce, ask, time.time_ns())
             self._publisher.publish(Outgoing(Route.UPSTREAM, encode(question)))
 
-    def _missing_bodies(self, limit: int) -> Mapping[bytes, Entry]:
-        paths = self._state.unmet_paths(limit, Reason.BODY)
+    def _missing_bodies(self, limit: int, after: bytes) -> Mapping[bytes, Entry]:
+        paths = self._state.unmet_paths(limit, Reason.BODY, after=after)
         known = agreement.known_ones(self._state.standing(), self._state, paths)
         return {path: row.entry for path, row in self._state.rows(known).items()}
 

@@ -173,11 +173,16 @@ class Stage:
                     self.clean()
                 raise
 
-    def write_plan(self, number: int, paths: Iterable[bytes], age: Age) -> None:
-        """Write the plan and the position that its swap will leave. The old plan stands until the new one is whole."""
+    def write_plan(self, number: int, paths: Iterable[bytes], age: Age, *, over_a_left_one: bool) -> None:
+        """Write the plan and the position that its swap will leave. The old plan stands until the new one is whole.
+
+        `over_a_left_one`: names were moved for the old plan already; it must not be gone before the new one is durable.
+        """
         try:
             self._write(NEXT_POSITION, encode_age(age))
             self._write(PLAN + _NEXT, encode_plan(number, frozenset(paths)))
+            if over_a_left_one:
+                self._sync(PLAN + _NEXT)
             os.rename(PLAN + _NEXT, PLAN, src_dir_fd=self.home, dst_dir_fd=self.home)
         except OSError as error:
             self._fail(error)

@@ -159,12 +159,12 @@ class State:
         with converted(self.path):
             return self._index.filled_buckets()
 
-    def unmet_paths(self, limit: int, reason: Reason | None = None) -> dict[bytes, Unmet]:
-        """The first `limit` unmet paths in byte order, of one reason or of all."""
-        where, values = ("WHERE reason = ?", [str(reason)]) if reason is not None else ("", [])
-        query = f"SELECT path, reason, detail FROM unmet {where} ORDER BY path LIMIT ?"
+    def unmet_paths(self, limit: int, reason: Reason | None = None, *, after: bytes = b"") -> dict[bytes, Unmet]:
+        """The first `limit` unmet paths behind `after` in byte order, of one reason or of all."""
+        where, values = ("AND reason = ?", [str(reason)]) if reason is not None else ("", [])
+        query = f"SELECT path, reason, detail FROM unmet WHERE path > ? {where} ORDER BY path LIMIT ?"
         with converted(self.path):
-            rows = self._database.execute(query, [*values, limit]).fetchall()
+            rows = self._database.execute(query, [after, *values, limit]).fetchall()
         return {path: Unmet(Reason(of), detail) for path, of, detail in rows}
 
     def count_unmet(self) -> dict[Reason, int]:

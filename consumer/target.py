@@ -154,7 +154,7 @@ class Target:
             raise HaltError("a plan was left half carried out, and another was begun before it was resolved. Restart")
         with self._faults("staging"):
             failed = self._opened.write(plan.contents)
-            self._opened.write_plan(number, plan.touched, Age(number, token))
+            self._opened.write_plan(number, plan.touched, Age(number, token), over_a_left_one=bool(self._left))
         return Staged(plan, number, failed, len(plan.contents) - len(failed) + 4)
 
     def barrier(self, staged: Staged) -> None:

@@ -1,4 +1,4 @@
-"""An `os` whose process dies, or whose disk fails, at any change of a disk. Stands in for the module in the rooms that touch disks.
+"""An `os` whose process dies, or whose disk fails, at any change of a disk. It stands in for `os` in the rooms that touch disks.
 
 A process that was killed does nothing more: from its death on every change raises, also in what cleans up behind an error.
 """
@@ -36,7 +36,7 @@ class DyingOs:
                 self.before_each("fsync")
             except OSError:
                 return -1
-            return int(sync_all(descriptor))
+            return int(sync_all(descriptor)) if sync_all is not None else 0
 
         patch.setattr(barrier, "_syncfs", syncfs)
 

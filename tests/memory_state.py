@@ -61,9 +61,10 @@ class MemoryState:
         """The unmet ones of these paths."""
         return {path: self._unmet[path] for path in paths if path in self._unmet}
 
-    def unmet_paths(self, limit: int, reason: Reason | None = None) -> dict[bytes, Unmet]:
-        """The first `limit` unmet paths in byte order, of one reason or of all."""
-        of_reason = [path for path in sorted(self._unmet) if reason in (None, self._unmet[path].reason)]
+    def unmet_paths(self, limit: int, reason: Reason | None = None, *, after: bytes = b"") -> dict[bytes, Unmet]:
+        """The first `limit` unmet paths behind `after` in byte order, of one reason or of all."""
+        behind = [path for path in sorted(self._unmet) if path > after]
+        of_reason = [path for path in behind if reason in (None, self._unmet[path].reason)]
         return {path: self._unmet[path] for path in of_reason[:limit]}
 
     def count_unmet(self) -> dict[Reason, int]:

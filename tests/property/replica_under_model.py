@@ -259,7 +259,7 @@ class ReplicaUnderModel(ABC):
             return []
         unmet = [path for path in self.state.unmet_paths(1000) if agreement.is_known(standing, self.state, path)]
         bodies = {path: row.entry for path, row in self.state.rows(unmet).items()}
-        wants = Wants(standing.stale, self.state.bucket_digest, lambda _: bodies)
+        wants = Wants(standing.stale, self.state.bucket_digest, lambda limit, after: bodies)
         entry = dict(self.entry)
         asked = []
         for nonce, ask in self.asking.next(wants, 0.0):

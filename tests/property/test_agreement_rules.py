@@ -101,7 +101,7 @@ class Scenario:
 
 
 def agreement_wants(replica: OurReplica) -> Wants:
-    return Wants(replica.state.standing().stale, replica.state.bucket_digest, lambda _: {})
+    return Wants(replica.state.standing().stale, replica.state.bucket_digest, lambda limit, after: {})
 
 
 def known_wrong(replica: OurReplica, truth: Tree) -> list[bytes]:
@@ -143,7 +143,7 @@ def body_of_another_version() -> list[bytes]:
     s.same(1, 5, s.ask_digests())
     s.batch(1, 6, Event(PATH, entry(OLD)), {}, {PATH: entry(OLD)})
     bodies = {PATH: s.state.entries()[PATH]}
-    ((nonce, _),) = s.replica.asking.next(Wants({}, s.state.bucket_digest, lambda _: bodies), 0.0)
+    ((nonce, _),) = s.replica.asking.next(Wants({}, s.state.bucket_digest, lambda limit, after: bodies), 0.0)
     s.batch(1, 7, Event(PATH, entry(NEW)), {PATH: entry(OLD)}, {PATH: entry(NEW)})
     assert set(s.state.unmet_paths(9)) == {PATH}
     s.replica.on_answer(BodyAnswer(lineage_of(1), "r", nonce, 0, PATH, content_digest(OLD), OLD))

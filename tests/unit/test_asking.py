@@ -34,7 +34,7 @@ def wants(
     contents: bool = True,
 ) -> Wants:
     rows = dict.fromkeys(range(stale), Stale(BEFORE_ALL, None))
-    return Wants(rows, lambda b: DIGEST if b in filled else EMPTY_BUCKET, lambda limit: bodies or {}, contents)
+    return Wants(rows, lambda b: DIGEST if b in filled else EMPTY_BUCKET, lambda limit, after: bodies or {}, contents)
 
 
 def same(nonce: bytes) -> Same:
@@ -165,3 +165,20 @@ def test_bodies_asked_at_once_are_bounded_in_bytes() -> None:
     ((_, ask),) = asked(new_asking(), wants(bodies={b"a": big, b"b": big}))
     assert isinstance(ask, AskBodies)
     assert len(ask.wanted) == 1
+
+
+def test_contents_that_are_never_answered_keep_no_other_waiting() -> None:
+    """The next in byte order are asked first, and those without an answer once more when the others had their turn."""
+    missing = {b"%04d" % n: file_entry(0o644, 0, 1, content_digest(b"%d" % n)) for n in range(1000)}
+
+    def bodies(limit: int, after: bytes) -> dict[bytes, Entry]:
+        return {path: missing[path] for path in [path for path in sorted(missing) if path > after][:limit]}
+
+    asking, seen, now = new_asking(), [], 0.0
+    for _ in range(5):
+        asks = [ask for _, ask in asking.next(Wants({}, lambda b: DIGEST, bodies), now) if isinstance(ask, AskBodies)]
+        seen += [path for ask in asks for path, _ in ask.wanted]
+        now += ANSWER_TIMEOUT_SECONDS
+    assert seen[:1000] == sorted(missing)
+    assert seen[1000:] == sorted(missing)[: len(seen) - 1000]
+    assert len(seen) > 1000
