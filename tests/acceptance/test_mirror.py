@@ -44,7 +44,7 @@ def test_once_makes_replicas_equal_and_leaves_nothing_of_ours(mirror: Mirror) ->
     difficult_tree(mirror.source)
     done = mirror.run("--once", mirror.source, mirror.a, mirror.b)
     assert picture(mirror.a) == picture(mirror.b) == picture(mirror.source)
-    assert "2 of 2 replicas hold exactly the" in done.stdout
+    assert "2 of 2 replicas hold exactly what" in done.stdout
     assert subprocess.run(["diff", "-r", "--no-dereference", mirror.source, mirror.a], check=False).returncode == 0
 
     (mirror.source / "plain").unlink()

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from common.errors import SettingError
+
 if TYPE_CHECKING:
     from common.patterns import Patterns
     from treecast.mirroring.layout import Layout
@@ -69,7 +71,10 @@ def mirror(  # noqa: PLR0913 - its options
     from treecast.mirroring.arguments import judge_arguments
 
     lines = exclude if exclude is not None else os.environ.get("TREECAST_EXCLUDE", "").splitlines()
-    patterns = Patterns(lines)
+    try:
+        patterns = Patterns(lines)
+    except SettingError as error:
+        raise SettingError("--exclude" if exclude else error.setting, error.found, error.allowed) from error
     layout = judge_arguments(source, replicas, state)
     if dry_run:
         _preview(layout, patterns, as_json=as_json)

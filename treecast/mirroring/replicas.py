@@ -44,7 +44,10 @@ def look_before(place: ReplicaPlace, tree: str, patterns: Patterns, *, adopt: bo
     if not place.target.is_dir():
         return Start.FILL
     with ExitStack() as parts:
-        target = parts.enter_context(Target.open(place.target, patterns.excludes if patterns else None))
+        try:
+            target = parts.enter_context(Target.open(place.target, patterns.excludes if patterns else None))
+        except SettingError as error:
+            raise SettingError("REPLICA", place.given, error.allowed) from error
         state = _open_state(place, tree, parts)
         seen = _seen(state, tree) if state is not None else StateSeen(tree, "", Age(0, b""))
         mark = target.mark()

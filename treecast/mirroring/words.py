@@ -48,6 +48,8 @@ def replica_words(look: Look, total: int) -> str:
         return "halted"
     if look.is_agreed:
         return f"level, {counted(look.files, 'file')}"
+    if not look.stale_buckets and set(look.unmet) == {"problem"}:
+        return f"level but for {counted(look.unmet['problem'], 'problem')}, {counted(look.files, 'file')}"
     if look.state == "scanning":
         return "comparing what is there"
     if not look.position.epoch:
@@ -82,13 +84,11 @@ def _result_words(one: ReplicaResult) -> str:
     if one.failure:
         return f"FAILED: {one.failure}"
     word = "level" if one.level is Level.PROVED else str(one.level.value)
-    rate = f" ({one.look.applied / one.seconds:,.0f}/s)" if one.look.applied >= RATE_FROM_CHANGES else ""
-    changes = (
-        f"{counted(one.look.applied, 'change')} in {one.seconds:.1f} s{rate}"
-        if one.look.applied
-        else "nothing to change"
-    )
-    return f"{word}: {counted(one.look.files, 'file')} and {one.look.entries - one.look.files:,} others; {changes}"
+    rate = f", {one.look.applied / one.seconds:,.0f} changes/s" if one.look.applied >= RATE_FROM_CHANGES else ""
+    how = f"brought level in {one.seconds:.1f} s{rate}" if one.look.applied else "it was level already"
+    others = one.look.entries - one.look.files
+    more = f" and {others:,} directories and links" if others else ""
+    return f"{word} with {counted(one.look.files, 'file')}{more}; {how}"
 
 
 def _problem_lines(look: Look) -> Iterator[str]:
@@ -100,9 +100,9 @@ def _problem_lines(look: Look) -> Iterator[str]:
 
 def _verdict(layout: Layout, result: Result) -> str:
     level = sum(one.level is Level.PROVED and not one.failure for one in result.replicas)
-    of = f"{level} of {counted(len(result.replicas), 'replica')}"
-    source = f"{counted(result.producer.entries, 'path')} of {shown_path(layout.given)}"
-    return f"{of} {'holds' if level == 1 else 'hold'} exactly the {source}, after {result.seconds:.1f} s"
+    of = f"{level} of {counted(len(result.replicas), 'replica')} {'holds' if level == 1 else 'hold'}"
+    what = f"{shown_path(layout.given)} has ({counted(result.producer.entries, 'path')})"
+    return f"{of} exactly what {what}, proved by digests, after {result.seconds:.1f} s"
 
 
 def result_json(layout: Layout, result: Result, kept: dict[str, Path]) -> dict[str, Any]:
