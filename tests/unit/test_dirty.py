@@ -1,3 +1,7 @@
+import random
+import time
+
+from common.names import is_below
 from producer.dirty import DirtySet
 from producer.values import Taken
 
@@ -92,3 +96,25 @@ def test_the_whole_tree_can_be_left_for_later() -> None:
     assert dirty.take_subtree(but_root=True) is None
     assert dirty.has_subtree()
     assert dirty.take_subtree() == b""
+
+
+def test_subtrees_are_those_of_the_plain_rule_whatever_comes_and_goes() -> None:
+    rng = random.Random(7)
+    dirty, plain = DirtySet(), list[bytes]()
+    for _ in range(3000):
+        if rng.random() < 0.3:
+            assert dirty.take_subtree() == (plain.pop(0) if plain else None)
+            continue
+        path = b"/".join(rng.choice((b"a", b"b", b"c")) for _ in range(rng.randrange(5)))
+        dirty.add_subtree(path)
+        if not any(path == wider or is_below(path, wider) for wider in plain):
+            plain = [*(known for known in plain if not is_below(known, path)), path]
+    assert [dirty.take_subtree() for _ in range(len(plain) + 1)] == [*plain, None]
+
+
+def test_ten_thousand_directories_that_come_at_once_cost_no_more_each_than_one() -> None:
+    dirty = DirtySet()
+    began = time.process_time()
+    for number in range(20_000):
+        dirty.add_subtree(b"artist%d/album" % number)
+    assert time.process_time() - began < 5
