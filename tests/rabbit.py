@@ -122,6 +122,11 @@ class PrivateRabbit:
         """End the node without a word, and wait for the process. Idempotent."""
         self._end_broker(signal.SIGKILL)
 
+    def freeze(self) -> None:
+        """It takes what is sent, as far as the system buffers it, and answers nothing. `kill` ends it all the same."""
+        assert self._broker is not None
+        self._broker.send_signal(signal.SIGSTOP)
+
     def restart(self) -> None:
         """Stop in order and start again; what is durable is there again."""
         self.stop()
