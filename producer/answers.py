@@ -24,15 +24,18 @@ ReadBody = Callable[[bytes, Entry], bytes | None]
 """The content that an entry names, from the source, proved by its digest; None when the source has it no more."""
 Reading = Callable[[], AbstractContextManager[ReadBody]]
 """A short pass of reading bodies."""
+Doubt = Callable[[bytes], None]
+"""Told each path whose content in the source is not the one that the index names: it should be looked at again."""
 
 
 class Answers:
     """The questions that wait, one queue for each replica, served in turn. Owned by one thread."""
 
-    def __init__(self, journal: Journal, reading: Reading) -> None:
+    def __init__(self, journal: Journal, reading: Reading, doubt: Doubt) -> None:
         self._journal = journal
-        self._rows = _RowsCache(journal, reading)
+        self._rows = _RowsCache(journal, reading, doubt)
         self._reading = reading
+        self._doubt = doubt
         self._waiting: OrderedDict[str, deque[Question]] = OrderedDict()
         self._open: dict[str, tuple[Question, Iterator[Answer]]] = {}
 
@@ -111,7 +114,9 @@ class Answers:
                 continue
             with self._reading() as read_body:
                 content = read_body(path, entry)
-            if content is not None:
+            if content is None:
+                self._doubt(path)
+            else:
                 stand = self._journal.stand
                 yield BodyAnswer(stand.lineage, question.replica, question.nonce, stand.sequence, path, digest, content)
 
@@ -119,9 +124,10 @@ class Answers:
 class _RowsCache:
     """Rows of buckets by their digest, so that ten first copies at once do not read every file ten times."""
 
-    def __init__(self, journal: Journal, reading: Reading) -> None:
+    def __init__(self, journal: Journal, reading: Reading, doubt: Doubt) -> None:
         self._journal = journal
         self._reading = reading
+        self._doubt = doubt
         self._kept: OrderedDict[tuple[bytes, bool], tuple[tuple[Event, ...], int]] = OrderedDict()
         self._kept_bytes = 0
 
@@ -147,7 +153,9 @@ class _RowsCache:
                 if not entry.is_directory and entry.size <= room_bytes:
                     body = read_body(path, entry)
                     room_bytes -= entry.size
-                    is_whole = is_whole and body is not None
+                    if body is None:
+                        is_whole = False
+                        self._doubt(path)
                 rows.append(Event(path, entry, body))
         return tuple(rows), is_whole
 

@@ -4,6 +4,7 @@ Take before you look: a hint that comes meanwhile puts the path back. What canno
 """
 
 from dataclasses import dataclass, field
+from time import perf_counter
 
 from common.board import Board
 from common.entries import Entry
@@ -19,6 +20,8 @@ from producer.values import Absent, Busy, Change, Identity, Known, Looked, Prese
 CHUNK_PATHS = 256
 AGAIN_LIMIT_SECONDS = 1.0
 BUSY_LIMIT_SECONDS = 30.0
+ROUND_SECONDS = 1.0
+"""A round ends after this time, whatever it has: what is no change makes no batch full, and may be large or slow to read."""
 _BUSY_TOO_LONG = "changes faster than it can be read"
 _TIME_LOW_NS, _TIME_HIGH_NS = -(1 << 63), 1 << 63
 
@@ -32,10 +35,13 @@ class Compared:
     changes: list[Change] = field(default_factory=list)
     identities: list[tuple[bytes, Identity]] = field(default_factory=list)
     raw_bytes: int = 0
+    until: float = field(default_factory=lambda: perf_counter() + ROUND_SECONDS)
 
     @property
     def has_room(self) -> bool:
-        return len(self.taken) < batching.EVENTS_LIMIT and self.raw_bytes < batching.TARGET_BYTES
+        if len(self.taken) >= batching.EVENTS_LIMIT or self.raw_bytes >= batching.TARGET_BYTES:
+            return False
+        return not self.taken or perf_counter() < self.until
 
     @property
     def takes_away(self) -> bool:
@@ -62,10 +68,11 @@ class Comparer:
         self._again: dict[bytes, _Again] = {}
         self.problems: set[bytes] = set()
 
-    def hint(self, path: bytes, now: float, *, from_scan: bool = False) -> None:
-        """This path may have changed. One that is busy keeps its delay: it would be busy again."""
+    def hint(self, path: bytes, now: float, *, from_scan: bool = False, force: bool = False) -> None:
+        """This path may have changed. One that is busy keeps its delay: it would be busy again. `force`: read it, whatever
+        its times say."""
         again = self._again.get(path) if self._again else None
-        self._dirty.add(path, now, again.not_before if again is not None else 0.0, from_scan=from_scan)
+        self._dirty.add(path, now, again.not_before if again is not None else 0.0, from_scan=from_scan, force=force)
 
     def look_again(self, path: bytes, now: float, again_seconds: float, why: str = _BUSY_TOO_LONG) -> None:
         """Nothing can be told of it yet: back with a delay that grows up to a second; a problem when that lasts."""
@@ -99,7 +106,7 @@ class Comparer:
         try:
             index = self._journal.entries([taken.path for taken in chunk])
             for taken in chunk:
-                if compared.raw_bytes >= batching.TARGET_BYTES:
+                if not compared.has_room:
                     break
                 self._compare_one(taken, index.get(taken.path), compared, looker, now)
                 compared.taken.append(taken)

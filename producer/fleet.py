@@ -14,6 +14,8 @@ from common.messages import Lineage, Question, ReplicaState, Report, Upstream
 QUESTION_LIFE_SECONDS = 60.0
 REPLICAS_LIMIT = 10_000
 WIRE_REMEMBERED_SECONDS = 24 * 3600.0
+EPOCHS_BELIEVED = 1 << 62
+"""An epoch is unix seconds, or one more than the last. What claims to be from here on is no epoch: nothing could go above it."""
 
 
 class Reply(Enum):
@@ -88,6 +90,8 @@ class Fleet:
 def _follows_another(report: Report, lineage: Lineage) -> bool:
     """Whether what we publish is fenced or dropped there: it follows a higher epoch, or the same one of another instance."""
     epoch = report.position.epoch
+    if epoch >= EPOCHS_BELIEVED:
+        return False
     return epoch > lineage.epoch or (epoch == lineage.epoch and report.instance != lineage.instance)
 
 

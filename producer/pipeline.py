@@ -73,14 +73,19 @@ class Pipeline:
         )
         self._stream = Stream(journal, publisher, board, leader=leader)
         self._upstream = Upstream(
-            journal, self._stream, Answers(journal, source.reading), board, publisher=publisher, subscriber=subscriber
+            journal,
+            self._stream,
+            Answers(journal, source.reading, self._doubt),
+            board,
+            publisher=publisher,
+            subscriber=subscriber,
         )
         self._telling = Telling(board, publisher, subscriber, self._upstream.fleet, wire_pin=wire_pin)
         self._lead = Lead()
         self._linger = batching.Linger()
         self._standing = Standing.WAITS
         self._round: _Round | None = None
-        self._paused_until = float("-inf")
+        self._paused_until = self._now = float("-inf")
 
     # -- one round of the loop
 
@@ -90,6 +95,7 @@ class Pipeline:
         Raises AlreadyRunningError when another leads; StateError and HaltError when the journal cannot be used.
         """
         self._board.tick("pipeline")
+        self._now = now
         try:
             self._judge_lead(now)
             if self._is_live:
@@ -142,6 +148,14 @@ class Pipeline:
             raise
 
     # -- from hints to changes
+
+    def _doubt(self, path: bytes) -> None:
+        """A replica asked for a content that the source has no more: the watch may have lost a change. Read it again.
+
+        Not where the root is in doubt: then no content is there, and all is compared anyway when it is back.
+        """
+        if self._finding.may_publish and path not in self._comparer.problems:
+            self._comparer.hint(path, self._now, force=True)
 
     def _build_base(self, now: float) -> None:
         """What is found goes into the index without an event, until the whole tree is in it."""

@@ -21,6 +21,8 @@ log = logging.getLogger("treecast")
 WINDOW_BATCHES = 64
 WINDOW_BYTES = 64 * 1024 * 1024
 HEARTBEAT_SECONDS = 5.0
+HEARTBEAT_SECONDS_AT_LEAST = 0.5
+"""Whoever asks for one: all replicas hear each."""
 FORGET_SECONDS = 1.0
 
 
@@ -41,7 +43,7 @@ class Stream:
         self._board = board
         self._leader = leader
         self._left: Iterator[Unconfirmed] | None = journal.outbox()
-        self._next_heartbeat = float("-inf")
+        self._next_heartbeat = self._last_heartbeat = float("-inf")
         self._counter = 0
         self._forget_at: float | None = None
 
@@ -97,15 +99,15 @@ class Stream:
         if not self._publisher.link.is_open:
             self._next_heartbeat = float("-inf")
         elif now >= self._next_heartbeat:
-            self._next_heartbeat = now + HEARTBEAT_SECONDS
+            self._last_heartbeat, self._next_heartbeat = now, now + HEARTBEAT_SECONDS
             self._counter += 1
             heartbeat = self._journal.stand.heartbeat(self._counter, time.time_ns(), self._leader)
             self._publisher.publish(Outgoing(Route.EVENTS, codec.encode(heartbeat)))
             self._board.heartbeat_seen()
 
     def beat_soon(self) -> None:
-        """The next heartbeat is due now: somebody does not know where the stream stands."""
-        self._next_heartbeat = float("-inf")
+        """The next heartbeat is due, unless one has just gone: somebody does not know where the stream stands."""
+        self._next_heartbeat = min(self._next_heartbeat, self._last_heartbeat + HEARTBEAT_SECONDS_AT_LEAST)
 
     def wait_seconds(self, now: float) -> float:
         """How long nothing here needs to be done, confirms aside."""
