@@ -5,10 +5,8 @@ from pathlib import Path
 import pytest
 
 from common.entries import Position
-from common.errors import SettingError
 from common.names import is_name
 from common.transport.urls import EmbeddedUrl, parse_url
-from treecast.mirroring.arguments import judge_arguments
 from treecast.mirroring.child import child_environment
 from treecast.mirroring.layout import make_layout, replica_name, tree_name
 from treecast.mirroring.once import ReplicaResult, Result
@@ -143,21 +141,6 @@ def test_names_are_allowed_and_differ_with_the_path() -> None:
 def test_the_broker_is_a_file_in_the_state() -> None:
     layout = make_layout(("s", Path("/s")), [], Path("/state"))
     assert parse_url(layout.broker) == EmbeddedUrl(Path("/state/queue.db"))
-
-
-def test_a_default_state_inside_the_source_says_to_name_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("treecast.mirroring.arguments.state_root", lambda: tmp_path / "home/.local/state/treecast")
-    (tmp_path / "home").mkdir()
-    with pytest.raises(SettingError, match="pass --state DIR"):
-        judge_arguments(str(tmp_path / "home"), [str(tmp_path / "copy")], None)
-
-
-def test_a_local_name_with_a_colon_can_be_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a:b").mkdir()
-    monkeypatch.chdir(tmp_path)
-    assert judge_arguments("./a:b", ["copy"], tmp_path / "state").source == tmp_path / "a:b"
 
 
 def test_only_harmless_variables_reach_a_child() -> None:

@@ -56,7 +56,7 @@ def _check_local(argument: str, given: str) -> None:
 def _check_replica(given: str, target: Path) -> None:
     if os.path.lexists(target):
         check_directory("REPLICA", target)
-    elif not target.parent.is_dir():
+    elif not os.path.isdir(target.parent):
         raise SettingError(
             "REPLICA", given, f"a directory, or one to be made in a directory that is there: {target.parent}"
         )

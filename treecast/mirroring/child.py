@@ -36,10 +36,11 @@ Options = Mapping[str, str | tuple[str, ...] | bool]
 
 
 class ChildEndedError(TreecastError):
-    """A child ended that should not have. `code`: what this command's exit code is for it."""
+    """A child ended that should not have. `why`: its own words; `code`: what this command's exit code is for it."""
 
-    def __init__(self, what: str, code: int) -> None:
-        super().__init__(what)
+    def __init__(self, shown: str, why: str, code: int) -> None:
+        super().__init__(f"{shown}: {why}")
+        self.why = why
         self.code = code
 
 
@@ -96,7 +97,7 @@ class Child:
         code = self._process.poll() if self._process is not None else None
         if code is None or self._is_stopped:
             return None
-        return ChildEndedError(f"{self.shown}: {self._last_words(code)}", code if code in (USAGE, STOPPED) else FAILED)
+        return ChildEndedError(self.shown, self._last_words(code), code if code in (USAGE, STOPPED) else FAILED)
 
     def ask_to_stop(self) -> None:
         """Tell it to end; it does so within seconds, losing nothing. Idempotent."""

@@ -48,15 +48,16 @@ class View(Protocol):
 
 
 def follow(processes: Processes, requests: StopRequests, view: View) -> None:
-    """Until a signal asks to stop. Raises ChildEndedError when the producer, or every consumer, ended."""
+    """Until a signal asks to stop. Raises ChildEndedError when the producer, or every consumer, ended; and for a consumer that
+    ended while the others went on, unless it was Ctrl-C that stopped them: who typed it has seen it."""
     watching = _Watching(processes)
     while not requests:
         view.show(watching.look(time.monotonic()))
         if len(watching.failures) == len(processes.consumers):
             raise next(iter(watching.failures.values()))
         time.sleep(POLL_SECONDS)
-    for failure in watching.failures.values():
-        raise failure
+    if watching.failures and not requests.is_interrupt:
+        raise next(iter(watching.failures.values()))
 
 
 class _Watching:
@@ -81,7 +82,7 @@ class _Watching:
             looks,
             [self._lag.of(look, now) for look in looks],
             [rate.see(look.applied, now) for rate, look in zip(self._rates, looks, strict=True)],
-            [str(self.failures.get(number, "")) for number in range(len(looks))],
+            [self.failures[number].why if number in self.failures else "" for number in range(len(looks))],
         )
 
 

@@ -108,7 +108,7 @@ class _Run:
         level = self._reaching[number].judge(look, self.goal.position, now)
         seconds = now - self.began
         if failure is not None:
-            self._results[number] = ReplicaResult(place, level, look, seconds, str(failure), failure.code)
+            self._results[number] = ReplicaResult(place, level, look, seconds, failure.why, failure.code)
         elif level is not Level.NOT_YET:
             self._results[number] = ReplicaResult(place, level, look, seconds, look.alarms.get("halt", ""))
 

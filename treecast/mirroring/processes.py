@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.control import is_answering
-from common.errors import AlreadyRunningError
+from common.errors import AlreadyRunningError, SettingError
 from common.lock import ProcessLock
 from common.places import make_state_directory
 from treecast.mirroring.child import Child, Options, stop_all
@@ -58,7 +58,10 @@ class Processes:
 @contextmanager
 def held(layout: Layout) -> Iterator[None]:
     """The mirror's state directory, made and held: a second mirror of the same source is refused, and told which is there."""
-    make_state_directory("--state", layout.state)
+    try:
+        make_state_directory("--state", layout.state)
+    except SettingError as error:
+        raise SettingError(error.setting, error.found, f"{error.allowed}: pass --state DIR") from error
     lock = ProcessLock(layout.lock)
     if not lock.try_acquire():
         raise AlreadyRunningError(

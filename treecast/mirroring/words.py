@@ -87,7 +87,7 @@ def _result_words(one: ReplicaResult) -> str:
     rate = f", {one.look.applied / one.seconds:,.0f} changes/s" if one.look.applied >= RATE_FROM_CHANGES else ""
     how = f"brought level in {one.seconds:.1f} s{rate}" if one.look.applied else "it was level already"
     others = one.look.entries - one.look.files
-    more = f" and {others:,} directories and links" if others else ""
+    more = f" and {counted(others, 'other path')}" if others else ""
     return f"{word} with {counted(one.look.files, 'file')}{more}; {how}"
 
 
@@ -102,7 +102,8 @@ def _verdict(layout: Layout, result: Result) -> str:
     level = sum(one.level is Level.PROVED and not one.failure for one in result.replicas)
     of = f"{level} of {counted(len(result.replicas), 'replica')} {'holds' if level == 1 else 'hold'}"
     what = f"{shown_path(layout.given)} has ({counted(result.producer.entries, 'path')})"
-    return f"{of} exactly what {what}, proved by digests, after {result.seconds:.1f} s"
+    but = " that can be carried" if result.producer.problem_count else ""
+    return f"{of} exactly what {what}{but}, proved by digests, after {result.seconds:.1f} s"
 
 
 def result_json(layout: Layout, result: Result, kept: dict[str, Path]) -> dict[str, Any]:
