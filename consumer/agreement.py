@@ -174,7 +174,7 @@ def _in_epoch(standing: Standing, view: View, run: Run, patient: bool) -> Decisi
         return _fork(standing, run)
     if run.batch is not None:
         return apply(standing, view, run, run.batch)
-    return _heard(standing, view)
+    return _heard(standing, view, run)
 
 
 def _fork(standing: Standing, run: Run) -> Decided:
@@ -229,9 +229,11 @@ def apply(standing: Standing, view: View, run: Run, batch: Batch) -> Decision:
     return _conclude(standing, view, step)
 
 
-def _heard(standing: Standing, view: View) -> Decision:
-    """A heartbeat for exactly our position: compare, unless that was proved already."""
-    if not may_compare(standing) or standing.proved == standing.position:
+def _heard(standing: Standing, view: View, run: Run) -> Decision:
+    """A heartbeat for exactly our position: a batch of nothing. It states the digest anew; compare it, unless that is proved."""
+    if run.after != standing.digest:
+        standing = replace(standing, digest=run.after, proved=None)
+    elif not may_compare(standing) or standing.proved == standing.position:
         return Drop("heard")
     return _conclude(standing, view, Step(standing))
 

@@ -31,6 +31,8 @@ NO_ROOM_LIMIT_SECONDS = 300.0
 """So long a step without room is tried; then it is given up, and a sync removes before it adds."""
 NO_ROOM_AGAIN_SECONDS = 5.0
 """And so long each further one until there is room: what removes must not wait behind each that adds."""
+DIVERGED_PAUSE_SECONDS = (1.0, 60.0)
+"""A sync that ends in another divergence is begun again after a pause, which doubles."""
 REFUSED_SHOWN_SECONDS = 60.0
 """The alarm of a message that was refused stands so long at least, to be seen; longer while something may be missing."""
 
@@ -80,6 +82,9 @@ class Follower:
         self._retry_at = 0.0
         self._retried_to = b""
         self._refused_at = -math.inf
+        self._diverged_pause = 0.0
+        self.ask_from = -math.inf
+        """When the next question may be asked, in seconds of the clock."""
         self.is_short_of_room = False
         self.has_no_room_for_contents = False
 
@@ -133,6 +138,9 @@ class Follower:
     def _after_drop(self, drop: Drop) -> None:
         if drop.reason in {"heard", "duplicate", "fork"}:
             self._board.heartbeat_seen()
+        if drop.reason == "fork":
+            # It lasts over a restart, and so does its alarm.
+            self._raise_alarm("fork")
         if drop.reason == "heard" and self.is_agreed():
             self._on_agreed()
 
@@ -236,6 +244,7 @@ class Follower:
 
     def _on_agreed(self) -> None:
         self.has_no_room_for_contents = False
+        self._diverged_pause = 0.0
         self._board.clear("diverged")
         if self._clock() - self._refused_at >= REFUSED_SHOWN_SECONDS:
             for kind in ("refused", "dropped", "body-mismatch"):
@@ -246,10 +255,16 @@ class Follower:
         return agreement.is_agreed(self._state.standing(), sum(self._state.count_unmet().values()))
 
     def _alarm(self, kind: str) -> None:
+        self._board.count("divergences_total" if kind == "diverged" else "forks_total")
+        self._raise_alarm(kind)
+
+    def _raise_alarm(self, kind: str) -> None:
         standing = self._state.standing()
         here = f"at {standing.epoch}.{standing.sequence}"
-        self._board.count("divergences_total" if kind == "diverged" else "forks_total")
         if kind == "diverged":
+            self.ask_from = self._clock() + self._diverged_pause
+            first, longest = DIVERGED_PAUSE_SECONDS
+            self._diverged_pause = min(max(first, 2 * self._diverged_pause), longest)
             self._board.alarm(
                 kind, f"the tree digest is not the one that was published {here}; everything is compared anew"
             )

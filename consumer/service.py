@@ -13,7 +13,7 @@ from typing import Any
 
 from common.board import Board
 from common.entries import Entry
-from common.errors import HaltError
+from common.errors import AlreadyRunningError, HaltError
 from common.messages import NONCE_BYTES, Question, ReplicaState, Report
 from common.settings import ConsumeSettings
 from common.transport.broker import open_broker
@@ -22,6 +22,7 @@ from common.version import program_version
 from common.wire.codec import encode
 from common.wire.versions import FORMAT
 from consumer import agreement
+from consumer.alarming import Alarming, Seen
 from consumer.apply import Applier
 from consumer.asking import Asking, Wants
 from consumer.following import Follower, Identity, Parts, Patience
@@ -35,12 +36,12 @@ log = logging.getLogger("treecast")
 WAIT_SECONDS = 0.25
 """The longest time the loop waits for a message before it looks at its clocks again."""
 ASK_AGAIN_FOR_QUEUE_SECONDS = 1.0
-SILENCE_SECONDS = 60.0
-"""A master that says nothing for so long is alarmed; it makes no replica unready."""
 CLOSE_SECONDS = 3.0
 TELL_SECONDS = 0.25
 """How old what status shows may be while there is no news to report, as in a first copy."""
 PROBLEMS_REPORTED = 20
+PROBLEM_LIMIT_CHARACTERS = 500
+"""Of each: a path may be long, a report may not."""
 ASIDE_KEPT_SECONDS = 7 * 24 * 3600
 PRUNE_SECONDS = 3600.0
 
@@ -97,6 +98,7 @@ class Replica:
         self._stop = stop
         self._asking = Asking(lambda: secrets.token_bytes(NONCE_BYTES))
         self._reports = ReportClock()
+        self._alarming = Alarming()
         self._asked_for_queue_at = self._told_at = 0.0
         self._is_halted = False
         self._follower = Follower(
@@ -120,6 +122,7 @@ class Replica:
     def _round(self) -> None:
         """One message, or none for a while; answers that came together are merged once nothing more is waiting."""
         self._board.tick("consumer")
+        self._check_held()
         delivery = self._subscriber.receive(0.0)
         if delivery is None:
             self._follower.merge()
@@ -132,6 +135,14 @@ class Replica:
             self._follower.take(delivery)
             self._follower.tick(time.monotonic())
             self._speak()
+
+    def _check_held(self) -> None:
+        link = self._subscriber.link
+        if self._alarming.is_held(link, time.monotonic()):
+            raise AlreadyRunningError(
+                f"another consumer has the queue of the replica {self._settings.replica!r}: {link.detail or 'who is not known'};"
+                " stop that one, or give this one a name of its own: treecast consume --replica NAME"
+            )
 
     def _prune(self) -> None:
         """What was set aside over a week ago goes for good; looked at each hour."""
@@ -157,9 +168,10 @@ class Replica:
 
     # -- questions
     def _ask(self) -> None:
-        self._asking.expire(time.monotonic())
+        now = time.monotonic()
+        self._asking.expire(now)
         standing = self._state.standing()
-        if not standing.epoch or standing.is_forked:
+        if not standing.epoch or standing.is_forked or now < self._follower.ask_from:
             return
         if not (standing.stale or self._state.count_unmet()):
             return
@@ -168,7 +180,7 @@ class Replica:
         wants = Wants(
             standing.stale, self._state.bucket_digest, self._missing_bodies, not self._follower.has_no_room_for_contents
         )
-        for nonce, ask in self._asking.next(wants, time.monotonic()):
+        for nonce, ask in self._asking.next(wants, now):
             question = Question(self._settings.tree, standing.epoch, self._settings.replica, nonce, ask, time.time_ns())
             self._publisher.publish(Outgoing(Route.UPSTREAM, encode(question)))
 
@@ -205,13 +217,16 @@ class Replica:
             return
         if needs_queue:
             self._asked_for_queue_at = now
-        self._publisher.publish(Outgoing(Route.UPSTREAM, encode(self._report(*news))))
+        # Who holds the queue speaks for this replica.
+        if self._subscriber.link.phase is not Phase.HELD:
+            self._publisher.publish(Outgoing(Route.UPSTREAM, encode(self._report(*news))))
         self._reports.sent(news, now)
 
     def _report(self, position: Any, agreed: bool, word: ReplicaState) -> Report:
         standing, unmet = self._state.standing(), self._state.count_unmet()
         details: dict[str, Any] = {f"unmet_{reason}": count for reason, count in unmet.items()}
-        details |= {"entries": self._state.counts.entries, "problems": self._board.problem_texts(PROBLEMS_REPORTED)}
+        problems = [text[:PROBLEM_LIMIT_CHARACTERS] for text in self._board.problem_texts(PROBLEMS_REPORTED)]
+        details |= {"entries": self._state.counts.entries, "problems": problems}
         instance = standing.instance or bytes(16)
         return Report(
             self._settings.tree,
@@ -249,18 +264,17 @@ class Replica:
         board.gauge("stale_buckets", len(standing.stale))
         for reason in Reason:
             board.gauge("unmet_paths", unmet.get(reason, 0), label=str(reason))
-        self._judge_silence()
+        self._judge_alarms()
 
-    def _judge_silence(self) -> None:
-        age = self._board.heartbeat_age_seconds()
-        if age > SILENCE_SECONDS:
-            link = self._subscriber.link
-            detail = (
-                f"nothing heard of the producer for over {SILENCE_SECONDS:.0f} s; broker: {link.phase} {link.detail}"
-            )
-            self._board.alarm("silence", detail.strip())
-        else:
-            self._board.clear("silence")
+    def _judge_alarms(self) -> None:
+        standing, missing = self._state.standing(), self._state.count_unmet().get(Reason.BODY, 0)
+        lacking = (len(standing.stale), missing) if standing.epoch and not self._is_halted else (0, 0)
+        seen = Seen(self._board.heartbeat_age_seconds(), self._subscriber.link, self._publisher.link, lacking)
+        for kind, detail in self._alarming.judge(seen, time.monotonic()).items():
+            if detail:
+                self._board.alarm(kind, detail)
+            else:
+                self._board.clear(kind)
 
     def _show_old_problems(self) -> None:
         for path, unmet in self._state.unmet_paths(1000, Reason.PROBLEM).items():

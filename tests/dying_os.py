@@ -3,7 +3,6 @@
 A process that was killed does nothing more: from its death on every change raises, also in what cleans up behind an error.
 """
 
-import errno
 import os
 from collections.abc import Callable
 from typing import Any
@@ -20,10 +19,10 @@ ROOMS = (aside, clearing, descriptors, stage, swap, target, walking)
 
 
 class DyingOs:
-    """Gives what `os` gives. `before_each` is called before each change with its name, and may raise."""
+    """Gives what `os` gives. `before_each` is called before each change with its name and its arguments, and may raise."""
 
     def __init__(self) -> None:
-        self.before_each: Callable[[str], None] = _nothing
+        self.before_each: Callable[..., None] = _nothing
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """From now on the consumer's rooms see this instead of `os`."""
@@ -48,14 +47,14 @@ class DyingOs:
             return real
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            self.before_each(name)
+            self.before_each(name, *args)
             return real(*args, **kwargs)
 
         return call
 
     def _open(self, path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
         if flags & os.O_CREAT:
-            self.before_each("open")
+            self.before_each("open", path)
         return os.open(path, flags, *args, **kwargs)
 
 
@@ -68,7 +67,7 @@ class Countdown:
         self.left: int | None = None
         """Changes until it dies; None: it lives."""
 
-    def __call__(self, _: str = "") -> None:
+    def __call__(self, *_: Any) -> None:
         if self._is_dead:
             raise self._error
         if self.left is not None:
@@ -83,17 +82,18 @@ class Countdown:
 
 
 class Failing:
-    """Each change of these kinds fails with this error as long as `is_on`, from the n-th on."""
+    """Each change of these kinds fails with this error as long as `is_on`, from the n-th on; with `at`, only at this name."""
 
-    def __init__(self, number: int, *names: str, nth: int = 1) -> None:
+    def __init__(self, number: int, *names: str, nth: int = 1, at: bytes = b"") -> None:
         self.is_on = True
         self.struck = 0
         self._number = number
         self._names = names
         self._left = nth
+        self._at = at
 
-    def __call__(self, name: str) -> None:
-        if not self.is_on or (self._names and name not in self._names):
+    def __call__(self, name: str, *args: Any) -> None:
+        if not self.is_on or (self._names and name not in self._names) or (self._at and self._at not in args):
             return
         self._left -= 1
         if self._left <= 0:
@@ -101,10 +101,5 @@ class Failing:
             raise OSError(self._number, os.strerror(self._number))
 
 
-def no_space(*names: str, nth: int = 1) -> Failing:
-    """A disk that is full."""
-    return Failing(errno.ENOSPC, *names, nth=nth)
-
-
-def _nothing(_: str) -> None:
+def _nothing(*_: Any) -> None:
     return None

@@ -4,8 +4,6 @@
 """
 
 import os
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,24 +13,19 @@ import pytest
 from consumer import starting
 from consumer.starting import Start
 from tests.dying_os import DyingOs
+from tests.memory_place import memory_place
 from tests.property.mutants import MUTANTS
 from tests.property.real_replica_under_model import RealWorld, install
 from tests.property.replica_under_model import survey
 
 STORMS = int(os.environ.get("TREECAST_TEST_STORMS", "30"))
 STORMS_FOR_A_MUTANT = 40
-MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
-    """A directory in memory where there is one: a storm syncs some thousand times."""
-    if not os.access(MEMORY, os.W_OK):
-        yield tmp_path
-        return
-    made = Path(tempfile.mkdtemp(dir=MEMORY, prefix="treecast-storms-"))
-    yield made
-    shutil.rmtree(made)
+    with memory_place(tmp_path) as place:
+        yield place
 
 
 @pytest.fixture

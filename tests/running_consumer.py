@@ -1,0 +1,314 @@
+"""A consumer's loop under a test's hand: real state, real target, real bytes; the broker, the clock and the master are twins.
+
+`Master` holds a tree, publishes batches of it and answers questions, by none of the producer's code. `Running` turns the loop,
+and lets time pass only as it is told.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.board import Board
+from common.digests import BUCKETS, EMPTY_BUCKET, BucketDigests, bucket_of, content_digest
+from common.entries import Entry, Event, directory_entry, file_entry, symlink_entry
+from common.messages import (
+    AskBodies,
+    AskBuckets,
+    AskDigests,
+    Batch,
+    BodyAnswer,
+    BucketRows,
+    Heartbeat,
+    Lineage,
+    Question,
+    Report,
+    Same,
+)
+from common.settings import ConsumeSettings
+from common.transport.ports import Delivery
+from common.wire.codec import decode_upstream, encode, encode_batch
+from consumer import service
+from consumer.apply import Applier
+from consumer.opening import open_replica
+from consumer.service import Replica
+from consumer.state import State
+from consumer.target import Target
+from tests.disk import as_read, read_tree
+from tests.twins import MemoryBroker, MemorySubscriber
+
+TREE, REPLICA = "tree", "one"
+SALT = bytes(range(32))
+MTIME_NS = 1_700_000_000_000_000_000
+ROUND_SECONDS = 0.01
+Content = bytes | int | str | None
+"""What a test says of a path: bytes a file, a number a directory's mode, a text a symlink's target, None: absent."""
+
+
+def event_of(path: bytes, content: Content) -> Event:
+    """Such a path as an event with its body."""
+    if content is None:
+        return Event(path, None)
+    if isinstance(content, int):
+        return Event(path, directory_entry(content))
+    if isinstance(content, str):
+        target = os.fsencode(content)
+        return Event(path, symlink_entry(len(target), content_digest(target)), target)
+    return Event(path, file_entry(0o644, MTIME_NS, len(content), content_digest(content)), content)
+
+
+class Master:
+    """A tree, the stream of its batches, and true answers. Every message is given as bytes."""
+
+    def __init__(self, epoch: int = 5) -> None:
+        self.events: dict[bytes, Event] = {}
+        self.digests = BucketDigests(SALT)
+        self.sequence = 0
+        self.counter = 0
+        self.start_epoch(epoch)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Another run of the producer."""
+        self.lineage = Lineage(TREE, epoch, epoch.to_bytes(16, "big"), SALT)
+        self.head = content_digest(b"start of %d" % epoch)
+
+    def batch(self, tree: dict[bytes, Content], *, bodies: bool = True) -> bytes:
+        """These paths become so: the next batch."""
+        events = tuple(event_of(path, content) for path, content in tree.items())
+        before = self.digests.tree_digest()
+        for event in events:
+            old = self.events.pop(event.path, None)
+            self.digests.replace(event.path, old.entry if old else None, event.entry)
+            if event.entry is not None:
+                self.events[event.path] = event
+        sent = events if bodies else tuple(event._replace(body=None) for event in events)
+        batch = Batch(self.lineage, self.sequence + 1, sent, self.head, before, self.digests.tree_digest())
+        self.sequence = batch.last
+        data, self.head = encode_batch(batch)
+        return data
+
+    def heartbeat(self) -> bytes:
+        """Where the stream stands."""
+        self.counter += 1
+        return encode(
+            Heartbeat(self.lineage, self.sequence, self.head, self.digests.tree_digest(), self.counter, 0, "here:1")
+        )
+
+    def answers(self, question: Question) -> list[Same | BucketRows | BodyAnswer]:
+        """What is true, as messages that are not encoded yet."""
+        about = (self.lineage, question.replica, question.nonce, self.sequence)
+        match question.ask:
+            case AskDigests(named):
+                theirs = dict(named)
+                return [
+                    Same(*about, tuple(b for b in range(BUCKETS) if theirs.get(b, EMPTY_BUCKET) == self.digests.of(b)))
+                ]
+            case AskBuckets(buckets, bodies):
+                return [BucketRows(*about, b, self.digests.of(b), self._rows(b, bodies)) for b in buckets]
+            case AskBodies(wanted):
+                return [BodyAnswer(*about, path, digest, self._body(path)) for path, digest in wanted]
+
+    def _rows(self, bucket: int, bodies: bool) -> tuple[Event, ...]:
+        inside = (e for p, e in sorted(self.events.items()) if bucket_of(SALT, p) == bucket)
+        return tuple(event if bodies else event._replace(body=None) for event in inside)
+
+    def _body(self, path: bytes) -> bytes:
+        body = self.events[path].body
+        assert body is not None
+        return body
+
+    def as_read(self) -> dict[bytes, tuple[object, ...]]:
+        """What a directory that equals the tree shows."""
+        return {path: as_read(entry_in(event), event.body or b"") for path, event in self.events.items()}
+
+
+def entry_in(event: Event) -> Entry:
+    """The entry of a path that is there."""
+    assert event.entry is not None
+    return event.entry
+
+
+class Clock:
+    """Stands in for `time`, and goes only when it is told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return 1_700_000_000.0 + self.now
+
+    def time_ns(self) -> int:
+        return int(self.time() * 1e9)
+
+
+class Stop(threading.Event):
+    """Waiting lets the clock go; `on_wait` is called for each wait."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self.on_wait: Callable[[float], None] = lambda seconds: None
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self._clock.now += timeout
+        self.on_wait(timeout)
+        return self.is_set()
+
+
+class Subscription(MemorySubscriber):
+    """The twin, which remembers what was settled and whether it was given up; `pauses`: how long the loop was ready to wait."""
+
+    def __init__(self, broker: MemoryBroker, queue: str) -> None:
+        super().__init__(broker, queue)
+        self.settled: list[bytes] = []
+        self.pauses: list[float] = []
+        self.is_closed = False
+
+    def receive(self, timeout_seconds: float) -> Delivery | None:
+        self.pauses.append(timeout_seconds)
+        return super().receive(timeout_seconds)
+
+    def settle(self, delivery: Delivery) -> None:
+        self.settled.append(delivery.body)
+
+    def close(self, timeout_seconds: float) -> None:
+        self.is_closed = True
+
+
+@dataclass
+class Running:
+    """One replica's loop. A context; `restart` is a new process on the same disk and the same queue."""
+
+    place: Path
+    patch: pytest.MonkeyPatch
+    master: Master = field(default_factory=Master)
+    answer: Callable[[Question], Iterable[bytes]] | None = None
+    """What answers questions; the master does unless told."""
+
+    def __post_init__(self) -> None:
+        self.clock = Clock()
+        self.patch.setattr(service, "time", self.clock)
+        self.broker = MemoryBroker()
+        self.broker.publisher().make_queue(REPLICA)
+        self.root = self.place / "target"
+        self.root.mkdir(exist_ok=True)
+        self.settings = ConsumeSettings(
+            tree=TREE,
+            broker="sqlite:////unused/queue.db",
+            target=self.root,
+            state=self.place / "state",
+            replica=REPLICA,
+        )
+        self.settings.state.mkdir(exist_ok=True)
+        self.reports: list[tuple[float, Report]] = []
+        self.questions: list[Question] = []
+        self._parts = ExitStack()
+
+    def __enter__(self) -> "Running":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._parts.close()
+
+    def start(self, **settings: Any) -> None:
+        """The process starts."""
+        self.settings = self.settings.model_copy(update=settings)
+        self.board = Board("consumer", TREE, REPLICA)
+        self.stop = Stop(self.clock)
+        self.state: State
+        self.target: Target
+        self.state, self.target = open_replica(self.settings, self.stop, self.board, self._parts, _no_broker)
+        self.subscriber = Subscription(self.broker, REPLICA)
+        publisher = self.broker.publisher()
+        self.broker.publishers = [publisher]
+        applier = Applier(self.target, self.state, self.board)
+        self.replica = Replica(self.settings, self.state, applier, publisher, self.subscriber, self.board, self.stop)
+        self.replica._show_old_problems()
+
+    def restart(self, **settings: Any) -> None:
+        """The process ends, and the next one starts."""
+        self._parts.close()
+        self.start(**settings)
+
+    # -- the world
+    def say(self, *messages: bytes) -> None:
+        """These come to the replica's queue."""
+        self.broker.queues[REPLICA].extend(messages)
+
+    def hear(self) -> None:
+        """What the replica said: reports are kept, questions are answered."""
+        while self.broker.upstream:
+            message = decode_upstream(self.broker.upstream.popleft(), TREE)
+            if isinstance(message, Report):
+                self.reports.append((self.clock.now, message))
+                continue
+            self.questions.append(message)
+            self.say(*(self.answer(message) if self.answer else map(encode, self.master.answers(message))))
+
+    def turn(self, rounds: int = 1) -> None:
+        """So many rounds of the loop, each a hundredth of a second."""
+        for _ in range(rounds):
+            self.replica._round()
+            self.clock.now += ROUND_SECONDS
+            self.hear()
+
+    def until(self, condition: Callable[[], object], rounds: int = 2000, what: str = "") -> None:
+        """Rounds until it is true."""
+        for _ in range(rounds):
+            if condition():
+                return
+            self.turn()
+        raise AssertionError(f"not within {rounds} rounds: {what or condition}; {self.board.status()}")
+
+    def pass_by(self, seconds: float) -> None:
+        """Time passes, with heartbeats as the producer sends them."""
+        for _ in range(int(seconds / 5)):
+            self.clock.now += 5
+            self.say(self.master.heartbeat())
+            self.turn(3)
+
+    # -- looking
+    @property
+    def is_level(self) -> bool:
+        """Whether it says to agree at the master's position."""
+        here = self.state.standing().position == (self.master.lineage.epoch, self.master.sequence)
+        return here and self.replica._follower.is_agreed()
+
+    def check_equal(self) -> None:
+        """The directory is the master's tree, and the stage holds no content."""
+        assert read_tree(self.root) == self.master.as_read()
+        assert os.listdir(self.root / ".treecast" / "stage") == []
+
+    def level(self) -> None:
+        """A heartbeat, and rounds until it agrees and is equal."""
+        self.say(self.master.heartbeat())
+        self.until(lambda: self.is_level, what="level")
+        self.check_equal()
+
+    @property
+    def alarms(self) -> set[str]:
+        """The kinds that are on."""
+        return set(self.board.alarms())
+
+    def counted(self, name: str, label: str = "") -> int:
+        """A counter of the board."""
+        return self.board.counters().get((name, label), 0)
+
+
+def _no_broker() -> Any:
+    raise AssertionError("no start here needs a broker")
+
+
+def many(count: int, content: bytes = b"content") -> dict[bytes, Content]:
+    """A directory with so many files."""
+    return {b"d": 0o755} | {b"d/%04d" % n: content + b" %d" % n for n in range(count)}
