@@ -20,7 +20,11 @@ def mirror(tmp_path: Path) -> Iterator[Mirror]:
     """A place for a mirror. No child of it may be left when the test has ended."""
     made = Mirror(tmp_path)
     yield made
-    eventually(lambda: not made.children(), 20, "no child is left")
+    try:
+        eventually(lambda: not made.children(), 20, "no child is left")
+    finally:
+        for child in made.children():
+            os.kill(child, signal.SIGKILL)
 
 
 def difficult_tree(root: Path) -> None:
@@ -205,21 +209,26 @@ def test_ctrl_c_ends_a_run_that_is_not_done(mirror: Mirror) -> None:
 
 
 def test_a_killed_mirror_takes_its_children_along_and_the_next_one_goes_on(mirror: Mirror) -> None:
-    """kill -9 of the command leaves no child; the next run needs no adoption. JSON lines can be read by a program."""
+    """kill -9 of the command leaves no child; the next run needs no adoption and finds what was spoiled meanwhile.
+
+    JSON lines can be read by a program.
+    """
     write(mirror.source / "first", "one")
+    write(mirror.source / "stays", "as it is")
     process = mirror.start("--json", mirror.source, mirror.a)
     try:
         lines: list[dict[str, list[dict[str, object]]]] = []
         assert process.stdout is not None
         while not lines or not lines[-1]["replicas"][0]["agreed"]:
             lines.append(json.loads(process.stdout.readline()))
-        assert lines[-1]["replicas"][0]["files"] == 1
+        assert lines[-1]["replicas"][0]["files"] == 2
     finally:
         code, *_ = end(process, signal.SIGKILL)
     assert code == -signal.SIGKILL
     eventually(lambda: not mirror.children(), scaled(20), "the children end")
     (mirror.source / "first").unlink()
     write(mirror.source / "second", "two")
+    write(mirror.a / "stays", "spoiled")
     mirror.run("--once", mirror.source, mirror.a)
     assert picture(mirror.a) == picture(mirror.source)
 
