@@ -1,0 +1,85 @@
+"""Decides which alarms time alone brings: a silent master, no way to the producer, nothing that comes of questions.
+
+A replica that does not apply is alarmed within a minute, whatever keeps it. Values and monotonic seconds in, texts out.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.transport.ports import Link, Phase
+
+SILENCE_SECONDS = 50.0
+"""A master that says nothing for so long is alarmed; it makes no replica unready."""
+AWAY_SECONDS = 30.0
+STALLED_SECONDS = 50.0
+HELD_LIMIT_SECONDS = 60.0
+"""So long another may have our queue: a half-open connection of a dead process, perhaps our own, may still hold it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How a replica stands. `queue`: the link that its messages come by; `upstream`: the one that its words go by. `lacking`: how
+    many buckets are stale, and how many contents are missing."""
+
+    heartbeat_age_seconds: float
+    queue: Link
+    upstream: Link
+    lacking: tuple[int, int]
+
+
+@dataclass(slots=True)
+class _Unchanged:
+    """Since when a value has been the same."""
+
+    value: Any = None
+    since: float = 0.0
+
+    def seconds(self, value: Any, now: float) -> float:
+        if value != self.value:
+            self.value, self.since = value, now
+        return now - self.since
+
+
+@dataclass(slots=True)
+class Alarming:
+    """What lasts. `judge` and `is_held` are asked again and again."""
+
+    _away: _Unchanged = field(default_factory=_Unchanged)
+    _lacking: _Unchanged = field(default_factory=_Unchanged)
+    _held: _Unchanged = field(default_factory=_Unchanged)
+
+    def judge(self, seen: Seen, now: float) -> dict[str, str]:
+        """The kinds of alarm, each with what to tell a person, "" for one that is off."""
+        return {
+            "silence": self._silence(seen),
+            "broker": self._no_way(seen, self._away.seconds(seen.upstream.is_open, now)),
+            "stalled": self._stalled(seen, self._lacking.seconds(seen.lacking, now)),
+        }
+
+    def is_held(self, queue: Link, now: float) -> bool:
+        """Whether another has had our queue for longer than a dead process could."""
+        is_held = queue.phase is Phase.HELD
+        return self._held.seconds(is_held, now) >= HELD_LIMIT_SECONDS and is_held
+
+    @staticmethod
+    def _silence(seen: Seen) -> str:
+        if seen.heartbeat_age_seconds <= SILENCE_SECONDS:
+            return ""
+        return f"nothing heard of the producer for over {SILENCE_SECONDS:.0f} s; broker: {_words(seen.queue)}"
+
+    @staticmethod
+    def _no_way(seen: Seen, seconds: float) -> str:
+        if seen.upstream.is_open or seconds < AWAY_SECONDS:
+            return ""
+        return f"reports and questions do not reach the broker: {_words(seen.upstream)}"
+
+    @staticmethod
+    def _stalled(seen: Seen, seconds: float) -> str:
+        if not any(seen.lacking) or seconds < STALLED_SECONDS:
+            return ""
+        stale, bodies = seen.lacking
+        return f"{stale} buckets are not level and {bodies} contents are missing, and no answer has brought any of it lately"
+
+
+def _words(link: Link) -> str:
+    return f"{link.phase} {link.detail}".rstrip()

@@ -1,0 +1,118 @@
+"""The consumer's loop, round by round: what a replica says of itself, and when it must not go on in silence."""
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from common.board import Board
+from common.errors import AlreadyRunningError
+from common.messages import Heartbeat, Lineage, Report
+from common.settings import ConsumeSettings
+from common.transport.ports import Link, Phase
+from common.wire.codec import decode_upstream, encode
+from consumer import alarming
+from consumer.apply import Applier
+from consumer.opening import open_replica
+from consumer.service import Replica
+from consumer.values import Outcome, Plan, Step
+from tests.twins import MemoryBroker, MemorySubscriber
+
+LINEAGE = Lineage("music", 5, b"i" * 16, b"s" * 32)
+
+
+class Queue(MemorySubscriber):
+    """The replica's queue, which another may hold."""
+
+    holder = ""
+
+    @property
+    def link(self) -> Link:
+        return Link(Phase.HELD, self.holder) if self.holder else super().link
+
+
+class World:
+    """One replica with an empty target, its broker in memory."""
+
+    def __init__(self, base: Path, parts: ExitStack) -> None:
+        (base / "target").mkdir()
+        (base / "state").mkdir()
+        settings = ConsumeSettings(
+            tree="music",
+            broker="sqlite:////unused/queue.db",
+            state=base / "state",
+            target=base / "target",
+            replica="paris",
+        )
+        self.board = Board("consumer", "music", "paris")
+        self.broker = MemoryBroker()
+        self.broker.queues["paris"] = deque()
+        self.queue = Queue(self.broker, "paris")
+        stop = threading.Event()
+        self.state, target = open_replica(settings, stop, self.board, parts, lambda: pytest.fail("nobody to ask"))
+        applier = Applier(target, self.state, self.board)
+        self.replica = Replica(settings, self.state, applier, self.broker.publisher(), self.queue, self.board, stop)
+
+    def round(self) -> None:
+        self.replica._round()
+
+    def hear(self, sequence: int = 7) -> None:
+        """A heartbeat arrives, and is taken."""
+        self.broker.queues["paris"].append(encode(Heartbeat(LINEAGE, sequence, b"h" * 32, b"d" * 32, 1, 0)))
+        self.round()
+
+    def reports(self) -> list[Report]:
+        said = [decode_upstream(body, "music") for body in self.broker.upstream]
+        return [message for message in said if isinstance(message, Report)]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with ExitStack() as parts:
+        yield World(tmp_path, parts)
+
+
+def test_problems_at_the_longest_paths_of_no_text_can_be_reported(world: World) -> None:
+    for number in range(50):
+        world.board.problem((b"\xff" * 200 + b"/") * 19 + b"%d" % number, "no such luck")
+    world.round()
+    assert len(world.reports()[-1].details["problems"]) == 20
+
+
+def test_while_another_has_the_queue_nothing_is_said_in_this_replicas_name_and_it_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.queue.holder = "elsewhere:7"
+    for _ in range(3):
+        world.round()
+    assert not world.reports()
+    monkeypatch.setattr(alarming, "HELD_LIMIT_SECONDS", 0.0)
+    with pytest.raises(AlreadyRunningError, match="elsewhere:7"):
+        world.round()
+
+
+def test_while_another_has_the_queue_the_loop_rests(world: World) -> None:
+    world.queue.holder = "elsewhere:7"
+    world.round()
+    assert world.replica._pause_seconds() > 0.1
+
+
+def test_what_is_asked_and_never_answered_is_alarmed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alarming, "STALLED_SECONDS", 0.0)
+    world.hear()
+    world.round()
+    assert world.state.standing().stale
+    assert "stalled" in world.board.alarms()
+
+
+def test_a_fork_is_alarmed_after_a_restart_too(world: World) -> None:
+    world.hear()
+    standing = world.state.standing()
+    world.state.commit(Step(replace(standing, is_forked=True)), Plan(), Outcome())
+    world.board.clear("fork")
+    world.hear(8)
+    assert "fork" in world.board.alarms()
