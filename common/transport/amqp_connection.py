@@ -34,7 +34,8 @@ RETRY_LIMIT_SECONDS = 10.0
 REFUSED_RETRY_SECONDS = 5.0
 STEADY_SECONDS = 10.0
 """A connection that lasted this long was a good one: the next loss is answered at once again."""
-HEARTBEAT_SECONDS = 30
+HEARTBEAT_SECONDS = 15
+"""The broker gives a dead connection up after two to three of these: before a newcomer that waits for the lead gives up."""
 BLOCKED_LIMIT_SECONDS = 300.0
 """A connection that the broker blocks for longer is given up, and made anew."""
 URL_OPTIONS = "cafile, certfile, keyfile, verify=none, heartbeat"

@@ -75,7 +75,7 @@ def test_the_connection_has_a_name_a_heartbeat_and_a_limit_for_being_blocked() -
     parameters = parameters_for(url("amqp://u:p@broker:5673/vh"), password=None, name="treecast web producer publish")
     assert parameters.client_properties == {"connection_name": "treecast web producer publish"}
     assert (parameters.host, parameters.port, parameters.virtual_host) == ("broker", 5673, "vh")
-    assert (parameters.heartbeat, parameters.blocked_connection_timeout) == (30, 300.0)
+    assert (parameters.heartbeat, parameters.blocked_connection_timeout) == (15, 300.0)
     assert parameters.ssl_options is None
 
 
