@@ -151,10 +151,15 @@ def _preview(layout: "Layout", patterns: "Patterns", *, as_json: bool) -> None:
     """One line per path and totals, for each replica."""
     from contextlib import ExitStack
 
+    from producer.root import root_state
     from treecast.mirroring.preview import preview
     from treecast.mirroring.replicas import published_by_us
     from treecast.mirroring.words import preview_json, shown_path, totals_words
 
+    if layout.producer_state.is_dir() and root_state(str(layout.source)).is_empty:
+        print(
+            "treecast: the source is empty, and was not before: a run would stop and ask, not do this", file=sys.stderr
+        )
     found = []
     for place in layout.replicas:
         if len(layout.replicas) > 1 and not as_json:
