@@ -3,6 +3,7 @@
 The owner's thread only hands over. A thread of this port's own writes, and keeps what could not be written yet.
 """
 
+import logging
 import random
 import threading
 import time
@@ -16,6 +17,8 @@ from common.transport.bell import ring
 from common.transport.embedded_places import Places
 from common.transport.embedded_store import BACKOFF_FIRST_SECONDS, BACKOFF_LIMIT_SECONDS, Act, Append, Done, Make, Store
 from common.transport.ports import Link, Outgoing, Phase, Route, Wake
+
+log = logging.getLogger("treecast")
 
 GROUP_BYTES = 32 * 1024 * 1024
 """One transaction takes no more than this, or one message."""
@@ -132,6 +135,11 @@ class EmbeddedPublisher:
             except TreecastError as error:
                 self._drop_best_effort()
                 self._tell(Link(Phase.BLOCKED if isinstance(error, NoRoomError) else Phase.CONNECTING, str(error)))
+                self._pause(backoff.next_seconds(random.random()))
+            except Exception as error:
+                log.exception("publishing goes on after an error")
+                self._drop_best_effort()
+                self._tell(Link(Phase.CONNECTING, repr(error)))
                 self._pause(backoff.next_seconds(random.random()))
         self._tell(Link(Phase.CLOSED))
 

@@ -4,6 +4,7 @@ A thread of this port's own reads ahead and writes the cursor; the owner's threa
 settled comes again after a new start, because the cursor never passes it.
 """
 
+import logging
 import random
 import threading
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from common.transport.embedded_inbox import Inbox
 from common.transport.embedded_places import Places
 from common.transport.embedded_store import BACKOFF_FIRST_SECONDS, BACKOFF_LIMIT_SECONDS, Make, Store
 from common.transport.ports import Delivery, Link, Phase, Wake
+
+log = logging.getLogger("treecast")
 
 HELD_RETRY_SECONDS = 0.1
 FULL_RETRY_SECONDS = 0.05
@@ -84,6 +87,10 @@ class EmbeddedSubscriber:
                     self._tell(Link(Phase.HELD, self._lock.rival))
             except (TreecastError, OSError) as error:
                 self._tell(Link(Phase.CONNECTING, str(error)))
+                wait_seconds = backoff.next_seconds(random.random())
+            except Exception as error:
+                log.exception("the queue %s is opened anew after an error", self._queue)
+                self._tell(Link(Phase.CONNECTING, repr(error)))
                 wait_seconds = backoff.next_seconds(random.random())
             finally:
                 self._bell.take_down()

@@ -421,6 +421,25 @@ def test_where_there_are_no_named_pipes_messages_still_arrive(ports: Ports, monk
     assert settle_all(subscriber, 1) == [b"seen by looking"]
 
 
+@pytest.mark.parametrize("method", ["fetch", "carry_out"])
+def test_no_error_whatever_ends_a_ports_thread(method: str, ports: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that ended would be silence: the link open, and nothing ever comes."""
+    publisher = ports.producer("a")
+    subscriber = ports.replica("a")
+    eventually(lambda: subscriber.link.is_open)
+    real, failures = getattr(Store, method), [MemoryError("too much"), ValueError("never seen before")]
+
+    def fail_first(self: Store, *args: object, **named: object) -> object:
+        if failures:
+            raise failures.pop()
+        return real(self, *args, **named)
+
+    monkeypatch.setattr(Store, method, fail_first)
+    publish_and_confirm(publisher, _event(b"in spite of all", 1))
+    assert settle_all(subscriber, 1) == [b"in spite of all"]
+    assert not failures
+
+
 def test_store_errors_are_ours(place: Path) -> None:
     place.mkdir()
     with pytest.raises(UnreachableError, match=r"queue\.db"):
