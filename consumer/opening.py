@@ -64,6 +64,8 @@ def open_replica(
     if start is not Start.CONTINUE:
         log.info("%s", start.value)
     board.tell(state="scanning" if start.scans else "starting")
+    # What it served from before, it may be served from while it is looked at.
+    board.is_ready = _keeps_copy(start, state)
     _carry_out(start, state, target, settings, lambda scan: _watched(scan, stop, board))
     return state, target
 
@@ -105,8 +107,7 @@ def _carry_out(
     """Index first, then the mark: a crash between the two finds a target that is scanned once more."""
     if start.scans:
         others: list[bytes] = []
-        keeps_copy = start is Start.SCAN and bool(state.mark) and state.first_copy_complete
-        token = secrets.token_bytes(TOKEN_BYTES)
+        keeps_copy, token = _keeps_copy(start, state), secrets.token_bytes(TOKEN_BYTES)
         state.adopt(watched(target.scan(others)), first_copy_complete=keeps_copy, token=token)
         _take(start, state, target, settings)
         for path in target.set_aside(others, state.standing().commits):
@@ -116,6 +117,11 @@ def _carry_out(
     if start is Start.RESOLVE:
         resolve_left(state, target)
     target.settle(Age(state.standing().commits, state.token))
+
+
+def _keeps_copy(start: Start, state: State) -> bool:
+    """Whether the target that is found is the one that had its first copy."""
+    return not start.makes_mark and bool(state.mark) and state.first_copy_complete
 
 
 def _take(start: Start, state: State, target: Target, settings: ConsumeSettings) -> None:

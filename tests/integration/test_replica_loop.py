@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,19 +36,37 @@ class Queue(MemorySubscriber):
         return Link(Phase.HELD, self.holder) if self.holder else super().link
 
 
+def settings_in(base: Path, *, adopt: bool = False) -> ConsumeSettings:
+    return ConsumeSettings(
+        tree="music",
+        broker="sqlite:////unused/queue.db",
+        state=base / "state",
+        target=base / "target",
+        replica="paris",
+        adopt=adopt,
+    )
+
+
+class Watching(Board):
+    """A board that remembers whether it said ready while the target was scanned."""
+
+    def __init__(self) -> None:
+        super().__init__("consumer", "music", "paris")
+        self.ready_in_scan: list[bool] = []
+
+    def tell(self, **status: Any) -> None:
+        super().tell(**status)
+        if "scanned" in status:
+            self.ready_in_scan.append(self.is_ready)
+
+
 class World:
     """One replica with an empty target, its broker in memory."""
 
     def __init__(self, base: Path, parts: ExitStack) -> None:
         (base / "target").mkdir()
         (base / "state").mkdir()
-        settings = ConsumeSettings(
-            tree="music",
-            broker="sqlite:////unused/queue.db",
-            state=base / "state",
-            target=base / "target",
-            replica="paris",
-        )
+        settings = settings_in(base)
         self.board = Board("consumer", "music", "paris")
         self.broker = MemoryBroker()
         self.broker.queues["paris"] = deque()
@@ -116,3 +135,25 @@ def test_a_fork_is_alarmed_after_a_restart_too(world: World) -> None:
     world.board.clear("fork")
     world.hear(8)
     assert "fork" in world.board.alarms()
+
+
+def test_a_replica_that_had_its_first_copy_is_ready_while_it_is_scanned_anew(tmp_path: Path) -> None:
+    with ExitStack() as parts:
+        World(tmp_path, parts).state.complete_first_copy()
+    (tmp_path / "target" / ".treecast" / "position").unlink()
+    (tmp_path / "target" / "file").write_text("served")
+    settings = settings_in(tmp_path)
+    board = Watching()
+    with ExitStack() as parts:
+        open_replica(settings, threading.Event(), board, parts, lambda: pytest.fail("nobody to ask"))
+    assert board.ready_in_scan == [True]
+
+
+def test_a_target_that_is_adopted_is_not_ready_before_it_is_level(tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir()
+    (tmp_path / "state").mkdir()
+    (tmp_path / "target" / "file").write_text("whose?")
+    board = Watching()
+    with ExitStack() as parts:
+        open_replica(settings_in(tmp_path, adopt=True), threading.Event(), board, parts, lambda: pytest.fail("nobody"))
+    assert board.ready_in_scan == [False]
