@@ -3,7 +3,7 @@
 import pytest
 
 from common.entries import Entry, Kind, directory_entry, file_entry, symlink_entry
-from producer.differences import Difference, Sort, differences
+from producer.differences import Difference, Found, Sort, differences
 from producer.values import Identity, Known, Problem, Seen, Unreadable
 
 AT = Identity(7, 70)
@@ -25,13 +25,13 @@ def directory(path: bytes, mode: int = 0o755, size: int = 4096) -> Seen:
 
 def test_equal_sides_differ_nowhere() -> None:
     rows = [known(b"a", directory_entry(0o755)), known(b"a-b"), known(b"a/x"), known(b"l", symlink_entry(3, DIGEST))]
-    walk = [directory(b"a"), seen(b"a-b"), seen(b"a/x"), seen(b"l", Kind.SYMLINK, mode=0o777, mtime_ns=12)]
+    walk: list[Found] = [directory(b"a"), seen(b"a-b"), seen(b"a/x"), seen(b"l", Kind.SYMLINK, mode=0o777, mtime_ns=12)]
     assert list(differences(walk, rows)) == []
 
 
 def test_tells_new_gone_and_changed_in_path_order() -> None:
     rows = [known(b"b"), known(b"c"), known(b"d")]
-    walk = [seen(b"a"), seen(b"c", size=4), seen(b"e")]
+    walk: list[Found] = [seen(b"a"), seen(b"c", size=4), seen(b"e")]
     assert list(differences(walk, rows)) == [
         Difference(b"a", Sort.NEW),
         Difference(b"b", Sort.GONE),
@@ -74,7 +74,7 @@ def test_nothing_is_gone_below_an_unreadable_directory() -> None:
         known(b"d0"),
         known(b"e"),
     ]
-    walk = [directory(b"d"), Unreadable(b"d", "permission denied"), seen(b"e")]
+    walk: list[Found] = [directory(b"d"), Unreadable(b"d", "permission denied"), seen(b"e")]
     assert list(differences(walk, rows)) == [
         Difference(b"d", Sort.PROBLEM, "permission denied"),
         Difference(b"d-old", Sort.GONE),
@@ -85,7 +85,7 @@ def test_nothing_is_gone_below_an_unreadable_directory() -> None:
 def test_what_could_not_be_looked_at_is_not_gone_nor_what_is_below_it() -> None:
     """lstat fails at its place in the order, before names that sort between it and what is below it."""
     rows = [known(b"d"), known(b"d-b"), known(b"d/x"), known(b"e")]
-    walk = [Unreadable(b"d", "i/o error"), seen(b"d-b"), seen(b"e")]
+    walk: list[Found] = [Unreadable(b"d", "i/o error"), seen(b"d-b"), seen(b"e")]
     assert list(differences(walk, rows)) == [Difference(b"d", Sort.PROBLEM, "i/o error")]
 
 
@@ -103,7 +103,7 @@ def test_a_path_that_no_tree_may_hold_is_a_problem_and_not_new() -> None:
 
 def test_two_unreadable_paths_of_which_one_sorts_before_what_is_below_the_other() -> None:
     rows = [known(b"d"), known(b"d-b"), known(b"d-b/y"), known(b"d/x"), known(b"d0")]
-    walk = [Unreadable(b"d", "one"), Unreadable(b"d-b", "two")]
+    walk: list[Found] = [Unreadable(b"d", "one"), Unreadable(b"d-b", "two")]
     assert list(differences(walk, rows)) == [
         Difference(b"d", Sort.PROBLEM, "one"),
         Difference(b"d-b", Sort.PROBLEM, "two"),
