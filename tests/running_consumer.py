@@ -218,6 +218,10 @@ class Running:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """The process ends."""
         self._parts.close()
 
     def start(self, **settings: Any) -> None:
@@ -227,7 +231,7 @@ class Running:
         self.stop = Stop(self.clock)
         self.state: State
         self.target: Target
-        self.state, self.target = open_replica(self.settings, self.stop, self.board, self._parts, _no_broker)
+        self.state, self.target = open_replica(self.settings, self.stop, self.board, self._parts, lambda: self.broker)
         self.subscriber = Subscription(self.broker, REPLICA)
         publisher = self.broker.publisher()
         self.broker.publishers = [publisher]
@@ -237,7 +241,7 @@ class Running:
 
     def restart(self, **settings: Any) -> None:
         """The process ends, and the next one starts."""
-        self._parts.close()
+        self.end()
         self.start(**settings)
 
     # -- the world
@@ -303,10 +307,6 @@ class Running:
     def counted(self, name: str, label: str = "") -> int:
         """A counter of the board."""
         return self.board.counters().get((name, label), 0)
-
-
-def _no_broker() -> Any:
-    raise AssertionError("no start here needs a broker")
 
 
 def many(count: int, content: bytes = b"content") -> dict[bytes, Content]:
