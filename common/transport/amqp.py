@@ -5,7 +5,7 @@ from common.transport.amqp_connection import parameters_for
 from common.transport.amqp_declaring import upstream_steps
 from common.transport.amqp_publisher import AmqpPublisher
 from common.transport.amqp_subscriber import AmqpSubscriber, HolderFinder, NameLeader
-from common.transport.amqp_topology import Topology
+from common.transport.amqp_topology import UPSTREAM_PREFETCH_COUNT, Topology
 from common.transport.ports import Wake
 from common.transport.urls import ALLOWED, SETTING, AmqpUrl, parse_url, shown
 
@@ -67,6 +67,7 @@ class AmqpBroker:
             holder=holder,
             steps=upstream_steps(self._topology),
             find_holder=finder,
+            prefetch_count=UPSTREAM_PREFETCH_COUNT,
         )
 
     def _name(self, role: str, act: str) -> str:

@@ -38,12 +38,14 @@ class AmqpSubscriber:
         holder: str,
         steps: Sequence[Step] = (),
         find_holder: "HolderFinder | None" = None,
+        prefetch_count: int = PREFETCH_COUNT,
     ) -> None:
         """`holder` names us to an administrator who looks at the queue's consumers. `steps` make the queue, if it is ours."""
         self._queue = queue
         self._wake = wake
         self._holder = holder
         self._steps = steps
+        self._prefetch_count = prefetch_count
         self._find_holder = find_holder
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
@@ -112,7 +114,9 @@ class AmqpSubscriber:
         channel.add_on_cancel_callback(
             lambda _frame: self._keeper.give_up(Link(Phase.MISSING, "the queue was deleted"))
         )
-        channel.basic_qos(prefetch_count=PREFETCH_COUNT, callback=lambda _frame: self._consume(channel, generation))
+        channel.basic_qos(
+            prefetch_count=self._prefetch_count, callback=lambda _frame: self._consume(channel, generation)
+        )
 
     def end(self) -> None:
         """See ChannelUser: what was delivered and not settled comes again, so what waits here is dropped."""
