@@ -28,7 +28,7 @@ NameLeader = Callable[[bytes], str | None]
 class AmqpSubscriber:
     """See common.transport.ports.Subscriber. Its connection is its own: a blocked publisher does not keep it from reading."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one queue, and how it is made, held and read
         self,
         parameters: pika.ConnectionParameters,
         queue: str,
