@@ -79,7 +79,7 @@ class GitTree:
         present = [path for path in sorted(self.root.rglob("[fl]*")) if ".git" not in path.parts and not path.is_dir()]
         chosen = self._random.sample(present, min(changes, len(present)))
         for number, path in enumerate(chosen):
-            if os.path.lexists(path):
+            if path.is_symlink() or path.is_file():
                 self._change_one(path, f"{revision}-{number}")
         self._move_directory(revision)
 

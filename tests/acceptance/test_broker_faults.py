@@ -18,6 +18,7 @@ from tests.waiting import eventually
 pytestmark = [*needs_rabbit, pytest.mark.timeout(300)]
 
 CHANGES = 1000
+STOP_SECONDS = 5.0
 
 
 def test_a_consumer_before_its_producer_and_a_queue_that_is_deleted(make_fleet: MakeFleet, rabbit_url: str) -> None:
@@ -89,7 +90,10 @@ def test_a_broker_that_is_away_for_a_while(make_fleet: MakeFleet, private_rabbit
 def test_what_no_broker_confirmed_is_published_again_after_a_crash(
     make_fleet: MakeFleet, private_rabbit: PrivateRabbit
 ) -> None:
-    """Numbered, handed to a broker that dies with it, and the producer dies too: its next run finds it in the outbox."""
+    """Numbered, handed to a broker that hangs and dies with it, and the producer dies too: its next run finds it in the outbox.
+
+    Meanwhile a replica is stopped: that the broker does not answer keeps nobody.
+    """
     fleet = make_fleet(private_rabbit.url, replicas=("a",)).start()
     write_files(fleet.source, 20)
     fleet.settle()
@@ -99,10 +103,12 @@ def test_what_no_broker_confirmed_is_published_again_after_a_crash(
         write_files(fleet.source, 20, "confirmed by nobody")
         eventually(lambda: unconfirmed_events(fleet.producer, before) == 20, 20, "all are numbered, none is confirmed")
         fleet.producer.kill()
+        fleet.consumers["a"].ask_to_stop()
+        assert fleet.consumers["a"].wait(STOP_SECONDS) == 0
     finally:
         private_rabbit.kill()
         private_rabbit.start()
-    fleet.producer.start()
+    fleet.start()
     fleet.settle()
     fleet.check_equal()
     after, replica = fleet.producer.position, fleet.consumers["a"].metrics()
