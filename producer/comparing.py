@@ -9,11 +9,11 @@ from time import perf_counter
 from common.board import Board
 from common.entries import Entry
 from common.errors import TreecastError
-from common.names import is_below
 from producer import batching
 from producer.dirty import DirtySet
 from producer.journal import Journal
 from producer.look import Looker
+from producer.pathset import PathSet
 from producer.source import Source
 from producer.values import Absent, Busy, Change, Identity, Known, Looked, Present, Taken
 
@@ -66,7 +66,7 @@ class Comparer:
         self._board = board
         self._is_selective = bool(source.patterns)
         self._again: dict[bytes, _Again] = {}
-        self.problems: set[bytes] = set()
+        self.problems = PathSet()
 
     def hint(self, path: bytes, now: float, *, from_scan: bool = False, force: bool = False) -> None:
         """This path may have changed. One that is busy keeps its delay: it would be busy again. `force`: read it, whatever
@@ -186,7 +186,7 @@ class Comparer:
             self._board.solved(path)
 
     def _solve_below(self, directory: bytes) -> None:
-        for path in [path for path in self.problems if is_below(path, directory)]:
+        for path in self.problems.below(directory):
             self._settled(path)
 
 

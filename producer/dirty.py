@@ -4,11 +4,12 @@ A path is in it once, however often it is hinted at. It is taken before it is lo
 back. A path may be delayed (busy, too young, fresh); delayed paths cost nothing until they are due.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable
 from heapq import heappop, heappush
 
-from common.names import ROOT, ancestors, is_below
+from common.names import ROOT, ancestors
+from producer.pathset import PathSet
 from producer.values import Taken
 
 _FROM_SCAN = 1
@@ -26,8 +27,7 @@ class DirtySet:
         self._order: deque[bytes] = deque()
         self._delayed: dict[bytes, tuple[float, int]] = {}
         self._due: list[tuple[float, bytes]] = []
-        self._subtrees: dict[bytes, None] = {}
-        self._above_subtrees: Counter[bytes] = Counter()
+        self._subtrees = PathSet()
 
     def __len__(self) -> int:
         return len(self._flags) + len(self._delayed) + len(self._subtrees)
@@ -91,31 +91,21 @@ class DirtySet:
         """Everything at and below this path may have changed. What lies in a subtree that is here already adds nothing."""
         if any(wider in self._subtrees for wider in (ROOT, *ancestors(path), path)):
             return
-        # Directories come by the ten thousand: looking through all that wait is for the few that have some below them.
-        if path == ROOT or path in self._above_subtrees:
-            for narrower in [known for known in self._subtrees if is_below(known, path)]:
-                self._drop_subtree(narrower)
-        self._subtrees[path] = None
-        self._above_subtrees.update(ancestors(path))
+        for narrower in self._subtrees.below(path):
+            self._subtrees.discard(narrower)
+        self._subtrees.add(path)
 
     def take_subtree(self, *, but_root: bool = False) -> bytes | None:
         """The subtree that was hinted at first, or None; `but_root`: not the whole tree. It is in the set no more."""
         for path in self._subtrees:
             if path != ROOT or not but_root:
-                self._drop_subtree(path)
+                self._subtrees.discard(path)
                 return path
         return None
 
     def has_subtree(self) -> bool:
         """Whether a subtree waits to be scanned."""
-        return bool(self._subtrees)
-
-    def _drop_subtree(self, path: bytes) -> None:
-        del self._subtrees[path]
-        for above in ancestors(path):
-            self._above_subtrees[above] -= 1
-            if not self._above_subtrees[above]:
-                del self._above_subtrees[above]
+        return len(self._subtrees) > 0
 
     def _ripen(self, now: float) -> None:
         while self._due and self._due[0][0] <= now:
