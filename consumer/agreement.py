@@ -119,8 +119,8 @@ def known_ones(standing: Standing, view: View, paths: Collection[bytes]) -> list
 
 
 def is_agreed(standing: Standing, unmet_count: int) -> bool:
-    """Nothing stale, nothing unmet, and the digest proved at exactly this position."""
-    return not standing.stale and not unmet_count and standing.proved == standing.position
+    """Nothing stale, nothing unmet, and the digest proved at exactly this position, of which there are no two versions."""
+    return not standing.stale and not unmet_count and not standing.is_forked and standing.proved == standing.position
 
 
 def floor_allows(stale: Stale, epoch: int, at: int) -> bool:

@@ -42,7 +42,7 @@ class Barrier:
         reasons than permission.
         """
         if self._is_broken:
-            raise HaltError("the target's disk has failed a sync; check the disk, then restart")
+            self._refuse()
         if count * self._one_seconds > self._all_seconds:
             self._sync_all()
             return
@@ -51,6 +51,15 @@ class Barrier:
         except PermissionError:
             # One that we may not open, by its mode: a barrier over everything needs no permission.
             self._sync_all()
+
+    def make_all_durable(self) -> None:
+        """Make everything on the file system durable. Raises HaltError as `make_durable` does."""
+        if self._is_broken:
+            self._refuse()
+        if _syncfs is not None:
+            self._sync_all()
+        else:
+            os.sync()
 
     def _sync_all(self) -> None:
         began = time.perf_counter()
@@ -73,6 +82,10 @@ class Barrier:
         self._one_seconds = _MEMORY * self._one_seconds + (1 - _MEMORY) * measured
         # A syncfs that was slow once, because others were writing, is worth another try some day.
         self._all_seconds = _MEMORY * self._all_seconds + (1 - _MEMORY) * SYNCFS_SECONDS
+
+    @staticmethod
+    def _refuse() -> NoReturn:
+        raise HaltError("the target's disk has failed a sync; check the disk, then restart")
 
     def _break(self, why: str | None) -> NoReturn:
         self._is_broken = True

@@ -106,6 +106,7 @@ def _carry_out(
 ) -> None:
     """Index first, then the mark: a crash between the two finds a target that is scanned once more."""
     if start.scans:
+        target.make_durable()
         others: list[bytes] = []
         keeps_copy, token = _keeps_copy(start, state), secrets.token_bytes(TOKEN_BYTES)
         state.adopt(watched(target.scan(others)), first_copy_complete=keeps_copy, token=token)
@@ -144,6 +145,7 @@ def resolve_left(state: State, target: Target) -> None:
     left = target.left_plan()
     if left is None or not agreement.is_unfinished(left, state.standing()):
         return
+    target.make_durable()
     on_disk = target.look(left.paths)
     paths = agreement.in_doubt(left, state, lambda path: path in on_disk and on_disk[path].is_directory)
     on_disk.update(target.look(paths.difference(left.paths)))

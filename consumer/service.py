@@ -13,7 +13,7 @@ from typing import Any
 
 from common.board import Board
 from common.entries import Entry
-from common.errors import AlreadyRunningError, HaltError
+from common.errors import AlreadyRunningError, HaltError, NoRoomError
 from common.messages import NONCE_BYTES, Question, ReplicaState, Report
 from common.settings import ConsumeSettings
 from common.transport.broker import open_broker
@@ -29,6 +29,7 @@ from consumer.following import Follower, Identity, Parts, Patience
 from consumer.opening import Stopping, open_replica
 from consumer.reporting import ReportClock
 from consumer.state import State
+from consumer.target import Target
 from consumer.values import Reason
 
 log = logging.getLogger("treecast")
@@ -45,6 +46,8 @@ PROBLEM_LIMIT_CHARACTERS = 500
 """Of each: a path may be long, a report may not."""
 ASIDE_KEPT_SECONDS = 7 * 24 * 3600
 PRUNE_SECONDS = 3600.0
+NO_ROOM_SECONDS = 5.0
+"""Between two tries to open a replica without room."""
 
 
 def run(settings: ConsumeSettings, stop: threading.Event, board: Board) -> None:
@@ -55,7 +58,7 @@ def run(settings: ConsumeSettings, stop: threading.Event, board: Board) -> None:
     """
     with ExitStack() as parts:
         try:
-            state, target = open_replica(settings, stop, board, parts, lambda: _open_broker(settings))
+            state, target = _open_patiently(settings, stop, board, parts)
         except Stopping:
             return
         broker = _open_broker(settings)
@@ -65,6 +68,25 @@ def run(settings: ConsumeSettings, stop: threading.Event, board: Board) -> None:
         parts.callback(subscriber.close, CLOSE_SECONDS)
         replica = Replica(settings, state, Applier(target, state, board), publisher, subscriber, board, stop)
         replica.follow()
+
+
+def _open_patiently(
+    settings: ConsumeSettings, stop: threading.Event, board: Board, parts: ExitStack
+) -> tuple[State, Target]:
+    """State and target, opened again and again while there is no room to open them. Raises as `open_replica`."""
+    while True:
+        with ExitStack() as attempt:
+            try:
+                opened = open_replica(settings, stop, board, attempt, lambda: _open_broker(settings))
+            except NoRoomError as error:
+                board.alarm("no-room", f"{error}; nothing is lost, it goes on by itself when there is room")
+            else:
+                board.clear("no-room")
+                parts.push(attempt.pop_all())
+                return opened
+        board.tick("consumer")
+        if stop.wait(NO_ROOM_SECONDS):
+            raise Stopping
 
 
 def _open_broker(settings: ConsumeSettings) -> Broker:
@@ -146,11 +168,13 @@ class Replica:
             )
 
     def _prune(self) -> None:
-        """What was set aside over a week ago goes for good; looked at each hour."""
+        """What was set aside over a week ago goes for good, if the master's clock says so too: one that jumped must not decide
+        that. Looked at each hour."""
         now = time.monotonic()
-        if now >= self._prune_at:
+        if now >= self._prune_at and self._follower.master_unix_seconds:
             self._prune_at = now + PRUNE_SECONDS
-            self._applier.prune_aside(time.time() - ASIDE_KEPT_SECONDS)
+            unix_seconds = min(time.time(), self._follower.master_unix_seconds)
+            self._applier.prune_aside(unix_seconds - ASIDE_KEPT_SECONDS)
 
     def _pause_seconds(self) -> float:
         now = time.monotonic()

@@ -1,6 +1,7 @@
 """The stage: `.treecast/` at the target's root, where content is written before it is swapped in. Knows files, not trees.
 
-It holds the mark, the plan, the position and the directories `stage/` and `aside/`; all of it is private (0700).
+It holds the mark, the plan, the position, a reserve of room and the directories `stage/` and `aside/`; all of it is private
+(0700).
 """
 
 import os
@@ -12,6 +13,7 @@ from common.entries import Kind
 from common.names import STAGE_NAME
 from consumer.descriptors import CREATE, LIST, write_all
 from consumer.faults import explain, raise_if_general
+from consumer.reserve import NO_ROOM, Reserve
 from consumer.stagefiles import (
     Age,
     Mark,
@@ -50,6 +52,7 @@ class Stage:
         with suppress(FileExistsError):
             os.mkdir(STAGE, 0o700, dir_fd=self.home)
         self.contents = os.open(STAGE, LIST, dir_fd=self.home)
+        self.reserve = Reserve(self.home)
         self._root = root
         self._is_dirty = True
         self._kept_back = 0o777
@@ -95,21 +98,31 @@ class Stage:
         """The plan is finished. Idempotent."""
         with suppress(FileNotFoundError):
             os.unlink(PLAN, dir_fd=self.home)
+        self.reserve.make()
 
     def remove_all(self) -> None:
         """Everything goes but `aside`."""
         self._is_dirty = True
         self.clean()
+        self.reserve.remove()
         for name in (PLAN, POSITION, MARK, NEXT_POSITION, *(name + _NEXT for name in (PLAN, POSITION, MARK))):
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=self.home)
         os.rmdir(STAGE, dir_fd=self.home)
 
     def _save(self, name: bytes, content: bytes) -> None:
-        self._write(name + _NEXT, content)
+        self._write_with_reserve(name + _NEXT, content)
         self._sync(name + _NEXT)
         os.rename(name + _NEXT, name, src_dir_fd=self.home, dst_dir_fd=self.home)
         os.fsync(self.home)
+
+    def _write_with_reserve(self, name: bytes, content: bytes) -> None:
+        try:
+            self._write(name, content)
+        except OSError as error:
+            if error.errno not in NO_ROOM or not self.reserve.give():
+                raise
+            self._write(name, content)
 
     def _write(self, name: bytes, content: bytes) -> None:
         with suppress(FileNotFoundError):
@@ -173,14 +186,18 @@ class Stage:
                     self.clean()
                 raise
 
-    def write_plan(self, number: int, paths: Iterable[bytes], age: Age, *, over_a_left_one: bool) -> None:
+    def write_plan(
+        self, number: int, paths: Iterable[bytes], age: Age, *, over_a_left_one: bool, only_removes: bool
+    ) -> None:
         """Write the plan and the position that its swap will leave. The old plan stands until the new one is whole.
 
+        `only_removes`: it makes room, and so may take the reserve.
         `over_a_left_one`: names were moved for the old plan already; it must not be gone before the new one is durable.
         """
+        write = self._write_with_reserve if only_removes else self._write
         try:
-            self._write(NEXT_POSITION, encode_age(age))
-            self._write(PLAN + _NEXT, encode_plan(number, frozenset(paths)))
+            write(NEXT_POSITION, encode_age(age))
+            write(PLAN + _NEXT, encode_plan(number, frozenset(paths)))
             if over_a_left_one:
                 self._sync(PLAN + _NEXT)
             os.rename(PLAN + _NEXT, PLAN, src_dir_fd=self.home, dst_dir_fd=self.home)

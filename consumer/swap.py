@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from common.entries import Kind
+from common.errors import NoRoomError
 from common.names import ROOT, ancestors, basename, depth, parent
 from consumer.aside import Aside
 from consumer.clearing import Clearing, Protects
@@ -52,15 +53,23 @@ class Swap:
         plan = self._plan
         try:
             self._each(plan.clear, self._remove)
-            for made in plan.directories:
-                self._try(made.path, partial(self._make_directory, made))
-            self._swap_contents()
+            try:
+                self._add()
+            except NoRoomError:
+                # What goes may make the room for what comes.
+                self._each(plan.remove, self._remove)
+                raise
             self._each(plan.remove, self._remove)
             self._set_modes()
         finally:
             self._directories.tighten()
             self._directories.close()
         return Outcome(self._unmet, tuple(self._aside.paths), tuple(dict.fromkeys(self._kept)))
+
+    def _add(self) -> None:
+        for made in self._plan.directories:
+            self._try(made.path, partial(self._make_directory, made))
+        self._swap_contents()
 
     # -- one path
     def _each(self, paths: tuple[bytes, ...], do: Callable[[bytes], None]) -> None:

@@ -25,7 +25,7 @@ from consumer.stage import MARK, PLAN, POSITION, Stage
 from consumer.stagefiles import Age, Mark, decode_age, decode_mark, decode_plan
 from consumer.survey import Survey
 from consumer.swap import Swap
-from consumer.values import Found, LeftPlan, Outcome, Plan, Unmet
+from consumer.values import Found, LeftPlan, Outcome, Plan, Put, Unmet
 from consumer.walking import Directories
 
 
@@ -116,6 +116,14 @@ class Target:
         """What stands at these paths now; absent ones are left out."""
         return survey.look(self._root, paths, self._protects)
 
+    def make_durable(self) -> None:
+        """What stands here now will stand here after a power cut, whoever wrote it. Raises HaltError.
+
+        For a disk that is about to be believed: the process that moved its names may have died before its barrier.
+        """
+        with self._faults("making the disk durable"):
+            self._barrier.make_all_durable()
+
     # -- taking it
     def take(self, mark: Mark | None = None) -> None:
         """Open the stage, and prove by a trial that it can be renamed from. `mark`: write it, where the target becomes ours.
@@ -134,6 +142,7 @@ class Target:
             if mark is not None:
                 self._stage.save_mark(mark)
                 os.fsync(self._root)
+            self._stage.reserve.make()
 
     def settle(self, age: Age) -> None:
         """State and disk are of one age now, this one; a plan that was left is resolved and goes. Idempotent."""
@@ -154,7 +163,10 @@ class Target:
             raise HaltError("a plan was left half carried out, and another was begun before it was resolved. Restart")
         with self._faults("staging"):
             failed = self._opened.write(plan.contents)
-            self._opened.write_plan(number, plan.touched, Age(number, token), over_a_left_one=bool(self._left))
+            only_removes = not any(type(content) is Put for content in plan.contents)
+            self._opened.write_plan(
+                number, plan.touched, Age(number, token), over_a_left_one=bool(self._left), only_removes=only_removes
+            )
         return Staged(plan, number, failed, len(plan.contents) - len(failed) + 4)
 
     def barrier(self, staged: Staged) -> None:
@@ -168,13 +180,13 @@ class Target:
         self._left |= plan.touched
         with self._faults("swapping"):
             aside = Aside(self._opened.home, staged.number)
+            swap = Swap(plan, self._root, self._opened.contents, aside, self._protects, staged.failed)
             try:
-                swap = Swap(plan, self._root, self._opened.contents, aside, self._protects, staged.failed)
                 outcome = swap.carry_out()
             finally:
                 aside.close()
+                self._changed |= swap.changed
             self._opened.swap_position()
-        self._changed |= swap.changed
         if not outcome.unmet:
             self._opened.swapped_all()
         return outcome

@@ -193,13 +193,15 @@ class Running:
     master: Master = field(default_factory=Master)
     answer: Callable[[Question], Iterable[bytes]] | None = None
     """What answers questions; the master does unless told."""
+    target_place: Path | None = None
+    """Where the target lies, if not beside the state."""
 
     def __post_init__(self) -> None:
         self.clock = Clock()
         self.patch.setattr(service, "time", self.clock)
         self.broker = MemoryBroker()
         self.broker.publisher().make_queue(REPLICA)
-        self.root = self.place / "target"
+        self.root = self.target_place or self.place / "target"
         self.root.mkdir(exist_ok=True)
         self.settings = ConsumeSettings(
             tree=TREE,

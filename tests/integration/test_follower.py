@@ -2,7 +2,11 @@
 
 import errno
 import math
+import os
+import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,9 +15,9 @@ import pytest
 
 from common.errors import HaltError, NoRoomError
 from common.messages import AskBodies, AskBuckets, Batch, BodyAnswer, BucketRows, Question, ReplicaState
-from common.transport.ports import Phase
+from common.transport.ports import Delivery, Phase
 from common.wire.codec import decode_downstream, encode, encode_batch
-from consumer import following
+from consumer import barrier, following
 from consumer.following import NO_ROOM_LIMIT_SECONDS, REFUSED_SHOWN_SECONDS, RETRY_SECONDS
 from consumer.parking import PATIENCE_SECONDS
 from consumer.reporting import REPORT_SECONDS, REPORT_SECONDS_MINIMUM
@@ -355,6 +359,51 @@ def test_a_torn_bucket_answer_is_dropped_and_asked_for_again(running: Running) -
     running.check_equal()
 
 
+# ----------------------------------------------------------------------------------------------------- the sacred order
+
+
+def one_by_one(running: Running) -> None:
+    """From now on everything is synced by itself, and can be seen."""
+    running.patch.setattr(barrier, "_syncfs", None)
+    running.restart()
+
+
+def test_content_and_plan_are_durable_before_names_move_names_before_the_index_and_the_index_before_the_ack(
+    running: Running, failing_os: DyingOs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first_copy(running)
+    one_by_one(running)
+    story: list[str] = []
+    target, commit, settle = str(running.root), State.commit, running.subscriber.settle
+
+    def before_each(name: str, *args: object) -> None:
+        if name == "fsync" and args:
+            story.append("sync " + os.readlink(f"/proc/self/fd/{args[0]}").removeprefix(target))
+        elif name in {"rename", "unlink"} and args[-1] in {b"b", b"x", b"0"}:
+            story.append(f"{name} {b' '.join(pieces(args)).decode()}")
+
+    def committed(self: State, *args: object, **kwargs: object) -> None:
+        commit(self, *args, **kwargs)  # type: ignore[arg-type]  # handed through
+        story.append("commit")
+
+    def settled(delivery: Delivery) -> None:
+        settle(delivery)
+        story.append("ack")
+
+    monkeypatch.setattr(State, "commit", committed)
+    monkeypatch.setattr(running.subscriber, "settle", settled)
+    failing_os.before_each = before_each
+    running.say(running.master.batch({b"b": b"2", b"d/x": None}))
+    running.turn(2)
+    swap = story.index("rename 0 b")
+    names = range(story.index("unlink x"), story.index("commit"))
+    before = set(story[:swap])
+    assert {"sync /.treecast/stage/0", "sync /.treecast/stage", "sync /.treecast/plan", "sync /.treecast"} <= before
+    assert {"sync ", "sync /d", "sync /.treecast"} <= {story[i] for i in names}
+    assert story.index("commit") < story.index("ack")
+    assert story[swap:].count("commit") == 1
+
+
 # ------------------------------------------------------------------------------------------- problems of single paths
 
 
@@ -516,7 +565,6 @@ def test_after_five_minutes_without_room_it_gives_the_batch_up_and_a_sync_remove
     running.until(lambda: not (running.root / "old").exists() and not (running.root / "d/0003").exists())
     assert running.clock.now - began > NO_ROOM_LIMIT_SECONDS
     if where != "commit":
-        assert running.state.count_unmet()
         assert not running.replica._follower.is_agreed()
     is_full = failing.is_on = False
     running.until(lambda: running.is_level)
@@ -527,6 +575,69 @@ def test_after_five_minutes_without_room_it_gives_the_batch_up_and_a_sync_remove
 def pieces(args: tuple[object, ...]) -> list[bytes]:
     """The arguments that are bytes."""
     return [arg for arg in args if isinstance(arg, bytes)]
+
+
+def test_what_goes_makes_room_for_what_comes_in_the_same_batch(running: Running, failing_os: DyingOs) -> None:
+    """Names come before removals; where there is no room for a name, the removals are not kept waiting for it."""
+    first_copy(running, {b"large": b"large"})
+    full = Failing(errno.ENOSPC, "mkdir")
+    failing_os.before_each = lambda *args: full(*args) if (running.root / "large").exists() else None
+    running.say(running.master.batch({b"d": 0o755, b"d/x": b"1", b"large": None}))
+    running.until(lambda: running.is_level)
+    running.check_equal()
+    assert full.struck == 1
+
+
+def test_names_that_moved_before_the_room_ended_are_made_durable_with_the_rest(
+    running: Running, failing_os: DyingOs
+) -> None:
+    """What was removed by a first try is missing for the second, and must not come back after a power cut."""
+    first_copy(running, {b"d": 0o755, b"d/x": b"x", b"e": 0o755})
+    one_by_one(running)
+    full = Failing(errno.ENOSPC, "mkdir")
+    synced: list[str] = []
+
+    def before_each(name: str, *args: object) -> None:
+        if name == "fsync" and args:
+            synced.append(os.readlink(f"/proc/self/fd/{args[0]}"))
+        full(name, *args)
+
+    failing_os.before_each = before_each
+    running.stop.on_wait = lambda _: setattr(full, "is_on", False)
+    running.say(running.master.batch({b"d/x": None, b"e/new": 0o755}))
+    running.until(lambda: running.is_level)
+    assert full.struck
+    assert str(running.root / "d") in synced
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MiB."""
+    directory = tmp_path / "small"
+    directory.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(directory)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("tmpfs cannot be mounted here")
+    yield directory
+    subprocess.run(["umount", "-l", directory], check=True)
+
+
+def test_deletes_make_room_on_a_disk_without_a_single_free_block(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tree itself fills the disk; the master deletes some and adds some, in one batch. Nobody else makes room."""
+    with memory_place(tmp_path) as place, Running(place, monkeypatch, target_place=small) as running:
+        first_copy(running, {b"f%02d" % n: b"x" * 4000 for n in range(20)})
+        with suppress(OSError), (small / "hog").open("wb", buffering=0) as hog:
+            while hog.write(b"x" * 4096):
+                pass
+        assert os.statvfs(small).f_bfree == 0
+        gone: dict[bytes, Content] = {b"f%02d" % n: None for n in range(10)}
+        running.say(running.master.batch({**gone, b"new": b"y" * 9000, b"newer": b"z" * 9000}))
+        running.until(lambda: running.is_level)
+        (small / "hog").unlink()
+        running.check_equal()
+        assert not running.alarms
 
 
 def test_a_step_that_touches_no_disk_waits_for_room_as_long_as_it_takes(
@@ -732,6 +843,19 @@ def test_the_loop_does_not_spin_while_questions_stay_without_an_answer(why: str,
     waits = [pause for pause in running.subscriber.pauses if pause > 0]
     assert len(waits) >= 90
     assert math.fsum(waits) > 10
+
+
+@pytest.mark.parametrize("years", [-10, 10, 1 / 8766])
+def test_a_clock_that_jumps_changes_nothing(years: float, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    first_copy(running)
+    jumped = running.clock.time() + years * 365.25 * 86400
+    monkeypatch.setattr(running.clock, "time", lambda: jumped)
+    monkeypatch.setattr(time, "time", lambda: jumped)
+    running.master.batch({b"b": b"lost"})
+    running.say(running.master.batch({b"a": b"2"}))
+    running.until(lambda: running.is_level)
+    running.check_equal()
+    assert not running.alarms
 
 
 def test_a_consumer_that_is_stopped_while_it_follows_ends_and_goes_on_later(running: Running) -> None:

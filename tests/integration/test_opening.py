@@ -9,15 +9,17 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from common.errors import AdoptionNeededError, AlreadyRunningError, NotOurTargetError, StateError
+from common.board import Board
+from common.errors import AdoptionNeededError, AlreadyRunningError, NoRoomError, NotOurTargetError, StateError
 from common.messages import Question
 from common.transport.broker import open_broker
 from common.transport.ports import Outgoing, Route
 from common.wire.codec import decode_upstream, encode
-from consumer import adoption, opening
+from consumer import adoption, opening, service
 from consumer.opening import Stopping, look_at_start, release
 from consumer.stagefiles import Age, encode_age, encode_mark, new_mark
 from consumer.starting import Start
@@ -25,7 +27,7 @@ from consumer.state import State
 from consumer.target import Target
 from tests.disk import read_tree
 from tests.memory_place import memory_place
-from tests.running_consumer import MTIME_NS, REPLICA, TREE, Content, Master, Running
+from tests.running_consumer import MTIME_NS, REPLICA, TREE, Content, Master, Running, Stop
 from tests.services import Options, Service
 from tests.transports import embedded_url
 from tests.waiting import eventually
@@ -239,6 +241,43 @@ def test_a_corrupt_state_is_refused_and_never_taken_for_empty(level: Running) ->
     path.unlink()
     level.restart()
     level.level()
+
+
+def test_the_same_disk_at_another_place_or_on_another_device_carries_on(level: Running, tmp_path: Path) -> None:
+    """Device numbers change with a reboot, and volumes are attached elsewhere: the mark tells."""
+    level.end()
+    moved = tmp_path / "attached elsewhere"
+    shutil.copytree(level.root, moved, symlinks=True)
+    assert moved.stat().st_ino != level.root.stat().st_ino
+    level.root = moved
+    level.questions.clear()
+    level.restart(target=moved)
+    level.level()
+    assert not level.questions
+
+
+def test_a_start_without_room_waits_and_goes_on(fresh: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    adopt, left = State.adopt, 3
+
+    def full(self: State, *args: Any, **kwargs: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise NoRoomError("database or disk is full")
+        adopt(self, *args, **kwargs)
+
+    monkeypatch.setattr(State, "adopt", full)
+    alarms: list[set[str]] = []
+    board, stop = Board("consumer", TREE, REPLICA), Stop(fresh.clock)
+    stop.on_wait = lambda _: alarms.append(set(board.alarms()))
+    with ExitStack() as parts:
+        state, target = service._open_patiently(fresh.settings, stop, board, parts)
+        assert alarms == [{"no-room"}] * 3
+        assert not board.alarms()
+        assert state.mark
+        assert target.mark() is not None
+    with Target.open(fresh.root):
+        """It was let go with the parts."""
 
 
 # ------------------------------------------------------------------------------------------- state and disk of one age

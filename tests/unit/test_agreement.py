@@ -100,6 +100,14 @@ def test_a_broken_chain_or_an_overlap_is_a_fork(change: dict[str, object]) -> No
     assert step_of(on(state, message)).alarm == "fork"
 
 
+def test_what_forked_never_agrees_whatever_is_proved_of_it() -> None:
+    """Two versions of one position: to equal one of them says nothing."""
+    state = level_replica()
+    proved = replace(state.standing(), proved=state.standing().position)
+    assert agreement.is_agreed(proved, 0)
+    assert not agreement.is_agreed(replace(proved, is_forked=True), 0)
+
+
 def test_a_fork_is_healed_by_the_next_epoch() -> None:
     state = level_replica()
     take(state, on(state, batch(state, prev=hash_of(50))))
