@@ -87,6 +87,8 @@ class Follower:
         """When the next question may be asked, in seconds of the clock."""
         self.is_short_of_room = False
         self.has_no_room_for_contents = False
+        self.master_unix_seconds = 0.0
+        """The master's clock, at its last heartbeat."""
 
     # -- one delivery
     def take(self, delivery: Delivery) -> None:
@@ -97,6 +99,8 @@ class Follower:
             self._refuse(error.reason, str(error))
             self._subscriber.settle(delivery)
             return
+        if isinstance(message, Heartbeat):
+            self.master_unix_seconds = message.unix_ns / 1e9
         if isinstance(message, Batch | Heartbeat):
             self.merge()
             self._on_stream(message, delivery, patient=True)
