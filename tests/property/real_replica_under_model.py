@@ -19,7 +19,7 @@ from common.board import Board
 from common.digests import BucketDigests
 from common.entries import BEFORE_ALL, Entry
 from common.settings import ConsumeSettings
-from consumer import agreement, index, tables
+from consumer import agreement, index, reserve, tables
 from consumer import state as state_module
 from consumer.apply import Applier
 from consumer.opening import open_replica
@@ -56,6 +56,7 @@ def install(patch: pytest.MonkeyPatch) -> DyingOs:
     patch.setattr(tables, "ALL_STALE", stale)
     patch.setattr(tables, "FRESH", tables.FRESH.__class__(0, b"", SALT, 0, b"", b"", stale, None, 0))
     patch.setattr(state_module, "FRESH", tables.FRESH)
+    patch.setattr(reserve, "FILE_BYTES", 4096)
     dying = DyingOs()
     dying.install(patch)
     return dying

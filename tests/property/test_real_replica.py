@@ -56,4 +56,6 @@ def test_a_disk_or_a_state_of_another_age_that_goes_unnoticed_breaks_an_invarian
     world: Callable[[int, Counter[str]], RealWorld], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(starting, "_by_age", lambda disk, state: Start.RESOLVE)
+    monkeypatch.setattr(RealWorld, "CHAOS", {**RealWorld.CHAOS, "restore state": 3, "restore target": 3})
+    monkeypatch.setattr(RealWorld, "ALWAYS", {**RealWorld.ALWAYS, "back up": 5})
     assert survey(range(STORMS_FOR_A_MUTANT), enough=1, world=world)[1]
