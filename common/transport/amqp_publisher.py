@@ -4,6 +4,7 @@ Two threads meet here, under one lock: the owner hands over and asks; the connec
 What is to be written is decided under the lock and written outside it.
 """
 
+import logging
 import threading
 import time
 from collections import deque
@@ -20,6 +21,8 @@ from common.transport.amqp_declaring import Declaring, replica_steps, shared_ste
 from common.transport.amqp_topology import Topology
 from common.transport.ports import Link, Outgoing, Phase, Wake
 from common.transport.window import Window
+
+log = logging.getLogger("treecast.amqp")
 
 BUFFER_LIMIT_BYTES = 4 * 1024 * 1024
 """pika buffers without end; we write on only while it holds less than this."""
@@ -267,20 +270,30 @@ class AmqpPublisher:
     def _on_answer(self, answer: frame.Method[spec.Basic.Ack | spec.Basic.Nack]) -> None:
         method = answer.method
         if isinstance(method, spec.Basic.Nack):
+            now = time.monotonic()
             with self._lock:
-                self._window.nacked(method.delivery_tag, method.multiple, time.monotonic())
+                self._window.nacked(method.delivery_tag, method.multiple, now)
+                given_up = self._window.give_up(now)
+                self._forget(given_up)
+            if given_up:
+                log.warning("%d messages that a queue refuses are given up: who reads it will sync", len(given_up))
+                self._wake()
             self._look_again()
             return
         with self._lock:
             newly = self._window.acked(method.delivery_tag, method.multiple)
-            for token in newly:
-                del self._kept[token]
-            self._confirmed += newly
+            self._forget(newly)
             is_more = bool(self._window.again_bytes())
         if newly:
             self._wake()
         if is_more:
             self._pump()
+
+    def _forget(self, tokens: list[int]) -> None:
+        """Under the lock: these are done with."""
+        for token in tokens:
+            del self._kept[token]
+        self._confirmed += tokens
 
     def _on_return(
         self, _channel: Channel, method: spec.Basic.Return, _properties: spec.BasicProperties, _body: bytes

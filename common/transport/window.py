@@ -13,6 +13,9 @@ RETRY_FIRST_SECONDS = 0.5
 RETRY_LIMIT_SECONDS = 5.0
 NACKED_HOLDS_SECONDS = 5.0
 """A message that was nacked longer ago than this does not count as in flight: one bad queue must not stop the rest."""
+NACKED_LIMIT_BYTES = 64 * 1024 * 1024
+NACKED_LIMIT = 1000
+"""Of those so many bytes and messages are kept. A queue that refuses for days must not fill our memory: who reads it syncs."""
 
 
 class _State(Enum):
@@ -75,6 +78,27 @@ class Window:
                 self._retry_at = now + self._retry_seconds
                 self._retry_seconds = min(self._retry_seconds * 2, RETRY_LIMIT_SECONDS)
 
+    def give_up(self, now: float, limit_bytes: int = NACKED_LIMIT_BYTES) -> list[int]:
+        """The oldest of what was nacked long ago, beyond the limit: their tokens, which are unconfirmed no more.
+
+        The queues that took them have them; the one that refused them will see that something is missing. What awaits an
+        answer is left: as a probe, it stands for the others.
+        """
+        long_nacked = {
+            token: message.size_bytes
+            for token, message in self._messages.items()
+            if message.state is _State.NACKED and _is_old(message, now)
+        }
+        excess_bytes, excess = sum(long_nacked.values()) - limit_bytes, len(long_nacked) - NACKED_LIMIT
+        given_up = []
+        for token, size_bytes in long_nacked.items():
+            if excess_bytes <= 0 and excess <= 0:
+                break
+            excess_bytes, excess = excess_bytes - size_bytes, excess - 1
+            del self._messages[token]
+            given_up.append(token)
+        return given_up
+
     def channel_lost(self) -> None:
         """Tags mean nothing any more, and nothing that is unconfirmed will be confirmed: all of it goes again. Idempotent."""
         self._tokens.clear()
@@ -101,11 +125,7 @@ class Window:
 
     def in_flight(self, now: float) -> tuple[int, int]:
         """Count and bytes of what is unconfirmed, less what was first nacked over 5 s ago."""
-        holding = [
-            message.size_bytes
-            for message in self._messages.values()
-            if message.nacked_at is None or now - message.nacked_at <= NACKED_HOLDS_SECONDS
-        ]
+        holding = [message.size_bytes for message in self._messages.values() if not _is_old(message, now)]
         return len(holding), sum(holding)
 
     def again_bytes(self) -> int:
@@ -141,3 +161,8 @@ class Window:
             message.nacks = 0
             if message.state is _State.NACKED:
                 self._turn(message, _State.AGAIN)
+
+
+def _is_old(message: _Unconfirmed, now: float) -> bool:
+    """Whether it was nacked, first, longer ago than it may hold the window."""
+    return message.nacked_at is not None and now - message.nacked_at > NACKED_HOLDS_SECONDS

@@ -4,7 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from common.transport.window import NACKED_HOLDS_SECONDS, RETRY_FIRST_SECONDS, RETRY_LIMIT_SECONDS, Window
+from common.transport.window import (
+    NACKED_HOLDS_SECONDS,
+    NACKED_LIMIT,
+    RETRY_FIRST_SECONDS,
+    RETRY_LIMIT_SECONDS,
+    Window,
+)
 
 SIZE_BYTES = 10
 
@@ -47,6 +53,14 @@ class WindowMachine(RuleBasedStateMachine):
     @rule(data=st.data(), multiple=st.booleans())
     def nack(self, data: st.DataObject, multiple: bool) -> None:
         self.window.nacked(self._answer(data, multiple), multiple, self.now)
+
+    @rule()
+    def give_up(self) -> None:
+        """What is kept of what was nacked long ago is bounded, and the newest of it."""
+        given_up = self.window.give_up(self.now, 3 * SIZE_BYTES)
+        assert given_up == sorted(given_up)
+        self.confirmed += given_up
+        assert self.window.give_up(self.now, 3 * SIZE_BYTES) == []
 
     @rule()
     def lose_channel(self) -> None:
@@ -140,3 +154,24 @@ def test_a_queue_that_refuses_for_ever_is_probed_every_five_seconds_at_most() ->
         window.sent(1, tag + 1, SIZE_BYTES)
         publishes += 1
     assert 100 <= publishes <= 600 / RETRY_LIMIT_SECONDS + 5
+
+
+def test_a_queue_that_refuses_for_days_fills_no_memory() -> None:
+    window, limit = Window(), 50 * SIZE_BYTES
+    given_up: list[int] = []
+    for token in range(1, 2_000):
+        window.sent(token, token, SIZE_BYTES)
+        window.nacked(token, False, float(token))
+        given_up += window.give_up(float(token), limit)
+        assert len(window) <= 50 + NACKED_HOLDS_SECONDS + 1
+    assert given_up == list(range(1, len(given_up) + 1))
+    assert len(given_up) > 1_900
+
+
+def test_nor_does_it_with_ever_so_small_messages() -> None:
+    window = Window()
+    for token in range(1, 2_000):
+        window.sent(token, token, SIZE_BYTES)
+        window.nacked(token, False, float(token))
+        window.give_up(float(token))
+    assert len(window) <= NACKED_LIMIT + NACKED_HOLDS_SECONDS + 1
