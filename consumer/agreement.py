@@ -1,23 +1,20 @@
-"""Decides what a message makes of a replica: the rules of docs/agreement.md as functions. No disk, no database, no clock.
+"""Decides what the stream makes of a replica: the rules of docs/agreement.md as functions. No disk, no database, no clock.
 
 The state is a `Standing` (small, a value) and a `View` (the index, read only). A decision is a `Wait`, a `Drop`, or `Decided`:
-one `Step` with its `Plan`. The names of the rules are the document's: follow, jump, apply, merge, mark, level, compare.
+one `Step` with its `Plan`. The names of the rules are the document's: follow, jump, apply, mark, level, compare; answers are
+merged in `consumer.merging`.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from common.digests import BUCKETS, bucket_digest, content_digest
+from common.digests import BUCKETS
 from common.entries import BEFORE_ALL, Entry, Position
-from common.messages import Batch, BodyAnswer, BucketRows, Heartbeat, Lineage, Same
-from common.names import escape
+from common.messages import Batch, Heartbeat, Lineage
 from consumer.planning import ContradictionError, make_plan
-from consumer.values import LeftPlan, Plan, Row, Stale, Standing, Step, Told, Unmet, View
+from consumer.values import LeftPlan, Plan, Row, Stale, Standing, Step, Told, View
 
 ALL_BUCKETS = range(BUCKETS)
-
-Answer = Same | BucketRows | BodyAnswer
-Entries = Mapping[bytes, Entry | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +223,7 @@ def apply(standing: Standing, view: View, run: Run, batch: Batch) -> Decision:
     }
     after = replace(standing, sequence=run.last, head=run.hash, digest=run.after, proved=None)
     step = Step(after, want=want, recent=(run.last, run.hash))
-    return _conclude(standing, view, step)
+    return conclude(standing, view, step)
 
 
 def _heard(standing: Standing, view: View, run: Run) -> Decision:
@@ -235,119 +232,7 @@ def _heard(standing: Standing, view: View, run: Run) -> Decision:
         standing = replace(standing, digest=run.after, proved=None)
     elif not may_compare(standing) or standing.proved == standing.position:
         return Drop("heard")
-    return _conclude(standing, view, Step(standing))
-
-
-# ------------------------------------------------------------------------------------------------------------- answers
-
-
-def is_ahead(standing: Standing, answer: Answer) -> bool:
-    """An answer is never merged ahead of the stream: it waits until the stream has reached its position."""
-    return answer.at > standing.sequence
-
-
-def is_whole(answer: BucketRows) -> bool:
-    """The rows hash to the bucket digest that the answer states."""
-    return bucket_digest(answer.lineage.salt, ((r.path, r.entry) for r in answer.rows if r.entry)) == answer.digest
-
-
-def refuses(standing: Standing, answer: Answer) -> Drop | Wait | None:
-    """Why an answer cannot be merged, or cannot yet; None when it can. Whether its question is open was asked before."""
-    if is_fenced(standing, answer.lineage):
-        return Drop("fenced")
-    if answer.lineage.epoch != standing.epoch:
-        return Drop("other-epoch")
-    if is_of_another_lineage(standing, answer.lineage):
-        return Drop("other-instance", f"another producer answers in epoch {answer.lineage.epoch}")
-    if is_ahead(standing, answer):
-        return Wait()
-    if isinstance(answer, BucketRows) and not is_whole(answer):
-        return Drop("torn-answer", f"the rows of bucket {answer.bucket} do not hash to its digest")
-    if isinstance(answer, BodyAnswer) and content_digest(answer.content) != answer.digest:
-        return Drop("body-mismatch", f"the content that came for {escape(answer.path)} does not match its digest")
-    return None
-
-
-def merge(standing: Standing, view: View, answers: Sequence[Answer]) -> Decision:
-    """Several answers, each of which `refuses` passed, in one step: all of them tell what is true at our position.
-
-    A bucket is levelled once: an answer that finds its bucket level, or is from before its floor, does nothing.
-    """
-    levelled: set[int] = set()
-    want: dict[bytes, Told] = {}
-    for answer in answers:
-        if isinstance(answer, Same):
-            levelled.update(b for b in answer.buckets if may_level(standing, levelled, b, answer))
-        elif isinstance(answer, BucketRows) and may_level(standing, levelled, answer.bucket, answer):
-            levelled.add(answer.bucket)
-            want.update(_merge_bucket(standing, view, answer))
-    for answer in answers:
-        if isinstance(answer, BodyAnswer):
-            _merge_body(view, answer, want)
-    if not levelled and not want:
-        return Drop("no-news")
-    stale = {bucket: row for bucket, row in standing.stale.items() if bucket not in levelled}
-    return _conclude(standing, view, Step(replace(standing, stale=stale), want=want, levelled=frozenset(levelled)))
-
-
-def may_level(standing: Standing, levelled: Collection[int], bucket: int, answer: Answer) -> bool:
-    """Whether this answer may bring this bucket level."""
-    stale = standing.stale.get(bucket)
-    return stale is not None and bucket not in levelled and floor_allows(stale, standing.epoch, answer.at)
-
-
-def _merge_bucket(standing: Standing, view: View, answer: BucketRows) -> dict[bytes, Told]:
-    """What one bucket answer makes known and new: all the bucket holds there, and nothing else; what was told later stays."""
-    rows = {event.path: event for event in answer.rows}
-    paths = rows.keys() | view.in_buckets([answer.bucket])
-    ours, tombs, unmet = view.rows(paths), view.tombs(paths), view.unmet(paths)
-    at = Position(standing.epoch, answer.at)
-    want = {}
-    for path in paths:
-        if stays_ours(told(ours.get(path), tombs.get(path)), at):
-            continue
-        event = rows.get(path)
-        entry = event.entry if event is not None else None
-        if differs(ours.get(path), entry) or path in unmet:
-            want[path] = Told(entry, at, event.body if event is not None else None)
-    return want
-
-
-def stays_ours(told_at: Position, answer_at: Position) -> bool:
-    """What a live event told later than the answer stays."""
-    return told_at > answer_at
-
-
-def differs(ours: Row | None, theirs: Entry | None) -> bool:
-    """Whether the index has something else."""
-    return (ours.entry if ours is not None else None) != theirs
-
-
-def _merge_body(view: View, answer: BodyAnswer, want: dict[bytes, Told]) -> None:
-    """A content for a path that is unmet; it must be what the index has there now."""
-    path = answer.path
-    if path in want:
-        planned = want[path]
-        if planned.entry is not None and planned.body is None and planned.entry.digest == answer.digest:
-            want[path] = planned._replace(body=answer.content)
-        return
-    row = view.rows([path]).get(path)
-    if row is not None and is_wanted(row.entry, answer, view.unmet([path])):
-        want[path] = Told(row.entry, row.at, answer.content)
-
-
-def is_wanted(entry: Entry, answer: BodyAnswer, unmet: Mapping[bytes, Unmet]) -> bool:
-    """Whether this content is missing at its path, and is what the index has there NOW."""
-    return answer.path in unmet and content_digest(answer.content) == entry.digest
-
-
-def retry(standing: Standing, view: View, paths: Collection[bytes]) -> Decision:
-    """Place again what a problem left unmet: directories and absences at once; a file becomes unmet for want of its body."""
-    rows = view.rows(paths)
-    want = {path: Told(rows[path].entry, rows[path].at) if path in rows else Told(None, None) for path in paths}
-    if not want:
-        return Drop("no-news")
-    return _conclude(standing, view, Step(standing, want=want))
+    return conclude(standing, view, Step(standing))
 
 
 # --------------------------------------------------------------------------------------------------------------- start
@@ -376,7 +261,7 @@ def after_left_plan(standing: Standing, buckets: Iterable[int]) -> Standing:
 # ------------------------------------------------------------------------------------------------------------- compare
 
 
-def _conclude(before: Standing, view: View, step: Step) -> Decision:
+def conclude(before: Standing, view: View, step: Step) -> Decision:
     """Plan the step, and compare if nothing is stale after it: the proof is the digest that was published for exactly here."""
     try:
         plan = make_plan(step.want, view, lambda path: is_known(before, view, path))

@@ -13,10 +13,11 @@ from common.errors import NoRoomError, RefusedError
 from common.messages import Batch, Heartbeat
 from common.transport.ports import Delivery, Subscriber
 from common.wire.codec import decode_downstream
-from consumer import agreement
-from consumer.agreement import Answer, Decided, Drop, Wait
+from consumer import agreement, merging
+from consumer.agreement import Decided, Drop, Wait
 from consumer.apply import Applier
 from consumer.asking import Asking
+from consumer.merging import Answer
 from consumer.opening import Stopping
 from consumer.parking import Answers, Parking
 from consumer.state import State
@@ -162,7 +163,7 @@ class Follower:
     def _on_answer(self, answer: Answer, size: int) -> None:
         if answer.replica != self._identity.replica or not self._asking.expects(answer):
             return
-        refused = agreement.refuses(self._state.standing(), answer)
+        refused = merging.refuses(self._state.standing(), answer)
         if isinstance(refused, Wait):
             self._answers.hold(answer, size)
         elif isinstance(refused, Drop):
@@ -182,7 +183,7 @@ class Follower:
             return
         for answer, size in taken:
             self._asking.answered(answer, self._clock(), size)
-        decision = agreement.merge(self._state.standing(), self._state, [answer for answer, _ in taken])
+        decision = merging.merge(self._state.standing(), self._state, [answer for answer, _ in taken])
         if isinstance(decision, Decided):
             self._try(decision)
 
@@ -305,7 +306,7 @@ class Follower:
         self._retried_to = max(paths) if len(paths) == RETRIES_AT_ONCE else b""
         if not paths:
             return
-        decision = agreement.retry(self._state.standing(), self._state, paths)
+        decision = merging.retry(self._state.standing(), self._state, paths)
         if isinstance(decision, Decided):
             self._try(decision)
 

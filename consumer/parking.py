@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from common.messages import Batch, Heartbeat
-from consumer.agreement import Answer
+from consumer.merging import Answer
 
 PATIENCE_SECONDS = 2.0
 PARKED_LIMIT = 16

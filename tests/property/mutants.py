@@ -1,7 +1,7 @@
 """The model's mutants made in our own code: each leaves one rule of docs/agreement.md out (or several, joined by +).
 
 A mutant is a set of (module, name, replacement); `tests.property.test_agreement_rules` applies it and wants to see it break.
-Left out here: those of *since*, which is not built; `one-read` and `deletes-by-name` are the producer's and have tests there.
+Left out here: those of *since*, which is not built; `one-read` and `deletes-by-name` are the producer's: test_producer_rules.
 """
 
 from collections.abc import Callable, Collection
@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from common.entries import Position
-from consumer import agreement, asking, planning
+from consumer import agreement, asking, merging, planning
 from consumer.values import Plan, Stale
 from tests.memory_state import MemoryState
 
@@ -42,10 +42,10 @@ def always(answer: Any) -> Callable[..., Any]:
 _MARK = agreement.mark
 _FINISHED = planning._finished
 
-WAIT_FOR_STREAM: Patch = (agreement, "is_ahead", always(False))
+WAIT_FOR_STREAM: Patch = (merging, "is_ahead", always(False))
 NONCE: Patch = (asking.Asking, "expects", always(True))
 FLOOR: Patch = (agreement, "floor_allows", always(True))
-ONLY_STALE: Patch = (agreement, "may_level", _level_again)
+ONLY_STALE: Patch = (merging, "may_level", _level_again)
 CLOSE_QUESTIONS: Patch = (asking.Asking, "close_all", _nothing)
 FLOOR_RAISED: Patch = (agreement, "mark", _mark_keeping_floor)
 
@@ -58,13 +58,13 @@ MUTANTS: dict[str, list[Patch]] = {
     "close-questions+floor": [CLOSE_QUESTIONS, FLOOR],
     "close-questions+floor-raised": [CLOSE_QUESTIONS, FLOOR_RAISED],
     "tombstones": [(MemoryState, "tombs", always({}))],
-    "newer-stays": [(agreement, "stays_ours", always(False))],
+    "newer-stays": [(merging, "stays_ours", always(False))],
     "plan": [(agreement, "is_unfinished", always(False))],
-    "whole-bucket": [(agreement, "is_whole", always(True))],
+    "whole-bucket": [(merging, "is_whole", always(True))],
     "correct-guesses": [(planning, "_correct_below", _nothing), (planning, "_correct_above", _nothing)],
     "unmet": [(planning, "_finished", _plan_without_unmet)],
     "body-checked": [
-        (agreement, "is_wanted", lambda entry, answer, unmet: answer.path in unmet),
+        (merging, "is_wanted", lambda entry, answer, unmet: answer.path in unmet),
         (planning, "matches", always(True)),
     ],
     "compare-level": [(agreement, "may_compare", always(True))],

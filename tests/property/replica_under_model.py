@@ -17,7 +17,7 @@ from common.digests import content_digest
 from common.entries import Entry, Event, directory_entry, file_entry
 from common.messages import AskBuckets, AskDigests, Batch, BodyAnswer, BucketRows, Heartbeat, Lineage, Same
 from common.names import ROOT, ancestors
-from consumer import agreement
+from consumer import agreement, merging
 from consumer.asking import Asking, Wants
 from consumer.state import State
 from consumer.values import Found, LeftPlan, Outcome, Plan, Put, Reason, Step, Unmet
@@ -164,7 +164,7 @@ class ReplicaUnderModel(ABC):
 
     def forget_volatile(self) -> None:
         self.asking = Asking(lambda: nonce_of(next(self.nonces)))
-        self.gathered: list[agreement.Answer] = []
+        self.gathered: list[merging.Answer] = []
         self.parked: list[Any] = []
         self.steps_to_crash: int | None = None
 
@@ -178,7 +178,7 @@ class ReplicaUnderModel(ABC):
             return
         drifted = Plan(unmet={name: Unmet(Reason.PROBLEM)})
         self.state.commit(Step(self.state.standing()), drifted, Outcome())
-        self.carry_out(agreement.retry(self.state.standing(), self.state, [name]))
+        self.carry_out(merging.retry(self.state.standing(), self.state, [name]))
 
     # -- messages
     def receive(self, m: Any) -> bool:
@@ -200,10 +200,10 @@ class ReplicaUnderModel(ABC):
             if not self.carry_out(decision):
                 return False
 
-    def on_answer(self, answer: agreement.Answer) -> bool:
+    def on_answer(self, answer: merging.Answer) -> bool:
         if not self.asking.expects(answer):
             return False
-        refused = agreement.refuses(self.state.standing(), answer)
+        refused = merging.refuses(self.state.standing(), answer)
         if isinstance(refused, agreement.Wait):
             return True
         if refused is None:
@@ -224,7 +224,7 @@ class ReplicaUnderModel(ABC):
             if isinstance(answer, Same):
                 self.ahead.update(dict.fromkeys(answer.buckets, (answer.lineage.epoch, answer.at)))
         self.count["answers merged together"] += len(gathered) > 1
-        self.carry_out(agreement.merge(self.state.standing(), self.state, gathered))
+        self.carry_out(merging.merge(self.state.standing(), self.state, gathered))
 
     def carry_out(self, decision: agreement.Decision) -> bool:
         """One step. Returns whether the same message must be given again."""
@@ -390,7 +390,7 @@ def event_of(path: str, text: str | None, with_body: bool) -> Event:
     return Event(path.encode(), entry_of(text), body_of(text) if with_body else None)
 
 
-def translated(m: Any, replica: ReplicaUnderModel) -> Batch | Heartbeat | agreement.Answer:
+def translated(m: Any, replica: ReplicaUnderModel) -> Batch | Heartbeat | merging.Answer:
     """A message of the model as one of ours."""
     lineage = lineage_of(m.epoch)
     if isinstance(m, model.Batch):

@@ -7,7 +7,7 @@ import pytest
 from common.digests import bucket_digest, bucket_of, content_digest
 from common.entries import Entry, Event, Position, file_entry
 from common.messages import Batch, BodyAnswer, BucketRows, Heartbeat, Lineage, Same
-from consumer import agreement
+from consumer import agreement, merging
 from consumer.agreement import Decided, Decision, Drop, Wait
 from consumer.values import Found, Outcome, Plan, Reason, Stale, Standing, Step, Told, Unmet
 from tests.memory_state import MemoryState
@@ -208,12 +208,12 @@ def rows(state: MemoryState, at: int, *events: Event, digest: bytes | None = Non
 
 def test_an_answer_ahead_of_the_stream_waits() -> None:
     state = level_replica()
-    assert agreement.refuses(state.standing(), rows(state, 11)) == Wait()
+    assert merging.refuses(state.standing(), rows(state, 11)) == Wait()
 
 
 def test_a_torn_bucket_answer_is_dropped() -> None:
     state = level_replica()
-    refused = agreement.refuses(state.standing(), rows(state, 10, digest=hash_of(5)))
+    refused = merging.refuses(state.standing(), rows(state, 10, digest=hash_of(5)))
     assert isinstance(refused, Drop)
     assert refused.reason == "torn-answer"
 
@@ -221,7 +221,7 @@ def test_a_torn_bucket_answer_is_dropped() -> None:
 def test_a_bucket_answer_levels_its_bucket_and_removes_what_it_does_not_name() -> None:
     state = level_replica({PATH: FILE})
     standing = replace(stale_in(state), digest=state.digest_of({}))
-    step = step_of(agreement.merge(standing, state, [rows(state, 10)]))
+    step = step_of(merging.merge(standing, state, [rows(state, 10)]))
     assert step.want == {PATH: Told(None, Position(7, 10))}
     assert step.levelled == {BUCKET}
     assert step.standing.proved == Position(7, 10)
@@ -230,13 +230,13 @@ def test_a_bucket_answer_levels_its_bucket_and_removes_what_it_does_not_name() -
 def test_an_answer_from_before_the_floor_levels_nothing() -> None:
     state = level_replica({PATH: FILE})
     standing = stale_in(state, floor=Position(7, 10))
-    assert agreement.merge(standing, state, [rows(state, 9)]) == Drop("no-news")
+    assert merging.merge(standing, state, [rows(state, 9)]) == Drop("no-news")
 
 
 def test_what_a_live_event_told_later_than_the_answer_stays() -> None:
     state = level_replica({PATH: FILE}, sequence=12)
     standing = stale_in(state, floor=Position(7, 10))
-    step = step_of(agreement.merge(standing, state, [rows(state, 11)]))
+    step = step_of(merging.merge(standing, state, [rows(state, 11)]))
     assert step.want == {}
     assert step.levelled == {BUCKET}
 
@@ -245,7 +245,7 @@ def test_several_answers_are_merged_in_one_step() -> None:
     state = level_replica({PATH: FILE})
     standing = replace(stale_in(state), stale={b: Stale(Position(7, 10), None) for b in range(4096)})
     same = Same(LINEAGE, "r", b"n" * 16, 10, tuple(b for b in range(4096) if b != BUCKET))
-    step = step_of(agreement.merge(standing, state, [same, rows(state, 10, Event(PATH, FILE))]))
+    step = step_of(merging.merge(standing, state, [same, rows(state, 10, Event(PATH, FILE))]))
     assert not step.standing.stale
     assert step.standing.proved == Position(7, 10)
 
@@ -253,11 +253,11 @@ def test_several_answers_are_merged_in_one_step() -> None:
 def test_a_body_is_taken_only_for_an_unmet_path_and_only_what_the_index_has_now() -> None:
     state = level_replica({PATH: FILE})
     answer = BodyAnswer(LINEAGE, "r", b"n" * 16, 10, PATH, FILE.digest, BODY)
-    assert agreement.merge(state.standing(), state, [answer]) == Drop("no-news")
+    assert merging.merge(state.standing(), state, [answer]) == Drop("no-news")
     state._unmet[PATH] = Unmet(Reason.BODY)
-    assert step_of(agreement.merge(state.standing(), state, [answer])).want[PATH].body == BODY
+    assert step_of(merging.merge(state.standing(), state, [answer])).want[PATH].body == BODY
     other = replace(answer, content=b"other", digest=content_digest(b"other"))
-    assert agreement.merge(state.standing(), state, [other]) == Drop("no-news")
+    assert merging.merge(state.standing(), state, [other]) == Drop("no-news")
 
 
 def test_agreed_needs_nothing_stale_nothing_unmet_and_a_proof_at_this_very_position() -> None:
@@ -282,10 +282,10 @@ def test_what_was_found_goes_aside_also_when_the_content_that_replaces_it_comes_
     state.adopt([Found(PATH, file_entry(0o644, 5, 5, content_digest(b"local")))], first_copy_complete=False)
     take(state, on(state, Heartbeat(LINEAGE, 10, HEAD, state.digest_of({PATH: FILE}), 1, 0)))
     same = Same(LINEAGE, "r", b"n" * 16, 10, tuple(b for b in range(4096) if b != BUCKET))
-    take(state, agreement.merge(state.standing(), state, [same, rows(state, 10, Event(PATH, FILE))]))
+    take(state, merging.merge(state.standing(), state, [same, rows(state, 10, Event(PATH, FILE))]))
     assert set(state.unmet([PATH])) == {PATH}
     answer = BodyAnswer(LINEAGE, "r", b"n" * 16, 10, PATH, FILE.digest, BODY)
-    decision = agreement.merge(state.standing(), state, [answer])
+    decision = merging.merge(state.standing(), state, [answer])
     assert isinstance(decision, Decided)
     assert decision.plan.foreign == {PATH}
     take(state, decision)
