@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import pika
 import pika.exceptions
@@ -25,7 +25,7 @@ import pika.exceptions
 from common.control import ControlClient
 from common.entries import BEFORE_ALL, Position
 from common.errors import TreecastError
-from common.transport.amqp_topology import Topology
+from common.transport.amqp_topology import EVENTS_KEY, Topology
 from tests.rabbit import dies_with_parent, free_ports
 from tests.transports import free_tree
 from tests.waiting import eventually, scaled
@@ -319,6 +319,31 @@ def waiting_in_queue(broker: str, tree: str, replica: str) -> int:
     with pika.BlockingConnection(pika.URLParameters(broker)) as connection:
         queue = connection.channel().queue_declare(Topology(tree).replica_queue(replica), passive=True)
         return queue.method.message_count or 0
+
+
+class Listener:
+    """Hears everything that a producer says to all replicas, through a queue of its own. A context."""
+
+    def __init__(self, broker: str, tree: str) -> None:
+        self._connection = pika.BlockingConnection(pika.URLParameters(broker))
+        self._channel = self._connection.channel()
+        self._queue = self._channel.queue_declare("", exclusive=True).method.queue or ""
+        self._channel.queue_bind(self._queue, Topology(tree).events, EVENTS_KEY)
+
+    def heard(self) -> list[bytes]:
+        """The messages that have come, oldest first."""
+        found: list[bytes] = []
+        while (body := self._channel.basic_get(self._queue, auto_ack=True)[2]) is not None:
+            found.append(cast(bytes, body))  # types-pika says str, pika gives bytes
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
 
 
 def remove_from_broker(broker: str, tree: str, replicas: tuple[str, ...]) -> None:

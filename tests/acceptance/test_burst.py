@@ -74,6 +74,8 @@ def measure_single_changes(fleet: Fleet, note_figure: NoteFigure) -> None:
 
 
 def time_one_change(fleet: Fleet, text: str) -> float:
+    # A change that comes right behind another one waits for company on purpose.
+    eventually(fleet.is_level, 30, "all agree again")
     began = time.perf_counter()
     (fleet.source / "change").write_text(text)
     eventually(
