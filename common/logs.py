@@ -14,10 +14,12 @@ from typing import Literal, TextIO
 REPEAT_SECONDS = 60.0
 """An identical line is written once in this time; the next one tells how many were left out."""
 _REMEMBERED = 1000
+TURN = {"is_turn": True}
+"""For `extra`: this line tells a change to and fro, as of a link. Left out, the log would end with the state before."""
 
 
 class RepeatLimit(logging.Filter):
-    """Lets an identical line (level and text) through once in `seconds`. Thread-safe."""
+    """Lets an identical line (level and text) through once in `seconds`, turns always. Thread-safe."""
 
     def __init__(self, seconds: float = REPEAT_SECONDS) -> None:
         super().__init__()
@@ -26,6 +28,8 @@ class RepeatLimit(logging.Filter):
         self._lock = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if getattr(record, "is_turn", False):
+            return True
         text = record.getMessage()
         key = (record.levelno, text)
         now = time.monotonic()

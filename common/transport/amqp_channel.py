@@ -14,6 +14,7 @@ from pika import exceptions
 from pika.channel import Channel
 from pika.connection import Connection
 
+from common.logs import TURN
 from common.transport.amqp_connection import REFUSED_RETRY_SECONDS, AmqpConnection, Job, words_of
 from common.transport.backoff import Backoff
 from common.transport.ports import Link, Phase, Wake
@@ -149,7 +150,7 @@ class KeptChannel:
             return
         self.link = link
         level = logging.INFO if link.is_open or link.phase in {Phase.MISSING, Phase.CLOSED} else logging.WARNING
-        log.log(level, "%s: %s%s", self._name, link.phase, f": {link.detail}" if link.detail else "")
+        log.log(level, "%s: %s%s", self._name, link.phase, f": {link.detail}" if link.detail else "", extra=TURN)
         self._wake()
 
 

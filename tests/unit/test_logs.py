@@ -58,3 +58,13 @@ def test_what_is_remembered_about_lines_is_bounded() -> None:
     for number in range(5000):
         limit.filter(logging.LogRecord("treecast", logging.INFO, "", 0, f"line {number}", (), None))
     assert len(limit._seen) <= 1000
+
+
+def test_a_turn_to_and_fro_is_told_each_time() -> None:
+    """Else a link that came back twice within a minute would stand as lost in the log."""
+    stream = io.StringIO()
+    logs.set_up("info", "text", stream)
+    for _ in range(2):
+        logging.getLogger("treecast.amqp").warning("away", extra=logs.TURN)
+        logging.getLogger("treecast.amqp").info("open", extra=logs.TURN)
+    assert [line.split()[-1] for line in stream.getvalue().splitlines()] == ["away", "open", "away", "open"]
