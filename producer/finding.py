@@ -36,7 +36,7 @@ MakeWatch = Callable[[], Watch]
 class Finding:
     """See the module. Owned by one thread; `now`: seconds of a steady clock."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it fills, and what it asks
         self,
         source: Source,
         journal: Journal,
@@ -45,14 +45,17 @@ class Finding:
         board: Board,
         *,
         make_watch: MakeWatch,
+        told_entries: Callable[[], int],
         scan_interval_seconds: float | None = None,
     ) -> None:
+        """`told_entries`: how many paths replicas say that this tree has."""
         self._source = source
         self._journal = journal
         self._dirty = dirty
         self._comparer = comparer
         self._board = board
         self._make_watch = make_watch
+        self._told_entries = told_entries
         self._scan_interval_seconds = scan_interval_seconds
         self._scans = Scans(source.walk, journal.known)
         self._watch: Watch | None = None
@@ -88,7 +91,11 @@ class Finding:
         """
         had_alarm = bool(self._verdict.alarm)
         self._root = self._source.check()
-        self._verdict = guard.judge(self._root, self._journal.stand.entries, self._journal.root_identity)
+        indexed = self._journal.stand.entries
+        if not self._journal.is_base_complete:
+            # A journal that was lost knows nothing, but replicas may.
+            indexed = max(indexed, self._told_entries())
+        self._verdict = guard.judge(self._root, indexed, self._journal.root_identity)
         self._next_root_check = now + (ROOT_CHECK_SECONDS_WHEN_BLOCKED if self._verdict.alarm else ROOT_CHECK_SECONDS)
         for kind in guard.ALARMS:
             if kind != self._verdict.alarm:

@@ -74,6 +74,12 @@ class Fleet:
             self._replicas[name].has_queue = True
         return names
 
+    def most_entries(self) -> int:
+        """How many paths the fullest of the replicas holds that follow an epoch of this tree."""
+        reports = [replica.report for replica in self._replicas.values() if replica.report is not None]
+        counts = [report.details.get("entries") for report in reports if report.position.epoch]
+        return max((count for count in counts if isinstance(count, int)), default=0)
+
     def wires(self, now: float) -> list[int]:
         """The newest formats that replicas heard from within a day can read."""
         return [

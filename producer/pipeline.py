@@ -29,6 +29,8 @@ AGAIN_SECONDS = 0.01
 NO_ROOM_SECONDS = 1.0
 ROOT_DOUBT_SECONDS = 0.2
 PACING_SECONDS = 0.01
+REPLICAS_SPEAK_SECONDS = 6.0
+"""In so long every replica that is there has reported once."""
 _NO_DIRECTORY = "the directory above it cannot be carried"
 
 
@@ -62,15 +64,6 @@ class Pipeline:
         self._subscriber = subscriber
         self._dirty = DirtySet()
         self._comparer = Comparer(source, journal, self._dirty, board)
-        self._finding = Finding(
-            source,
-            journal,
-            self._dirty,
-            self._comparer,
-            board,
-            make_watch=make_watch,
-            scan_interval_seconds=scan_interval_seconds,
-        )
         self._stream = Stream(journal, publisher, board, leader=leader)
         self._upstream = Upstream(
             journal,
@@ -80,10 +73,21 @@ class Pipeline:
             publisher=publisher,
             subscriber=subscriber,
         )
+        self._finding = Finding(
+            source,
+            journal,
+            self._dirty,
+            self._comparer,
+            board,
+            make_watch=make_watch,
+            told_entries=self._upstream.fleet.most_entries,
+            scan_interval_seconds=scan_interval_seconds,
+        )
         self._telling = Telling(board, publisher, subscriber, self._upstream.fleet, wire_pin=wire_pin)
         self._lead = Lead()
         self._linger = batching.Linger()
         self._standing = Standing.WAITS
+        self._led_since: float | None = None
         self._round: _Round | None = None
         self._paused_until = self._now = float("-inf")
 
@@ -129,6 +133,7 @@ class Pipeline:
             if self._lead.has_seen_another:
                 begin_epoch(self._journal)
                 self._lead.has_seen_another = False
+            self._led_since = now if self._led_since is None else self._led_since
             self._stream.catch_up()
             self._upstream.hear(now)
 
@@ -159,13 +164,22 @@ class Pipeline:
 
     def _build_base(self, now: float) -> None:
         """What is found goes into the index without an event, until the whole tree is in it."""
-        if not self._finding.may_build:
+        if not self._finding.may_build or self._may_be_lost(now):
             return
         self._begin_round(now, with_bodies=False)
         taken = len(self._round.taken) if self._round is not None else 0
         while changes := self._cut():
             self._journal.commit_base(numbering.apply(self._journal.stand, changes))
         self._finding.took_for_base(taken, now)
+
+    def _may_be_lost(self, now: float) -> bool:
+        """A tree of nothing that no journal knows may be one whose disk is missing, and its journal's too: before it is
+        announced, and every replica emptied, the replicas have time to say what they hold."""
+        if self._journal.stand.entries or self._dirty.ready(now):
+            return False
+        if self._led_since is None or now - self._led_since < REPLICAS_SPEAK_SECONDS:
+            return True
+        return self._upstream.fleet.most_entries() > 0
 
     def _next_batch(self, now: float) -> list[Change]:
         """The changes of the next batch; none when nothing changed, or when it is worth waiting for more."""

@@ -17,7 +17,7 @@ from common.messages import Batch, Heartbeat
 from common.patterns import Patterns
 from common.wire import codec
 from producer.journal import Journal
-from producer.pipeline import Pipeline
+from producer.pipeline import REPLICAS_SPEAK_SECONDS, Pipeline
 from producer.source import Source
 from producer.stream import begin_epoch
 from producer.watch.choice import choose_watch
@@ -41,6 +41,7 @@ class RunningProducer:
         watch: Watch | None = None,
         settle_seconds: float = 0.0,
     ) -> None:
+        self._path = source
         self.broker = broker
         self.board = Board("producer", TREE)
         state.mkdir(exist_ok=True)
@@ -72,7 +73,10 @@ class RunningProducer:
         return self.pipeline.step(self.now())
 
     def settle(self) -> None:
-        """Rounds until the producer says that it is quiet."""
+        """Rounds until the producer says that it is quiet. Replicas have spoken of an empty tree when the clock jumps."""
+        if not any(self._path.iterdir()):
+            self.step()
+            self.skip(REPLICAS_SPEAK_SECONDS)
         self.run_until(lambda: bool(self.board.status()["quiet"]), "quiet")
 
     def publisher_has_room(self) -> bool:

@@ -483,6 +483,7 @@ def test_a_full_disk_under_the_journal_is_alarmed_loses_nothing_and_clears(world
 
 
 def test_nothing_is_published_while_another_leads_and_after_a_minute_it_is_named(world: World) -> None:
+    _write(world.root / "a")
     world.broker.holder = "there:42"
     world.running = RunningProducer(world.root, world.state, world.broker)
     for _ in range(10):
@@ -507,6 +508,7 @@ def test_while_another_leads_the_loop_rests(world: World) -> None:
 
 
 def test_a_freed_lead_is_taken_at_once(world: World) -> None:
+    _write(world.root / "a")
     world.broker.holder = "there:42"
     world.running = RunningProducer(world.root, world.state, world.broker)
     world.running.step()

@@ -113,3 +113,49 @@ def test_a_replica_that_asks_and_asks_makes_no_storm_of_heartbeats(world: World)
         world.producer.pipeline.step(now)
     world.producer.pipeline.step(now + 1)
     assert world.heartbeats() - before <= 2
+
+
+def test_a_journal_and_a_source_that_are_lost_together_empty_no_replica(tmp_path: Path) -> None:
+    """As where a container starts before its volumes are mounted: a tree of nothing, but replicas know better."""
+    root, state, broker = tmp_path / "mount", tmp_path / "state", MemoryBroker()
+    root.mkdir()
+    producer = RunningProducer(root, state, broker)
+    try:
+        producer.step()
+        broker.say(codec.encode(full_replica(entries=100)))
+        producer.skip(5)
+        producer.run_until(lambda: "source-empty" in producer.alarms(), "alarmed")
+        producer.skip(3600)
+        for _ in range(20):
+            producer.step()
+        assert not broker.events
+        (root / "file").write_text("mounted now")
+        producer.skip(5)
+        producer.settle()
+        assert not producer.alarms()
+        heartbeat = codec.decode_downstream(broker.events[0], TREE)
+        assert isinstance(heartbeat, Heartbeat)
+        assert heartbeat.digest == producer.journal.stand.digest
+        assert producer.journal.stand.entries == 1
+    finally:
+        producer.crash()
+
+
+def test_a_new_tree_of_nothing_is_announced_once_replicas_had_time_to_speak(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    broker = MemoryBroker()
+    producer = RunningProducer(tmp_path / "source", tmp_path / "state", broker)
+    try:
+        for _ in range(20):
+            producer.step()
+        broker.say(codec.encode(full_replica(entries=0)))
+        assert not broker.events
+        producer.skip(6)
+        producer.run_until(lambda: bool(broker.events), "announced")
+    finally:
+        producer.crash()
+
+
+def full_replica(entries: int) -> Report:
+    details = {"entries": entries}
+    return Report(TREE, "paris", b"i" * 16, Position(7, 3), True, ReplicaState.FOLLOWING, 0, "1", 1, 0, details)

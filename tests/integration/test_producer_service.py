@@ -21,6 +21,7 @@ TREE = "music"
 
 def _settings(base: Path, state: str = "state") -> ProduceSettings:
     (base / "source").mkdir(exist_ok=True)
+    (base / "source" / "always").write_text("there")
     return ProduceSettings(
         tree=TREE,
         broker=f"sqlite:///{base}/queue.db",
