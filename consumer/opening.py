@@ -57,7 +57,7 @@ def open_replica(
     start = look_at_start(state, target, settings)
     if start is Start.NEEDS_ADOPTION:
         board.tell(state="scanning")
-        counts = count_adoption(settings, lambda: _watched(target.scan(), stop, board), open_broker(), stop, board)
+        counts = count_adoption(settings, lambda: _watched(target, [], stop, board), open_broker(), stop, board)
         refuse(start, f"{target.survey()}; {counts}" if counts is not None else str(target.survey()), settings)
     if start.is_refusal:
         refuse(start, "", settings)
@@ -66,7 +66,7 @@ def open_replica(
     board.tell(state="scanning" if start.scans else "starting")
     # What it served from before, it may be served from while it is looked at.
     board.is_ready = _keeps_copy(start, state)
-    _carry_out(start, state, target, settings, lambda scan: _watched(scan, stop, board))
+    _carry_out(start, state, target, settings, lambda others: _watched(target, others, stop, board))
     return state, target
 
 
@@ -102,14 +102,14 @@ def _carry_out(
     state: State,
     target: Target,
     settings: ConsumeSettings,
-    watched: Callable[[Iterator[Found]], Iterator[Found]],
+    scan: Callable[[list[bytes]], Iterator[Found]],
 ) -> None:
     """Index first, then the mark: a crash between the two finds a target that is scanned once more."""
     if start.scans:
         target.make_durable()
         others: list[bytes] = []
         keeps_copy, token = _keeps_copy(start, state), secrets.token_bytes(TOKEN_BYTES)
-        state.adopt(watched(target.scan(others)), first_copy_complete=keeps_copy, token=token)
+        state.adopt(scan(others), first_copy_complete=keeps_copy, token=token)
         _take(start, state, target, settings)
         for path in target.set_aside(others, state.standing().commits):
             log.info("set aside, because no tree carries it: %s", escape(path))
@@ -154,14 +154,18 @@ def resolve_left(state: State, target: Target) -> None:
     state.take_from_disk(paths, on_disk, standing, token=secrets.token_bytes(TOKEN_BYTES))
 
 
-def _watched(scan: Iterator[Found], stop: threading.Event, board: Board) -> Iterator[Found]:
-    """The scan, with a sign of life now and then, and an end when the process must stop."""
-    for number, found in enumerate(scan):
+def _watched(target: Target, others: list[bytes], stop: threading.Event, board: Board) -> Iterator[Found]:
+    """A scan of the target, with a sign of life now and then, and an end when the process must stop."""
+
+    def pulse() -> None:
+        board.tick("consumer")
+        if stop.is_set():
+            raise Stopping
+
+    for number, found in enumerate(target.scan(others, pulse)):
         if number % FOUND_BETWEEN_TICKS == 0:
-            board.tick("consumer")
+            pulse()
             board.tell(scanned=number)
-            if stop.is_set():
-                raise Stopping
         yield found
 
 

@@ -5,7 +5,7 @@ What is nobody's at the root, or protected, is not seen. Kinds that no tree carr
 
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -19,6 +19,9 @@ from consumer.faults import NOT_THERE, raise_if_general
 from consumer.stagefiles import is_trial_name
 from consumer.values import Found
 from consumer.walking import Directories
+
+Pulse = Callable[[], None]
+"""Called now and then: a sign of life. What it raises ends the work."""
 
 UNREADABLE = bytes(DIGEST_BYTES)
 """The digest of a content that could not be read: equal to no content's, so a sync replaces it."""
@@ -56,15 +59,21 @@ def count(root: int, protects: Protects | None, *, only_first: bool = False) -> 
     return survey
 
 
-def scan(root: int, protects: Protects | None, others: list[bytes]) -> Iterator[Found]:
+def no_pulse() -> None:
+    """Nobody waits for a sign of life."""
+
+
+def scan(root: int, protects: Protects | None, others: list[bytes], pulse: Pulse = no_pulse) -> Iterator[Found]:
     """Everything with its digest, a directory before what is in it. Into `others` goes what no tree can carry.
+
+    `pulse` is called while a large file is read too.
 
     Raises HaltError where the disk fails, NoRoomError without descriptors.
     """
     directories = Directories(root)
     try:
         for path, seen in walk(root, protects):
-            entry = _entry(directories, path, seen) if seen is not None else None
+            entry = _entry(directories, path, seen, pulse) if seen is not None else None
             if entry is not None:
                 yield Found(path, entry)
             else:
@@ -155,7 +164,7 @@ def _may_be_carried(path: bytes) -> bool:
     return True
 
 
-def _entry(directories: Directories, path: bytes, seen: os.stat_result) -> Entry | None:
+def _entry(directories: Directories, path: bytes, seen: os.stat_result, pulse: Pulse = no_pulse) -> Entry | None:
     """The entry of what stands at a path, None for what no tree carries or what went meanwhile."""
     try:
         if stat.S_ISDIR(seen.st_mode):
@@ -164,7 +173,7 @@ def _entry(directories: Directories, path: bytes, seen: os.stat_result) -> Entry
             target = os.readlink(basename(path), dir_fd=directories.open(parent(path)))
             return symlink_entry(len(target), content_digest(target))
         if stat.S_ISREG(seen.st_mode):
-            return _file(directories, path)
+            return _file(directories, path, pulse)
     except OSError as error:
         raise_if_general(error, "reading the target")
         if error.errno not in NOT_THERE and stat.S_ISREG(seen.st_mode):
@@ -172,7 +181,7 @@ def _entry(directories: Directories, path: bytes, seen: os.stat_result) -> Entry
     return None
 
 
-def _file(directories: Directories, path: bytes) -> Entry | None:
+def _file(directories: Directories, path: bytes, pulse: Pulse) -> Entry | None:
     descriptor = os.open(basename(path), READ, dir_fd=directories.open(parent(path)))
     try:
         now = os.fstat(descriptor)
@@ -180,6 +189,7 @@ def _file(directories: Directories, path: bytes) -> Entry | None:
             return None
         digest, size = blake2b(digest_size=DIGEST_BYTES), 0
         for piece in chunks(descriptor):
+            pulse()
             digest.update(piece)
             size += len(piece)
         return file_entry(now.st_mode, now.st_mtime_ns, size, digest.digest())

@@ -23,7 +23,7 @@ from consumer.faults import NOT_THERE, raise_if_general
 from consumer.holding import SETTING, open_root
 from consumer.stage import MARK, PLAN, POSITION, Stage
 from consumer.stagefiles import Age, Mark, decode_age, decode_mark, decode_plan
-from consumer.survey import Survey
+from consumer.survey import Pulse, Survey, no_pulse
 from consumer.swap import Swap
 from consumer.values import Found, LeftPlan, Outcome, Plan, Put, Unmet
 from consumer.walking import Directories
@@ -108,9 +108,12 @@ class Target:
         """How much stands here that could be part of a tree."""
         return survey.count(self._root, self._protects)
 
-    def scan(self, others: list[bytes] | None = None) -> Iterator[Found]:
-        """Everything on the disk with its digest. Into `others` goes what no tree can carry: foreign by its kind."""
-        return survey.scan(self._root, self._protects, others if others is not None else [])
+    def scan(self, others: list[bytes] | None = None, pulse: Pulse = no_pulse) -> Iterator[Found]:
+        """Everything on the disk with its digest. Into `others` goes what no tree can carry: foreign by its kind.
+
+        `pulse` is called now and then, within a large file too; what it raises ends the scan.
+        """
+        return survey.scan(self._root, self._protects, others if others is not None else [], pulse)
 
     def look(self, paths: Collection[bytes]) -> dict[bytes, Entry]:
         """What stands at these paths now; absent ones are left out."""

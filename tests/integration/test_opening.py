@@ -183,9 +183,9 @@ def test_an_adoption_that_was_broken_off_begins_again(fresh: Running, monkeypatc
 def _stopping(running: Running) -> Callable[..., Iterator[object]]:
     scan = Target.scan
 
-    def stopping(self: Target, others: list[bytes] | None = None) -> Iterator[object]:
+    def stopping(self: Target, others: list[bytes], pulse: Callable[[], None]) -> Iterator[object]:
         running.stop.set()
-        yield from scan(self, others)
+        yield from scan(self, others, pulse)
 
     return stopping
 

@@ -19,7 +19,7 @@ from common.transport.ports import Link, Phase
 from common.wire.codec import decode_upstream, encode
 from consumer import alarming
 from consumer.apply import Applier
-from consumer.opening import open_replica
+from consumer.opening import Stopping, open_replica
 from consumer.service import Replica
 from consumer.values import Outcome, Plan, Step
 from tests.twins import MemoryBroker, MemorySubscriber
@@ -54,11 +54,28 @@ class Watching(Board):
     def __init__(self) -> None:
         super().__init__("consumer", "music", "paris")
         self.ready_in_scan: list[bool] = []
+        self.ticks = 0
+
+    def tick(self, loop: str) -> None:
+        super().tick(loop)
+        self.ticks += 1
 
     def tell(self, **status: Any) -> None:
         super().tell(**status)
         if "scanned" in status:
             self.ready_in_scan.append(self.is_ready)
+
+
+class StopsAfter(threading.Event):
+    """Set after it was asked so many times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self._times = times
+
+    def is_set(self) -> bool:
+        self._times -= 1
+        return self._times < 0
 
 
 class World:
@@ -177,3 +194,14 @@ def test_what_was_set_aside_goes_after_a_week_by_two_clocks(world: World, tmp_pa
     world.round()
     assert not old.exists()
     assert new.exists()
+
+
+def test_a_scan_stops_and_shows_that_it_lives_within_one_large_file(tmp_path: Path) -> None:
+    for name in ("target", "state"):
+        (tmp_path / name).mkdir()
+    with (tmp_path / "target" / "large").open("wb") as large:
+        large.truncate(50 << 20)
+    stop, board = StopsAfter(10), Watching()
+    with ExitStack() as parts, pytest.raises(Stopping):
+        open_replica(settings_in(tmp_path, adopt=True), stop, board, parts, lambda: pytest.fail("nobody"))
+    assert board.ticks >= 10
