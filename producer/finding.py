@@ -7,6 +7,7 @@ the first scan. Knows nothing of publishing; `may_publish` says whether what is 
 from collections.abc import Callable
 
 from common.board import Board
+from common.errors import SettingError
 from common.names import NOBODYS_AT_ROOT, ROOT, escape, is_below
 from producer import guard
 from producer.comparing import Comparer
@@ -25,6 +26,8 @@ SCAN_SHARE = 50.0
 """Where only scans see changes, a scan that took t comes again after 50 t: 2 percent of a core."""
 SCAN_PAUSE_LIMIT_SECONDS = 1.0
 """The shortest pause between two scans."""
+WATCH_AGAIN_SECONDS = 600.0
+"""How often a watch that could not be had is tried again: somebody may have used all that the system gives."""
 UNWATCHED_SHOWN = 100
 DIRTY_LIMIT_PATHS = 10_000
 """A scan waits while so many paths are to be looked at: memory stays flat, however much differs."""
@@ -61,11 +64,12 @@ class Finding:
         self._watch: Watch | None = None
         self._generation = 0
         self._overflows = 0
-        self._can_lose_watch = False
+        self._can_lose_watch = self._has_watched = False
         self._is_root_uncovered = False
         self._unreadable: set[bytes] = set()
         self._uncovered_spent_seconds = 0.0
         self._next_root_check = self._next_scan = self._next_uncovered = float("-inf")
+        self._next_watch = float("-inf")
         self._root = Root(None, why="it was not looked at yet")
         self._verdict = guard.judge(self._root, 0, None)
         self._base_left: int | None = None
@@ -118,7 +122,15 @@ class Finding:
 
     def _restart_watch(self) -> None:
         self.close_watch()
-        self._watch = self._make_watch()
+        try:
+            self._watch = self._make_watch()
+        except SettingError as error:
+            if not self._has_watched:
+                raise
+            # It was right at the start: what the system does not give now is no reason to end.
+            self._board.alarm("watch-lost", f"{error}; only scans see changes until it can be had again")
+            return
+        self._has_watched = True
         self._overflows = 0
         self._board.clear("watch-lost")
         self._watch.start()
@@ -176,7 +188,8 @@ class Finding:
 
     def _begin_periodic(self, now: float) -> None:
         if now >= self._next_scan:
-            if "watch-lost" in self._board.alarms():
+            if "watch-lost" in self._board.alarms() or (not self._is_watching and now >= self._next_watch):
+                self._next_watch = now + WATCH_AGAIN_SECONDS
                 self._restart_watch()
             self._scans.start(ROOT, only_scanned=True)
         elif now >= self._next_uncovered:

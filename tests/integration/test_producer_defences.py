@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 
 from common.entries import Position
+from common.errors import SettingError
 from common.messages import AskBodies, AskBuckets, AskDigests, Batch, Heartbeat, Question, ReplicaState, Report
 from common.wire import codec
 from producer import comparing
+from producer.watch.choice import NoWatch
+from producer.watch.port import Watch
+from tests import running_producer
 from tests.running_producer import TREE, RunningProducer
 from tests.twins import MemoryBroker, MemoryWatch
 
@@ -159,3 +163,55 @@ def test_a_new_tree_of_nothing_is_announced_once_replicas_had_time_to_speak(tmp_
 def full_replica(entries: int) -> Report:
     details = {"entries": entries}
     return Report(TREE, "paris", b"i" * 16, Position(7, 3), True, ReplicaState.FOLLOWING, 0, "1", 1, 0, details)
+
+
+def test_a_watch_that_could_not_be_had_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "file").write_text("there")
+    watches: list[Watch] = [NoWatch(lambda: None, "too many"), NoWatch(lambda: None, "too many"), MemoryWatch()]
+    monkeypatch.setattr(running_producer, "choose_watch", lambda *_: watches.pop(0))
+    producer = RunningProducer(tmp_path / "source", tmp_path / "state", MemoryBroker())
+    try:
+        producer.settle()
+        for _ in range(3):
+            producer.skip(700)
+            producer.settle()
+        assert not watches
+        producer.skip(700)
+        producer.settle()
+    finally:
+        producer.crash()
+
+
+def test_a_watch_by_name_that_cannot_be_had_any_more_ends_no_producer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the start it is a wrong setting; later it is the system's fault, and scans go on."""
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "file").write_text("there")
+    first = MemoryWatch()
+    watches: list[Watch] = [first]
+
+    def choose(*_: object) -> Watch:
+        if not watches:
+            raise SettingError("TREECAST_WATCH", "inotify", "auto here")
+        return watches.pop()
+
+    monkeypatch.setattr(running_producer, "choose_watch", choose)
+    broker = MemoryBroker()
+    producer = RunningProducer(tmp_path / "source", tmp_path / "state", broker)
+    try:
+        producer.settle()
+        first.alive = False
+        producer.run_until(lambda: "watch-lost" in producer.alarms(), "alarmed")
+        (tmp_path / "source" / "new").write_text("seen by a scan")
+        for _ in range(5):
+            producer.skip(700)
+            producer.settle()
+        assert producer.journal.entry(b"new") is not None
+        watches.append(MemoryWatch())
+        producer.skip(700)
+        producer.settle()
+        assert not producer.alarms()
+    finally:
+        producer.crash()
