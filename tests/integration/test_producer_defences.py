@@ -135,7 +135,7 @@ def test_a_journal_and_a_source_that_are_lost_together_empty_no_replica(tmp_path
         assert not broker.events
         (root / "file").write_text("mounted now")
         producer.skip(5)
-        producer.settle()
+        producer.run_until(lambda: bool(broker.events), "announced")
         assert not producer.alarms()
         heartbeat = codec.decode_downstream(broker.events[0], TREE)
         assert isinstance(heartbeat, Heartbeat)
