@@ -1,7 +1,7 @@
 """The replica's index in its database: path to row, bucket digests, counts. Knows the tables `entries` and `buckets` only.
 
 What it computes ahead (digests, counts) becomes current with `accept`, which the owner calls when its transaction is
-durable; `forget` drops it. Reads are in bulk, and the rows read between two commits are remembered.
+durable; `forget` drops it. Reads are in bulk, and some rows are remembered: those read or written last, and directories.
 """
 
 import sqlite3
@@ -103,7 +103,8 @@ class Index:
         remembered = self._remembered
         missing = [path for path in paths if path not in remembered]
         if len(remembered) + len(missing) > REMEMBERED_ROWS:
-            remembered, missing = {}, list(paths)
+            remembered = _directories(remembered)
+            missing = [path for path in paths if path not in remembered]
         if missing:
             self._read_into(remembered, missing)
         self._remembered = remembered if len(remembered) <= REMEMBERED_ROWS else {}
@@ -164,7 +165,7 @@ class Index:
         for new in changes.values():
             if new is not None:
                 draft.counts.add(new, 1)
-        self._remembered = {}
+        self._remembered.update(changes)
         gone = [(path,) for path in sorted(old) if changes[path] is None]
         self._database.executemany("DELETE FROM entries WHERE path = ?", gone)
         self._database.executemany(_UPSERT, _records(changes, ahead.buckets))
@@ -219,7 +220,7 @@ class Index:
         """The transaction is durable: what was drafted is current."""
         if self._draft is not None:
             self._digests, self._counts = self._draft.digests, self._draft.counts
-        self.forget()
+        self._draft, self._ahead = None, None
 
     def forget(self) -> None:
         """The transaction is over: nothing is drafted, nothing remembered."""
@@ -254,6 +255,14 @@ class Index:
         draft = self._drafted()
         draft.digests, draft.changed = digests, set(range(BUCKETS))
         self._remembered, self._ahead = {}, None
+
+
+def _directories(rows: Mapping[bytes, Row | None]) -> dict[bytes, Row | None]:
+    """The rows that every batch asks for again: what is above the paths that change. None of them where there are too many."""
+    kept: dict[bytes, Row | None] = {
+        path: row for path, row in rows.items() if row is not None and row.entry.is_directory
+    }
+    return kept if len(kept) <= REMEMBERED_ROWS // 2 else {}
 
 
 def numbers(values: Iterable[int]) -> str:
