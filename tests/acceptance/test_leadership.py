@@ -49,11 +49,13 @@ def check_silent(newcomer: Service) -> None:
     assert not status["ready"]
 
 
-def test_a_newcomer_gives_up_after_a_minute(make_fleet: MakeFleet, fast_place: Path, is_large: bool) -> None:
+@pytest.mark.parametrize("kind", ["embedded", pytest.param("rabbitmq", marks=needs_rabbit)])
+def test_a_newcomer_gives_up_after_a_minute(
+    make_fleet: MakeFleet, request: pytest.FixtureRequest, fast_place: Path, kind: str
+) -> None:
     """It exits with 4, names the process that leads, and that one has noticed nothing."""
-    if not is_large:
-        pytest.skip("it waits for a minute; --large")
-    fleet = make_fleet(embedded_url(fast_place / "queue.db"), replicas=("a",)).start()
+    url = embedded_url(fast_place / "queue.db") if kind == "embedded" else request.getfixturevalue("rabbit_url")
+    fleet = make_fleet(url, replicas=("a",)).start()
     fleet.settle()
     newcomer = fleet.another_producer("newcomer").start()
     fleet.others.append(newcomer)
