@@ -45,9 +45,9 @@ class Watched:
         eventually(lambda: wanted <= self.drain().keys(), what=f"hints {wanted}")
 
     def quiet(self) -> dict[Hint, None]:
-        """Everything that was hinted at up to now: a last file's hint comes after all others."""
+        """Everything that was hinted at up to now: a last name's hint comes after all others. A link is one event, a file more."""
         last = self.root / f"last-{len(self.hints)}"
-        last.touch()
+        last.symlink_to("nowhere")
         self.until(os.fsencode(last.name))
         return self.hints
 
