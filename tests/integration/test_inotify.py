@@ -45,7 +45,7 @@ class Watched:
         eventually(lambda: wanted <= self.drain().keys(), what=f"hints {wanted}")
 
     def quiet(self) -> dict[Hint, None]:
-        """Everything that was hinted at up to now: a last name's hint comes after all others. A link is one event, a file more."""
+        """Everything that was hinted at up to now: the hint of a last name comes after all others. A link is one event."""
         last = self.root / f"last-{len(self.hints)}"
         last.symlink_to("nowhere")
         self.until(os.fsencode(last.name))
