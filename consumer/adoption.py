@@ -28,7 +28,7 @@ from consumer.values import Found, Outcome, Plan
 
 SURVEY_NAME = "survey"
 SILENCE_LIMIT_SECONDS = 15.0
-"""So long a producer may say nothing; then there are no counts."""
+"""So long no answer may come; then there are no counts."""
 REPORT_SECONDS = 1.0
 CLOSE_SECONDS = 1.0
 
@@ -98,15 +98,16 @@ class _Survey:
         self._reported_at = 0.0
 
     def run(self, stop: threading.Event, board: Board) -> Counts | None:
-        heard_at = time.monotonic()
+        news_at, left = time.monotonic(), -1
         while self._left:
             board.tick("consumer")
-            if stop.is_set() or time.monotonic() - heard_at > SILENCE_LIMIT_SECONDS:
+            if len(self._left) != left:
+                news_at, left = time.monotonic(), len(self._left)
+            if stop.is_set() or time.monotonic() - news_at > SILENCE_LIMIT_SECONDS:
                 return None
             self._speak()
             delivery = self._subscriber.receive(0.2)
             if delivery is not None:
-                heard_at = time.monotonic()
                 self._take(delivery)
         return self._counts
 

@@ -3,6 +3,7 @@
 A stream message is settled after its step is durable. An answer is settled when it comes: it can be asked for again.
 """
 
+import logging
 import math
 import threading
 from collections.abc import Callable
@@ -23,9 +24,15 @@ from consumer.parking import Answers, Parking
 from consumer.state import State
 from consumer.values import Reason
 
+log = logging.getLogger("treecast")
+
 MERGE_LIMIT = 512
 MERGE_LIMIT_BYTES = 2 * 1024 * 1024
 RETRY_SECONDS = 30.0
+MISSING_LIMIT_SECONDS = 300.0
+"""So long a first copy waits for contents while none comes and the master speaks: a file that the master cannot read any more is
+shown as missing, and keeps no replica from being served."""
+MASTER_HEARD_SECONDS = 20.0
 RETRIES_AT_ONCE = 500
 NO_ROOM_BACKOFF_SECONDS = (0.5, 5.0)
 NO_ROOM_LIMIT_SECONDS = 300.0
@@ -81,6 +88,7 @@ class Follower:
         self._parking: Parking[Delivery] = Parking()
         self._answers = Answers()
         self._retry_at = 0.0
+        self._missing, self._missing_since = 0, 0.0
         self._retried_to = b""
         self._refused_at = -math.inf
         self._diverged_pause = 0.0
@@ -295,7 +303,7 @@ class Follower:
         if now >= self._retry_at:
             self._retry_at = now + RETRY_SECONDS
             self._retry_problems()
-        self._complete_first_copy()
+        self._complete_first_copy(now)
 
     def due_at(self) -> float | None:
         """When `tick` has something to do at the latest."""
@@ -310,8 +318,17 @@ class Follower:
         if isinstance(decision, Decided):
             self._try(decision)
 
-    def _complete_first_copy(self) -> None:
+    def _complete_first_copy(self, now: float) -> None:
         if self._state.first_copy_complete or self._state.standing().stale or not self._state.standing().epoch:
             return
-        if not self._state.count_unmet().get(Reason.BODY):
+        missing = self._state.count_unmet().get(Reason.BODY, 0)
+        if missing != self._missing:
+            self._missing, self._missing_since = missing, now
+        is_given_up = now - self._missing_since >= MISSING_LIMIT_SECONDS and self._is_master_heard()
+        if is_given_up and missing:
+            log.warning("the first copy is taken for complete without %d contents that the master cannot give", missing)
+        if not missing or is_given_up:
             self._patiently(self._state.complete_first_copy, math.inf)
+
+    def _is_master_heard(self) -> bool:
+        return self._board.heartbeat_age_seconds() < MASTER_HEARD_SECONDS

@@ -18,7 +18,7 @@ from common.messages import AskBodies, AskBuckets, Batch, BodyAnswer, BucketRows
 from common.transport.ports import Delivery, Phase
 from common.wire.codec import decode_downstream, encode, encode_batch
 from consumer import barrier, following
-from consumer.following import NO_ROOM_LIMIT_SECONDS, REFUSED_SHOWN_SECONDS, RETRY_SECONDS
+from consumer.following import MISSING_LIMIT_SECONDS, NO_ROOM_LIMIT_SECONDS, REFUSED_SHOWN_SECONDS, RETRY_SECONDS
 from consumer.parking import PATIENCE_SECONDS
 from consumer.reporting import REPORT_SECONDS, REPORT_SECONDS_MINIMUM
 from consumer.state import State
@@ -809,6 +809,31 @@ def test_the_first_copy_makes_ready_and_a_restart_is_ready_at_once_without_broke
     running.clock.now += 3600
     running.turn(5)
     assert is_ready(running), "the last good tree beats no tree"
+
+
+def without_contents(running: Running, question: Question) -> list[bytes]:
+    """A master that can list its files and read none."""
+    answers = [] if isinstance(question.ask, AskBodies) else running.master.answers(question)
+    return [
+        encode(replace(answer, rows=tuple(row._replace(body=None) for row in answer.rows)))
+        if isinstance(answer, BucketRows)
+        else encode(answer)
+        for answer in answers
+    ]
+
+
+def test_a_content_that_the_master_cannot_give_does_not_keep_a_replica_from_being_served(running: Running) -> None:
+    """Not at once: it may be on its way for minutes. It stays unmet, and so the replica does not agree."""
+    running.master.batch({b"a": b"cannot be read any more", b"d": 0o755})
+    running.answer = lambda question: without_contents(running, question)
+    running.say(running.master.heartbeat())
+    running.turn(20)
+    assert running.state.unmet([b"a"])
+    running.pass_by(MISSING_LIMIT_SECONDS / 2)
+    assert not is_ready(running)
+    running.pass_by(MISSING_LIMIT_SECONDS)
+    assert is_ready(running)
+    assert not running.replica._follower.is_agreed()
 
 
 def test_a_missing_queue_is_asked_for(running: Running) -> None:
