@@ -34,6 +34,9 @@ from common.transport.urls import shown as shown_url
 
 Layer = dict[str, "Given"]
 
+LIKE_FROM = 0.6
+"""Words that are less alike, from 0 to 1, are not offered for each other."""
+
 _COMMON = settings_of(CommonSettings)
 _TABLES: Mapping[str, dict[str, Setting]] = {role: settings_of(model) for role, model in MODELS.items()}
 _EVERY = {name: setting for table in _TABLES.values() for name, setting in table.items()}
@@ -124,15 +127,22 @@ def unknown_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
     """One line for each TREECAST_ variable that is no setting: some systems inject their own, so it is no error."""
     known = set(_VARIABLES) | OUTSIDE_SETTINGS
     return tuple(
-        f"{name} is set and is no setting of treecast; the nearest is {nearest(name, known)}"
+        f"{name} is set and is no setting of treecast{nearest_words(name, known)}"
         for name in sorted(environ)
         if name.startswith(PREFIX) and name not in known
     )
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The known word that looks most like this one."""
-    return max(sorted(known), key=lambda one: difflib.SequenceMatcher(None, word, one).ratio())
+def nearest_words(word: str, known: Iterable[str]) -> str:
+    """ "; the nearest is ..." with the known word that looks most like this one; "" where none looks like it."""
+    likeness = {one: difflib.SequenceMatcher(None, _bare(word), _bare(one)).ratio() for one in sorted(known)}
+    found = max(likeness, key=lambda one: likeness[one])
+    return f"; the nearest is {found}" if likeness[found] >= LIKE_FROM else ""
+
+
+def _bare(word: str) -> str:
+    """Without what all have at their beginning, and so are alike in."""
+    return word.removeprefix(PREFIX).lstrip("-").lower()
 
 
 def _default(setting: Setting) -> Given:
@@ -152,7 +162,7 @@ def _from_command_line(table: Mapping[str, Setting], cli: Mapping[str, object]) 
     for name in cli:
         if name not in table:
             raise SettingError(
-                _option(name), _option(name), f"a setting; the nearest is {_option(nearest(name, table))}"
+                _option(name), _option(name), f"a setting{nearest_words(_option(name), map(_option, table))}"
             )
     return {
         name: Given(value, "command line", table[name].option)
@@ -191,7 +201,7 @@ def _from_file(role: Role, config: Path) -> Layer:
 def _section(config: Path, section: str, content: Mapping[str, object], table: Mapping[str, Setting]) -> Layer:
     for key in content:
         if key not in table:
-            raise SettingError(f"{section}{key} in {config}", key, f"a setting; {_nearest_key(key, table)}")
+            raise SettingError(f"{section}{key} in {config}", key, f"a setting{_nearest_key(key, table)}")
     return {
         key: Given(value, f"file {config}: {section}{key}", f"{section}{key} in {config}")
         for key, value in content.items()
@@ -201,8 +211,8 @@ def _section(config: Path, section: str, content: Mapping[str, object], table: M
 def _nearest_key(key: str, table: Mapping[str, Setting]) -> str:
     for role, settings in _TABLES.items():
         if key in settings:
-            return f"{key} stands in [{role}]"
-    return f"the nearest is {nearest(key, table)}"
+            return f"; {key} stands in [{role}]"
+    return nearest_words(key, table)
 
 
 def _read_toml(config: Path) -> dict[str, Any]:

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from common.errors import SettingError
-from common.loading import nearest
+from common.loading import NOTHING, nearest_words
 from common.settings import MODELS, Role, Setting, settings_of
 from common.settings_table import default_text
 
 _DESCRIPTIONS: dict[Role, str] = {
-    "produce": "Watch the master's directory and publish what changes, until it is told to stop (SIGTERM, Ctrl-C).",
-    "consume": "Keep this replica's directory equal to the master's, until it is told to stop (SIGTERM, Ctrl-C).",
+    "produce": "Watch the master's directory and publish what changes,\nuntil it is told to stop (SIGTERM, Ctrl-C).",
+    "consume": "Keep this replica's directory equal to the master's,\nuntil it is told to stop (SIGTERM, Ctrl-C).",
 }
 _EXAMPLES: dict[Role, str] = {
-    "produce": "--tree playlists --broker amqps://producer@mq.example.com/ --source /srv/playlists",
-    "consume": "--tree playlists --broker amqps://paris@mq.example.com/ --target /srv/playlists --replica paris",
+    "produce": "--tree playlists --source /srv/playlists \\\n      --broker amqps://producer@mq.example.com/",
+    "consume": "--tree playlists --replica paris --target /srv/playlists \\\n      --broker amqps://paris@mq.example.com/",
 }
 _LISTS = frozenset({"exclude"})
 _SWITCHES = frozenset({"adopt"})
@@ -29,7 +29,8 @@ _SWITCHES = frozenset({"adopt"})
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         option = message.partition(":")[0].removeprefix("argument ") if message.startswith("argument ") else "arguments"
-        raise SettingError(option, message.rpartition(": ")[2], f"what {self.prog} --help lists")
+        why = message.rpartition(": ")[2]
+        raise SettingError(option, NOTHING if why == "expected one argument" else why, f"what {self.prog} --help lists")
 
 
 def parse_options(role: Role, arguments: Sequence[str], program: str) -> tuple[dict[str, object], Path | None]:
@@ -43,10 +44,16 @@ def parse_options(role: Role, arguments: Sequence[str], program: str) -> tuple[d
     if unknown:
         word = unknown[0].partition("=")[0]
         known = ["--config", *(setting.option for setting in table.values())]
-        raise SettingError(word, unknown[0], f"an option of {program}; the nearest is {nearest(word, known)}")
+        raise SettingError(word, unknown[0], f"an option of {program}{_other_role(word) or nearest_words(word, known)}")
     given = dict(vars(found))
     config = given.pop("config")
     return given, config
+
+
+def _other_role(word: str) -> str:
+    """Whose option it is, where it is one at all."""
+    roles = [role for role, model in MODELS.items() if any(one.option == word for one in settings_of(model).values())]
+    return f"; it is one of treecast {roles[0]}" if roles else ""
 
 
 def _parser(role: Role, settings: Iterable[Setting], program: str) -> argparse.ArgumentParser:
@@ -66,9 +73,8 @@ def _parser(role: Role, settings: Iterable[Setting], program: str) -> argparse.A
 
 
 def _add(parser: argparse.ArgumentParser, setting: Setting) -> None:
-    text = f"{setting.about.meaning} {setting.variable}; {described_default(setting)}.".replace("%", "%%").replace(
-        "`", ""
-    )
+    about = f"{setting.about.meaning} Allowed: {setting.about.allowed}."
+    text = f"{about} {setting.variable}; {described_default(setting)}.".replace("%", "%%").replace("`", "")
     if setting.name in _SWITCHES:
         parser.add_argument(setting.option, dest=setting.name, action=argparse.BooleanOptionalAction, help=text)
     elif setting.name in _LISTS:

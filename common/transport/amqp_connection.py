@@ -180,7 +180,7 @@ class AmqpConnection:
         if self._is_closing:
             self._end()
             return
-        link = lost_link(error)
+        link = lost_link(error, f"{self._parameters.host}:{self._parameters.port}")
         self._do(lambda: self._session.lost(link))
         if self._opened_at is not None and time.monotonic() - self._opened_at > STEADY_SECONDS:
             self._backoff.reset()
@@ -205,14 +205,14 @@ class AmqpConnection:
         self._loop.call_later(0, self._loop.stop)
 
 
-def lost_link(error: object) -> Link:
-    """Why there is no connection, as a link: `REFUSED` with the broker's words, or `CONNECTING`."""
+def lost_link(error: object, where: str) -> Link:
+    """Why there is no connection to `where`, as a link: `REFUSED` with the broker's words, or `CONNECTING`."""
     inner = _innermost(error)
     refused = exceptions.ProbableAuthenticationError | exceptions.ProbableAccessDeniedError
     is_refused = isinstance(inner, refused | exceptions.AuthenticationError) or (
         isinstance(inner, exceptions.ConnectionClosedByBroker) and inner.reply_code in {403, 530}
     )
-    return Link(Phase.REFUSED if is_refused else Phase.CONNECTING, words_of(inner))
+    return Link(Phase.REFUSED if is_refused else Phase.CONNECTING, f"{_text(where)}: {words_of(inner)}")
 
 
 def parameters_for(url: AmqpUrl, *, password: str | None, name: str) -> pika.ConnectionParameters:

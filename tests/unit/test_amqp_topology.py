@@ -114,14 +114,14 @@ def test_a_wrong_option_is_one_clear_error_before_anything_connects(text: str) -
 
 def test_why_there_is_no_connection_is_told_in_the_innermost_words() -> None:
     nested = AMQPConnectionWorkflowFailed([exceptions.AMQPConnectionError(ConnectionRefusedError(111, "refused"))])
-    assert lost_link(exceptions.AMQPConnectionError(nested)).phase is Phase.CONNECTING
-    assert "refused" in lost_link(exceptions.AMQPConnectionError(nested)).detail
-    assert lost_link(exceptions.ConnectionClosedByBroker(530, "NOT_ALLOWED - vhost")).phase is Phase.REFUSED
-    assert lost_link(exceptions.ConnectionClosedByBroker(320, "shutdown")).phase is Phase.CONNECTING
+    assert lost_link(exceptions.AMQPConnectionError(nested), "mq:5672").phase is Phase.CONNECTING
+    assert "refused" in lost_link(exceptions.AMQPConnectionError(nested), "mq:5672").detail
+    assert lost_link(exceptions.ConnectionClosedByBroker(530, "NOT_ALLOWED - vhost"), "mq:5672").phase is Phase.REFUSED
+    assert lost_link(exceptions.ConnectionClosedByBroker(320, "shutdown"), "mq:5672").phase is Phase.CONNECTING
 
 
 def test_escape_sequences_in_the_brokers_words_reach_no_terminal() -> None:
-    assert "\x1b" not in lost_link(exceptions.ConnectionClosedByBroker(320, "bye \x1b[2J")).detail
+    assert "\x1b" not in lost_link(exceptions.ConnectionClosedByBroker(320, "bye \x1b[2J"), "mq:5672").detail
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from common.errors import SettingError
 from common.loading import gather, judge_given, load_consume, load_produce, unknown_variables
+from common.options import parse_options
 from common.quantities import ListenAddress, parse_listen, parse_queue_limit, parse_seconds, parse_size_bytes
 from common.settings import MODELS, settings_of
 from common.settings_table import settings_table, value_lines
@@ -150,6 +151,21 @@ def test_an_unknown_variable_is_only_warned_about() -> None:
     assert lines[0].startswith("TREECAST_PORT is set and is no setting")
     assert lines[1].endswith("the nearest is TREECAST_TARGET")
     assert load_produce({}, None, environ).warnings == lines
+
+
+def test_only_what_looks_alike_is_offered() -> None:
+    """A prefix that all have makes nothing alike."""
+    (line,) = unknown_variables({"TREECAST_FOO": "1"})
+    assert line == "TREECAST_FOO is set and is no setting of treecast"
+    with pytest.raises(SettingError, match=r"^--bogus: .*allowed: an option of treecast produce$"):
+        parse_options("produce", ["--bogus", "3"], "treecast produce")
+
+
+def test_an_option_of_the_other_role_and_one_without_its_value_are_named_as_that() -> None:
+    with pytest.raises(SettingError, match="it is one of treecast consume$"):
+        parse_options("produce", ["--target", "/x"], "treecast produce")
+    with pytest.raises(SettingError, match="^--tree: found nothing"):
+        parse_options("produce", ["--tree"], "treecast produce")
 
 
 def test_values_can_be_shown_before_all_are_given() -> None:
