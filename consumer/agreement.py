@@ -5,11 +5,11 @@ one `Step` with its `Plan`. The names of the rules are the document's: follow, j
 merged in `consumer.merging`.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from common.digests import BUCKETS
-from common.entries import BEFORE_ALL, Entry, Position
+from common.entries import BEFORE_ALL, Entry, Event, Position
 from common.messages import Batch, Heartbeat, Lineage
 from consumer.planning import ContradictionError, make_plan
 from consumer.values import LeftPlan, Plan, Row, Stale, Standing, Step, Told, View
@@ -170,7 +170,7 @@ def _in_epoch(standing: Standing, view: View, run: Run, patient: bool) -> Decisi
     if run.start < at or run.prev != standing.head:
         return _fork(standing, run)
     if run.batch is not None:
-        return apply(standing, view, run, run.batch)
+        return apply(standing, view, [run.batch])
     return _heard(standing, view, run)
 
 
@@ -214,16 +214,43 @@ def skip(standing: Standing, run: Run) -> Step:
     return distrust_all(standing, standing.sequence, sequence=run.last, head=run.hash, digest=run.after)
 
 
-def apply(standing: Standing, view: View, run: Run, batch: Batch) -> Decision:
-    """The next batch. Checked before anything is touched: the digest that it states must come of it."""
-    epoch = run.lineage.epoch
-    want = {
-        event.path: Told(event.entry, Position(epoch, run.first + i), event.body, event.keep)
-        for i, event in enumerate(batch.events)
-    }
-    after = replace(standing, sequence=run.last, head=run.hash, digest=run.after, proved=None)
-    step = Step(after, want=want, recent=(run.last, run.hash))
+def is_next(standing: Standing, batch: Batch) -> bool:
+    """Whether this batch is the one that comes after our position, in our lineage."""
+    is_ours = batch.lineage.epoch == standing.epoch and not is_of_another_lineage(standing, batch.lineage)
+    return is_ours and not standing.is_forked and batch.first - 1 == standing.sequence and batch.prev == standing.head
+
+
+def continues(before: Batch, batch: Batch) -> bool:
+    """Whether a batch comes right after another, so that both may be applied as one set."""
+    return batch.lineage == before.lineage and batch.first == before.last + 1 and batch.prev == before.hash
+
+
+def apply(standing: Standing, view: View, batches: Sequence[Batch]) -> Decision:
+    """The next batch, or several that continue one another, as one set: what a later one says of a path is what counts.
+
+    Checked before anything is touched: the digest that the last one states must come of it.
+    """
+    want: dict[bytes, Told] = {}
+    for batch in batches:
+        for sequence, event in enumerate(batch.events, batch.first):
+            at = Position(batch.lineage.epoch, sequence)
+            want[event.path] = Told(event.entry, at, _body_of(event, want.get(event.path)), event.keep)
+    last = batches[-1]
+    after = replace(standing, sequence=last.last, head=last.hash, digest=last.after, proved=None)
+    step = Step(after, want=want, recent=tuple((batch.last, batch.hash) for batch in batches))
     return conclude(standing, view, step)
+
+
+def _body_of(event: Event, earlier: Told | None) -> bytes | None:
+    """The event's content; where it changes mode or time alone, that of the earlier event of the same set."""
+    if (
+        event.body is None
+        and event.entry is not None
+        and earlier is not None
+        and event.entry.same_content(earlier.entry)
+    ):
+        return earlier.body
+    return event.body
 
 
 def _heard(standing: Standing, view: View, run: Run) -> Decision:

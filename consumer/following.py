@@ -5,22 +5,21 @@ A stream message is settled after its step is durable. An answer is settled when
 
 import logging
 import math
-import threading
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.board import Board
-from common.errors import NoRoomError, RefusedError
-from common.messages import Batch, Heartbeat
+from common.errors import NoRoomError
+from common.messages import Batch, Downstream, Heartbeat
 from common.transport.ports import Delivery, Subscriber
-from common.wire.codec import decode_downstream
 from consumer import agreement, merging
 from consumer.agreement import Decided, Drop, Wait
 from consumer.apply import Applier
 from consumer.asking import Asking
+from consumer.incoming import Incoming
 from consumer.merging import Answer
-from consumer.opening import Stopping
 from consumer.parking import Answers, Parking
+from consumer.room import Patience, Room
 from consumer.state import State
 from consumer.values import Reason
 
@@ -34,7 +33,6 @@ MISSING_LIMIT_SECONDS = 300.0
 shown as missing, and keeps no replica from being served."""
 MASTER_HEARD_SECONDS = 20.0
 RETRIES_AT_ONCE = 500
-NO_ROOM_BACKOFF_SECONDS = (0.5, 5.0)
 NO_ROOM_LIMIT_SECONDS = 300.0
 """So long a step without room is tried; then it is given up, and a sync removes before it adds."""
 NO_ROOM_AGAIN_SECONDS = 5.0
@@ -64,15 +62,6 @@ class Parts:
     board: Board
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How a follower waits: until `stop`, by this clock; `meanwhile` is called now and then, because reports must go on."""
-
-    stop: threading.Event
-    clock: Callable[[], float]
-    meanwhile: Callable[[], None]
-
-
 class Follower:
     """One replica following its stream. Not thread-safe: everything happens in the thread that calls it."""
 
@@ -83,7 +72,8 @@ class Follower:
         self._subscriber = parts.subscriber
         self._asking = parts.asking
         self._board = parts.board
-        self._patience = patience
+        self._incoming = Incoming(parts.subscriber, identity.tree, self._refuse)
+        self._room = Room(parts.board, patience)
         self._clock = patience.clock
         self._parking: Parking[Delivery] = Parking()
         self._answers = Answers()
@@ -94,28 +84,53 @@ class Follower:
         self._diverged_pause = 0.0
         self.ask_from = -math.inf
         """When the next question may be asked, in seconds of the clock."""
-        self.is_short_of_room = False
         self.has_no_room_for_contents = False
         self.master_unix_seconds = 0.0
         """The master's clock, at its last heartbeat."""
 
+    @property
+    def is_short_of_room(self) -> bool:
+        """Whether it waits for room on the disk just now."""
+        return self._room.is_short
+
     # -- one delivery
     def take(self, delivery: Delivery) -> None:
-        """Handle one message; whatever it is, it never stops the consumer. Raises Stopping and HaltError only."""
-        try:
-            message = decode_downstream(delivery.body, self._identity.tree)
-        except RefusedError as error:
-            self._refuse(error.reason, str(error))
-            self._subscriber.settle(delivery)
-            return
+        """Handle one message, and those taken with it; whatever it is, it never stops the consumer.
+
+        Raises Stopping and HaltError only.
+        """
+        message = self._incoming.decode(delivery)
+        while message is not None:
+            self._take(message, delivery)
+            message, delivery = self._incoming.left() or (None, delivery)
+
+    def _take(self, message: Downstream, delivery: Delivery) -> None:
         if isinstance(message, Heartbeat):
             self.master_unix_seconds = message.unix_ns / 1e9
-        if isinstance(message, Batch | Heartbeat):
+        if isinstance(message, Batch) and agreement.is_next(self._state.standing(), message):
+            self.merge()
+            self._on_batches(self._incoming.together(message, delivery))
+        elif isinstance(message, Batch | Heartbeat):
             self.merge()
             self._on_stream(message, delivery, patient=True)
         else:
             self._subscriber.settle(delivery)
             self._on_answer(message, len(delivery.body))
+
+    def _on_batches(self, together: Sequence[tuple[Batch, Delivery]]) -> None:
+        """The next batch and what continues it: one set, one step, then each is settled."""
+        batches = [batch for batch, _ in together]
+        decision = agreement.apply(self._state.standing(), self._state, batches)
+        self._board.heartbeat_seen()
+        if isinstance(decision, Decided) and not self._try(decision):
+            self._skip(batches[-1])
+        for _, delivery in together:
+            self._subscriber.settle(delivery)
+        self._after_stream()
+
+    def _skip(self, message: Batch | Heartbeat) -> None:
+        skipped = agreement.skip(self._state.standing(), agreement.as_run(message))
+        self.carry_out(Decided(skipped), limit_seconds=math.inf)
 
     def _refuse(self, reason: str, detail: str) -> None:
         self._refused_at = self._clock()
@@ -142,8 +157,7 @@ class Follower:
                 return True
             self._board.heartbeat_seen()
             if not self._try(decision):
-                skipped = agreement.skip(self._state.standing(), agreement.as_run(message))
-                self.carry_out(Decided(skipped), limit_seconds=math.inf)
+                self._skip(message)
                 return True
             if not decision.again:
                 return True
@@ -206,41 +220,15 @@ class Follower:
             self.carry_out(decided, math.inf if decided.plan.is_empty else limit)
         except NoRoomError:
             self.has_no_room_for_contents = True
-            self._patiently(self._applier.give_up, math.inf)
+            self._room.patiently(self._applier.give_up, math.inf)
             self._asking.close_all()
             return False
         return True
 
     def carry_out(self, decided: Decided, limit_seconds: float) -> None:
         """Make one step durable, waiting for room. Raises NoRoomError when there was none for as long as the limit."""
-        self._patiently(lambda: self._applier.carry_out(decided), limit_seconds)
+        self._room.patiently(lambda: self._applier.carry_out(decided), limit_seconds)
         self._after_step(decided)
-
-    def _patiently(self, act: Callable[[], object], limit_seconds: float) -> None:
-        since, pause = self._clock(), NO_ROOM_BACKOFF_SECONDS[0]
-        while True:
-            try:
-                act()
-                break
-            except NoRoomError as error:
-                if self._clock() - since > limit_seconds:
-                    raise
-                self._wait_for_room(error, pause)
-                pause = min(2 * pause, NO_ROOM_BACKOFF_SECONDS[1])
-        self._room_again()
-
-    def _wait_for_room(self, error: NoRoomError, pause_seconds: float) -> None:
-        self.is_short_of_room = True
-        self._board.tick("consumer")
-        self._board.alarm("no-room", f"{error}; nothing is lost, it goes on by itself when there is room")
-        self._patience.meanwhile()
-        if self._patience.stop.wait(pause_seconds):
-            raise Stopping
-
-    def _room_again(self) -> None:
-        if self.is_short_of_room:
-            self.is_short_of_room = False
-            self._board.clear("no-room")
 
     def _after_step(self, decided: Decided) -> None:
         step = decided.step
@@ -328,7 +316,7 @@ class Follower:
         if is_given_up and missing:
             log.warning("the first copy is taken for complete without %d contents that the master cannot give", missing)
         if not missing or is_given_up:
-            self._patiently(self._state.complete_first_copy, math.inf)
+            self._room.patiently(self._state.complete_first_copy, math.inf)
 
     def _is_master_heard(self) -> bool:
         return self._board.heartbeat_age_seconds() < MASTER_HEARD_SECONDS

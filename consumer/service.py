@@ -25,9 +25,10 @@ from consumer import agreement
 from consumer.alarming import Alarming, Seen
 from consumer.apply import Applier
 from consumer.asking import Asking, Wants
-from consumer.following import Follower, Identity, Parts, Patience
+from consumer.following import Follower, Identity, Parts
 from consumer.opening import Stopping, open_replica
 from consumer.reporting import ReportClock
+from consumer.room import Patience
 from consumer.state import State
 from consumer.target import Target
 from consumer.values import Reason

@@ -5,7 +5,7 @@ It knows no disk but its own file, and decides nothing: what a step means was de
 
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -316,9 +316,9 @@ class State:
             self._database.executemany("INSERT INTO unmet VALUES (?, ?, ?)", rows)
             self._unmet.update(why.reason for why in unmet.values())
 
-    def _remember(self, recent: tuple[int, bytes] | None) -> None:
-        if recent is not None:
-            self._database.execute("INSERT OR REPLACE INTO recent VALUES (?, ?)", recent)
+    def _remember(self, recent: Sequence[tuple[int, bytes]]) -> None:
+        if recent:
+            self._database.executemany("INSERT OR REPLACE INTO recent VALUES (?, ?)", recent)
             oldest = "SELECT last FROM recent ORDER BY last DESC LIMIT 1 OFFSET ?"
             self._database.execute(f"DELETE FROM recent WHERE last <= ({oldest})", (RECENT_KEPT,))
 

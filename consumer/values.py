@@ -121,7 +121,8 @@ class Step:
     marked: frozenset[int] = frozenset()
     levelled: frozenset[int] = frozenset()
     forget_recent: bool = False
-    recent: tuple[int, bytes] | None = None
+    recent: tuple[tuple[int, bytes], ...] = ()
+    """(last, hash) of each batch that this step applies."""
     alarm: str = ""
     """Kind of the alarm that this step raises, "" for none: "diverged" and the like."""
 

@@ -137,9 +137,8 @@ class MemoryState:
             path: row._replace(found=row.found and (self.bucket_of(path) not in step.levelled or path in self._unmet))
             for path, row in self._index.items()
         }
-        if step.recent is not None:
-            self._recent[step.recent[0]] = step.recent[1]
-            self._recent = dict(sorted(self._recent.items())[-RECENT_KEPT:])
+        self._recent |= dict(step.recent)
+        self._recent = dict(sorted(self._recent.items())[-RECENT_KEPT:])
         self._standing = step.standing
         self.token = self.token if token is None else token
 

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from common.digests import content_digest
 from common.errors import HaltError, NoRoomError
 from common.messages import AskBodies, AskBuckets, Batch, BodyAnswer, BucketRows, Question, ReplicaState
 from common.transport.ports import Delivery, Phase
 from common.wire.codec import decode_downstream, encode, encode_batch
 from consumer import barrier, following
 from consumer.following import MISSING_LIMIT_SECONDS, NO_ROOM_LIMIT_SECONDS, REFUSED_SHOWN_SECONDS, RETRY_SECONDS
+from consumer.incoming import TOGETHER_LIMIT
 from consumer.parking import PATIENCE_SECONDS
 from consumer.reporting import REPORT_SECONDS, REPORT_SECONDS_MINIMUM
 from consumer.state import State
@@ -885,17 +887,71 @@ def test_a_clock_that_jumps_changes_nothing(years: float, running: Running, monk
 
 def test_a_consumer_that_is_stopped_while_it_follows_ends_and_goes_on_later(running: Running) -> None:
     first_copy(running)
-    batches = [running.master.batch({b"a": b"%d" % n}) for n in range(10)]
+    batches = [running.master.batch({b"a": b"%d" % n}) for n in range(3 * TOGETHER_LIMIT)]
     running.say(*batches)
-    running.turn(4)
+    running.turn()
     running.stop.set()
     running.replica.follow()
     left = list(running.broker.queues[REPLICA])
     running.restart()
-    assert left == batches[4:]
+    assert left == batches[TOGETHER_LIMIT:]
     running.until(lambda: running.is_level)
     running.check_equal()
     assert not running.questions
+
+
+def test_batches_that_wait_are_applied_as_one_set_and_each_is_settled(running: Running) -> None:
+    """A replica that is behind pays for one set of barriers; what a later batch says of a path is what counts."""
+    first_copy(running)
+    commits = running.state.standing().commits
+    trees: list[dict[bytes, Content]] = [
+        {b"a": b"2", b"d/new": b"made"},
+        {b"a": b"3", b"d/new": None},
+        {b"d/x": None, b"d": None},
+        {b"d": b"a file now"},
+        {b"e": 0o700, b"e/f": b"below"},
+    ]
+    batches = [running.master.batch(tree) for tree in trees]
+    running.say(*batches)
+    running.turn()
+    assert running.state.standing().commits == commits + 1
+    assert running.subscriber.settled[-5:] == batches
+    running.until(lambda: running.is_level)
+    running.check_equal()
+    assert not running.questions
+    running.say(*batches)
+    running.turn(5)
+    assert running.is_level, "each of them is known when it comes again"
+    assert not running.alarms
+
+
+def test_what_does_not_continue_the_batches_before_it_is_handled_after_them(running: Running) -> None:
+    """Rubbish between them is refused and joins nothing; a heartbeat and a batch behind a hole come after the set."""
+    first_copy(running)
+    one, two = running.master.batch({b"a": b"2"}), running.master.batch({b"a": b"3"})
+    beat = running.master.heartbeat()
+    hidden, last = running.master.batch({b"b": b"4"}), running.master.batch({b"c": b"5"})
+    running.say(one, b"rubbish", two, beat, last, hidden)
+    running.until(lambda: running.is_level)
+    running.check_equal()
+    assert running.subscriber.settled.count(b"rubbish") == 1
+    assert not running.questions, "the hole was filled in time"
+
+
+def test_a_set_of_batches_whose_digest_does_not_hold_is_not_applied(running: Running) -> None:
+    first_copy(running)
+    good = running.master.batch({b"a": b"2"})
+    lying = encode(replace(decode_batch(running.master.batch({b"a": b"3"})), after=b"x" * 32))
+    running.say(good, lying)
+    running.turn()
+    assert "diverged" in running.alarms
+    assert running.state.rows([b"a"])[b"a"].entry.digest == content_digest(b"1")
+
+
+def decode_batch(data: bytes) -> Batch:
+    message = decode_downstream(data, TREE)
+    assert isinstance(message, Batch)
+    return message
 
 
 def test_a_swap_that_was_left_by_a_kill_is_resolved_and_ends_equal_though_the_queue_is_lost(

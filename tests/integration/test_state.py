@@ -117,7 +117,7 @@ def test_rows_in_bulk_are_the_rows_one_by_one(path: Path) -> None:
 def test_only_the_last_thousand_batches_are_remembered(path: Path) -> None:
     with opened(path) as state:
         for last in range(1, 1011):
-            state.commit(Step(state.standing(), recent=(last, b"%d" % last)), Plan(), Outcome())
+            state.commit(Step(state.standing(), recent=((last, b"%d" % last),)), Plan(), Outcome())
         assert state.recent(10) is None
         assert state.recent(11) == b"11"
         assert state.recent(1010) == b"1010"

@@ -165,6 +165,7 @@ class ReplicaUnderModel(ABC):
     def forget_volatile(self) -> None:
         self.asking = Asking(lambda: nonce_of(next(self.nonces)))
         self.gathered: list[merging.Answer] = []
+        self.together: list[Batch] = []
         self.parked: list[Any] = []
         self.steps_to_crash: int | None = None
 
@@ -189,9 +190,17 @@ class ReplicaUnderModel(ABC):
         if isinstance(message, Batch | Heartbeat):
             self.flush()
             return self.on_stream(message)
+        self.apply_together()
         return self.on_answer(message)
 
     def on_stream(self, message: Batch | Heartbeat) -> bool:
+        """A batch that comes next may wait for those that continue it; all of them are then one set."""
+        if isinstance(message, Batch) and self.joins(message):
+            self.together.append(message)
+            if self.rng.random() < 0.6:
+                self.apply_together()
+            return False
+        self.apply_together()
         while True:
             patient = self.rng.random() < 0.7
             decision = agreement.on_stream(self.state.standing(), self.state, message, patient=patient)
@@ -199,6 +208,19 @@ class ReplicaUnderModel(ABC):
                 return True
             if not self.carry_out(decision):
                 return False
+
+    def joins(self, batch: Batch) -> bool:
+        """Whether it is next, or continues what waits."""
+        if self.together:
+            return agreement.continues(self.together[-1], batch)
+        return agreement.is_next(self.state.standing(), batch)
+
+    def apply_together(self) -> None:
+        """Apply what waits, as one set."""
+        together, self.together = self.together, []
+        if together:
+            self.count["batches applied together"] += len(together) > 1
+            self.carry_out(agreement.apply(self.state.standing(), self.state, together))
 
     def on_answer(self, answer: merging.Answer) -> bool:
         if not self.asking.expects(answer):
@@ -251,6 +273,7 @@ class ReplicaUnderModel(ABC):
     def questions(self, nonces: Iterator[int]) -> list[Any]:
         """What our asking asks, in the model's words."""
         self.nonces = nonces
+        self.apply_together()
         self.flush()
         for nonce in [n for n in self.asking.open if self.rng.random() < 0.05]:
             del self.asking.open[nonce]

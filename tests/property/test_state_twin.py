@@ -94,7 +94,7 @@ class TwoStates(RuleBasedStateMachine):
             marked=mark,
             levelled=level,
             forget_recent=forgets,
-            recent=(position.sequence, b"hash %d" % position.sequence),
+            recent=((position.sequence, b"hash %d" % position.sequence),),
         )
         plan, outcome = Plan(corrections=corrections, unmet=unmet), Outcome(unmet=failed)
         ahead = corrections | {path: told.entry for path, told in want.items()}

@@ -70,7 +70,7 @@ def test_the_next_batch_is_applied_and_proves_its_digest() -> None:
     assert step.standing.position == step.standing.proved == Position(7, 11)
     assert step.standing.head == hash_of(11)
     assert step.standing.commits == 1
-    assert step.recent == (11, hash_of(11))
+    assert step.recent == ((11, hash_of(11)),)
 
 
 def test_the_same_batch_again_is_done_and_does_nothing() -> None:
@@ -290,3 +290,41 @@ def test_what_was_found_goes_aside_also_when_the_content_that_replaces_it_comes_
     assert decision.plan.foreign == {PATH}
     take(state, decision)
     assert not state.rows([PATH])[PATH].found
+
+
+def test_in_a_set_of_batches_a_change_of_mode_alone_keeps_the_content_that_came_before_it() -> None:
+    state = level_replica()
+    first = batch(state)
+    other_mode = FILE._replace(mode=0o600)
+    second = Batch(
+        LINEAGE,
+        12,
+        (Event(PATH, other_mode),),
+        first.hash,
+        first.after,
+        state.digest_of({PATH: other_mode}),
+        hash_of(12),
+    )
+    assert agreement.continues(first, second)
+    step = step_of(agreement.apply(state.standing(), state, [first, second]))
+    assert step.want == {PATH: Told(other_mode, Position(7, 12), BODY)}
+    assert step.recent == ((11, hash_of(11)), (12, hash_of(12)))
+    assert step.standing.position == step.standing.proved == Position(7, 12)
+
+
+def test_only_what_comes_right_after_in_the_same_chain_continues_a_batch() -> None:
+    state = level_replica()
+    first = batch(state)
+    second = batch(state, first=12, prev=first.hash)
+    assert agreement.continues(first, second)
+    for changed in ({"first": 13}, {"prev": hash_of(9)}, {"lineage": replace(LINEAGE, instance=b"x" * 16)}):
+        assert not agreement.continues(first, replace(second, **changed))
+
+
+def test_the_next_batch_is_next_for_its_lineage_and_chain_only() -> None:
+    state = level_replica()
+    message = batch(state)
+    assert agreement.is_next(state.standing(), message)
+    assert not agreement.is_next(replace(state.standing(), is_forked=True), message)
+    assert not agreement.is_next(state.standing(), replace(message, prev=hash_of(1)))
+    assert not agreement.is_next(state.standing(), replace(message, lineage=replace(LINEAGE, epoch=8)))

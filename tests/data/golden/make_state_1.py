@@ -43,7 +43,7 @@ def make(path: Path) -> None:
         )  # fmt: skip
         want = {path: Told(row.entry, row.at) for path, row in ROWS.items() if not row.found}
         want[b"gone"] = Told(None, AT)
-        state.commit(Step(there, want=want, recent=RECENT), Plan(unmet=UNMET), Outcome())
+        state.commit(Step(there, want=want, recent=(RECENT,)), Plan(unmet=UNMET), Outcome())
         last = replace(there, stale=stale, commits=2, proved=Position(AT.epoch, 40), is_forked=True)
         state.commit(Step(last), Plan(), Outcome(), token=TOKEN)
         state.complete_first_copy()

@@ -1,0 +1,59 @@
+"""What comes from a replica's queue: decoded, with batches that follow one another and are there already taken together.
+
+What is refused is told and settled here. Everything else is the caller's to settle. Used from one thread.
+"""
+
+from collections.abc import Callable
+
+from common.errors import RefusedError
+from common.messages import Batch, Downstream
+from common.transport.ports import Delivery, Subscriber
+from common.wire.codec import decode_downstream
+from consumer.agreement import continues
+
+TOGETHER_LIMIT = 64
+TOGETHER_LIMIT_BYTES = 1024 * 1024
+
+Refuse = Callable[[str, str], None]
+"""Told of each message that is refused: the reason, and what to tell a person."""
+
+
+class Incoming:
+    """See the module."""
+
+    def __init__(self, subscriber: Subscriber, tree: str, refuse: Refuse) -> None:
+        self._subscriber = subscriber
+        self._tree = tree
+        self._refuse = refuse
+        self._left: tuple[Downstream, Delivery] | None = None
+
+    def decode(self, delivery: Delivery) -> Downstream | None:
+        """The message; None for one that is refused, which is settled by then."""
+        try:
+            return decode_downstream(delivery.body, self._tree)
+        except RefusedError as error:
+            self._refuse(error.reason, str(error))
+            self._subscriber.settle(delivery)
+            return None
+
+    def together(self, batch: Batch, delivery: Delivery) -> list[tuple[Batch, Delivery]]:
+        """This batch and those that continue it, as far as they are there already: a replica that is behind pays for one set of
+        barriers instead of one for each. The first message that does not continue them is given out by `left`."""
+        found = [(batch, delivery)]
+        size_bytes = len(delivery.body)
+        while self._left is None and len(found) < TOGETHER_LIMIT and size_bytes < TOGETHER_LIMIT_BYTES:
+            following = self._subscriber.receive(0.0)
+            if following is None:
+                break
+            message = self.decode(following)
+            if isinstance(message, Batch) and continues(found[-1][0], message):
+                found.append((message, following))
+                size_bytes += len(following.body)
+            elif message is not None:
+                self._left = (message, following)
+        return found
+
+    def left(self) -> tuple[Downstream, Delivery] | None:
+        """The message that `together` took and could not join, once."""
+        left, self._left = self._left, None
+        return left
