@@ -130,22 +130,30 @@ class ControlClient:
 
     @classmethod
     def find(cls, state: Path | None, tree: str | None, environ: Mapping[str, str]) -> "ControlClient":
-        """The process with this state directory (or TREECAST_STATE), else the one that runs here, of this tree if told.
+        """The one of `find_all`. Raises UnreachableError when none runs, SettingError when several do."""
+        found = cls.find_all(state, tree, environ)
+        if len(found) > 1:
+            several = ", ".join(f"{one.state} ({name})" for name, one in found)
+            raise SettingError("--state", "several processes", f"one of {several}")
+        return found[0][1]
 
-        Raises UnreachableError when none runs, SettingError when several do.
+    @classmethod
+    def find_all(
+        cls, state: Path | None, tree: str | None, environ: Mapping[str, str]
+    ) -> "list[tuple[str, ControlClient]]":
+        """The process with this state directory (or TREECAST_STATE), else all that run here, of this tree if told.
+
+        With their names; one that is told by its directory has none. Raises UnreachableError when none runs.
         """
         told = (
             state if state is not None else (Path(environ["TREECAST_STATE"]) if environ.get("TREECAST_STATE") else None)
         )
         if told is not None:
-            return cls(told)
+            return [("", cls(told))]
         found = [one for one in running(environ) if tree is None or one.name.startswith(f"{tree}.")]
         if not found:
             raise UnreachableError("no treecast process of this user runs here; try: treecast status --state DIRECTORY")
-        if len(found) > 1:
-            several = ", ".join(f"{one.state} ({one.name})" for one in found)
-            raise SettingError("--state", "several processes", f"one of {several}")
-        return cls(found[0].state)
+        return [(one.name, cls(one.state)) for one in found]
 
     def ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
         """The verb's result. Raises UnreachableError when nobody answers, and the errors that the verb raises."""

@@ -82,7 +82,7 @@ class Telling:
             scan_complete=facts.is_scan_complete,
             scanning=facts.is_scanning,
             quiet=facts.is_quiet,
-            files=facts.stand.entries,
+            entries=facts.stand.entries,
             link={"phase": link.phase.value, "detail": link.detail},
             **self._replicas(now),
         )

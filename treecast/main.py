@@ -46,6 +46,7 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     add_completion=False,
+    rich_markup_mode=None,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -92,7 +93,7 @@ def _end_usage(error: Any) -> int:
         return USAGE
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "treecast"
-    print(f"treecast: {error.format_message()} See: {path} --help", file=sys.stderr)
+    print(f"treecast: {error.format_message().rstrip('.')}. See: {path} --help", file=sys.stderr)
     return USAGE
 
 

@@ -6,6 +6,7 @@ from typing import Any
 PROBLEMS_SHOWN = 20
 
 _FIRST = ("position", "agreed", "dirty", "unconfirmed")
+_LABELS = {"entries": "paths"}
 _PLACED = frozenset(
     {
         *_FIRST, "role", "tree", "replica", "state", "ready", "problems", "problem_count", "alarms",
@@ -30,15 +31,20 @@ def _lines(status: Mapping[str, Any]) -> Iterator[str]:
         yield f"  ALARM {alarm['kind']}: {alarm['detail']}"
     problems = status.get("problems", [])
     for problem in problems[:PROBLEMS_SHOWN]:
-        yield f"  problem at {problem['path']}: {problem['problem']}"
+        yield f"  problem at {problem['path']}: {problem_words(problem['path'], problem['problem'])}"
     more = status.get("problem_count", 0) - min(len(problems), PROBLEMS_SHOWN)
     if more > 0:
         yield f"  and {more} more problems; see: treecast status --json"
 
 
+def problem_words(path: str, why: str) -> str:
+    """Why a path fails, without the path itself, which some reasons begin with."""
+    return why.removeprefix(f"{path}: ")
+
+
 def _facts(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key in (*_FIRST, *(key for key in status if key not in _PLACED)):
-        yield key.replace("_", " "), _text(status.get(key))
+        yield _LABELS.get(key, key.replace("_", " ")), _text(status.get(key))
     link = status.get("link") or {}
     yield "broker", " ".join(str(word) for word in (link.get("phase"), link.get("detail")) if word) or "none yet"
     yield "ready", _text(status.get("ready"))
@@ -61,7 +67,7 @@ def _replica(told: Mapping[str, Any], here: Mapping[str, int]) -> str:
     elif (behind := here.get("sequence", 0) - position["sequence"]) > 0:
         where = f"{behind:,} behind"
     else:
-        where = "level"
+        where = "level" if told.get("agreed") else "no batch behind"
     how = (
         "proved equal"
         if told.get("agreed")

@@ -243,6 +243,16 @@ def test_a_service_is_asked_and_stopped(environ: dict[str, str], tmp_path: Path,
     assert "treecast status --state" in refusal(of_tree(environ), 3, "status")
 
 
+def test_status_shows_all_that_run_here(environ: dict[str, str], tmp_path: Path, started: list[Running]) -> None:
+    """A mirror is several processes, and "see it with: treecast status" must show them; a program gets one at a time."""
+    one, two = (start(started, environ, tmp_path / name) for name in ("one", "two"))
+    answer = treecast(of_tree(environ), "status")
+    assert answer.returncode == 0, answer.stderr
+    assert [str(service.state) in answer.stdout for service in (one, two)] == [True, True]
+    assert answer.stdout.count(f"producer of tree {TREE}: leading") == 2
+    assert f"one of {one.state}" in refusal(of_tree(environ), 2, "status", "--json")
+
+
 def test_a_second_service_with_the_same_state_is_turned_away(
     environ: dict[str, str], tmp_path: Path, started: list[Running]
 ) -> None:

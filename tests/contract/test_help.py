@@ -27,6 +27,17 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert f"treecast {command}" in example
 
 
+@pytest.mark.parametrize("command", ["", *commands()])
+def test_help_fits_a_narrow_terminal(command: str) -> None:
+    """Eighty columns hold every line, and no name of a Python type stands in it."""
+    words = [sys.executable, "-m", "treecast", *filter(None, [command]), "--help"]
+    narrow = {**WIDE, "COLUMNS": "80"}
+    text = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True, env=narrow).stdout
+    assert [line for line in text.splitlines() if len(line) > 80] == []
+    assert "<bool>" not in text
+    assert "list[" not in text
+
+
 def test_help_lists_every_command() -> None:
     answer = help_of()
     assert answer.returncode == 0

@@ -89,6 +89,7 @@ def test_of_several_one_must_be_named(tmp_path: Path, environ: Environ, stack: E
         serve(stack, tmp_path / name, name, environ)
     assert [one.name for one in running(environ)] == ["t.paris", "t.producer", "u.paris"]
     assert ControlClient.find(None, "u", environ).state == tmp_path / "u.paris"
+    assert [name for name, _ in ControlClient.find_all(None, "t", environ)] == ["t.paris", "t.producer"]
     with pytest.raises(SettingError) as caught:
         ControlClient.find(None, "t", environ)
     assert "--state" in str(caught.value)

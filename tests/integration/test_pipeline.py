@@ -116,7 +116,7 @@ def test_a_new_tree_is_a_base_without_events_and_then_announced(world: World) ->
     assert first.sequence == 0
     assert first.digest == world.plain.digest(first.lineage.salt)
     assert producer.board.is_ready
-    assert producer.board.status()["files"] == 2
+    assert producer.board.status()["entries"] == 2
 
 
 def test_what_happens_to_files_is_published(world: World) -> None:

@@ -162,9 +162,9 @@ def test_only_what_looks_alike_is_offered() -> None:
 
 
 def test_an_option_of_the_other_role_and_one_without_its_value_are_named_as_that() -> None:
-    with pytest.raises(SettingError, match="it is one of treecast consume$"):
+    with pytest.raises(SettingError, match=r"it is one of treecast consume$"):
         parse_options("produce", ["--target", "/x"], "treecast produce")
-    with pytest.raises(SettingError, match="^--tree: found nothing"):
+    with pytest.raises(SettingError, match=r"^--tree: found nothing"):
         parse_options("produce", ["--tree"], "treecast produce")
 
 

@@ -53,6 +53,7 @@ def test_each_replica_that_reported_has_a_line_of_its_own() -> None:
     told = {"agreed": False, "state": "copying", "stale_buckets": 12, "age_seconds": 3.2}
     replicas = {
         "paris": {**told, "position": here, "agreed": True},
+        "cork": {**told, "position": here},
         "tokyo": {**told, "position": {"epoch": 7, "sequence": 90}},
         "lima": {**told, "position": {"epoch": 6, "sequence": 90}},
         "oslo": {"age_seconds": 1.0},
@@ -60,6 +61,7 @@ def test_each_replica_that_reported_has_a_line_of_its_own() -> None:
     text = page({"role": "producer", "tree": "t", "state": "leading", "position": here, "replicas": replicas})
     assert "replica paris        level, proved equal, heard 3 s ago" in text
     assert "replica tokyo        10 behind, copying, 12 buckets to compare, heard 3 s ago" in text
+    assert "replica cork         no batch behind, copying, 12 buckets to compare" in text
     assert "replica lima         at 90 of epoch 6, copying" in text
     assert "replica oslo         has not reported yet, heard 1 s ago" in text
 

@@ -2,14 +2,14 @@
 
 import typer
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
 
 @app.command(context_settings=PASS_ON)
 def consume(context: typer.Context) -> None:
-    """Keep this replica's directory equal to the master's, as a service."""
+    """Keep a replica's directory equal to the master's, as a service."""
     from common.process import run_consume
     from consumer.__main__ import load
 

@@ -10,7 +10,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(add_completion=False)
+from treecast.plain_help import PlainCommand
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _WIDTH = 100
 _NAME_WIDTH = 15
@@ -22,13 +24,15 @@ Now with directories of yours:
 On several machines, with RabbitMQ: treecast produce --help, treecast consume --help, and the README."""
 
 
-@app.command(epilog="Example: treecast demo")
+@app.command(cls=PlainCommand, epilog="Example: treecast demo")
 def demo(
     *,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the directories, to look at them.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was measured as JSON, and no story.")] = False,
 ) -> None:
-    """Show what Treecast does, in a few lines with measured times. Takes under a minute; leaves nothing behind.
+    """Show what Treecast does, in a few lines with measured times.
+
+    It takes about a minute and leaves nothing behind.
 
     10,000 sample playlists are copied to three replicas, changed, deleted, and proved equal in the end.
     """

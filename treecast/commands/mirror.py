@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from common.errors import SettingError
+from treecast.plain_help import PlainCommand
 
 if TYPE_CHECKING:
     from common.patterns import Patterns
@@ -18,17 +19,24 @@ if TYPE_CHECKING:
     from treecast.mirroring.processes import Processes
     from treecast.mirroring.stopping import StopRequests
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _INTERRUPTED = 130
 
 
-@app.command(epilog="Example: treecast mirror --once /srv/playlists /mnt/copy-a /mnt/copy-b")
+@app.command(cls=PlainCommand, epilog="Example: treecast mirror --once /srv/playlists /mnt/copy-a /mnt/copy-b")
 def mirror(  # noqa: PLR0913 - its options
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The directory that is copied.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="The directory whose content is copied, with or without a slash at its end."
+        ),
+    ],
     replicas: Annotated[
         list[str],
-        typer.Argument(metavar="REPLICA", help="Directories that will equal it; made where they are missing."),
+        typer.Argument(
+            metavar="REPLICA", help="Directories that will equal it, not hold it; made where they are missing."
+        ),
     ],
     *,
     once: Annotated[
@@ -53,15 +61,19 @@ def mirror(  # noqa: PLR0913 - its options
     ] = False,
     state: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where treecast remembers this mirror; default: in your state directory."),
+        typer.Option(
+            metavar="DIR",
+            help="Where treecast remembers this mirror; default: below ~/.local/state/treecast,"
+            " for root below /var/lib/treecast.",
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON: one object at the end, or one per line while it follows.")
     ] = False,
 ) -> None:
-    """Keep copies of a directory on this machine, deletions included. Nothing must be installed or running.
+    """Keep copies of a directory on this machine, deletions included.
 
-    Without --once it follows changes until Ctrl-C.
+    Nothing else needs to be installed, configured or running. Without --once it follows changes until Ctrl-C.
 
     Every replica is compared whole at the start, and proved level by digests.
 

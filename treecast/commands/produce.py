@@ -2,14 +2,14 @@
 
 import typer
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
 
 @app.command(context_settings=PASS_ON)
 def produce(context: typer.Context) -> None:
-    """Watch the master's directory and publish what changes, as a service."""
+    """Publish what changes in the master's directory, as a service."""
     from common.process import run_produce
     from producer.__main__ import load
 

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(add_completion=False)
+from treecast.plain_help import PlainCommand
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 class Service(StrEnum):
@@ -17,17 +19,22 @@ class Service(StrEnum):
     CONSUME = "consume"
 
 
-@app.command(epilog="Example: treecast settings consume --config /etc/treecast.toml")
+@app.command(cls=PlainCommand, epilog="Example: treecast settings consume --config /etc/treecast.toml")
 def settings(
     service: Annotated[
         Service | None,
-        typer.Argument(help="Whose settings; they are then checked as at its start.", show_default=False),
+        typer.Argument(
+            metavar="produce|consume", help="Whose settings; they are then checked as at its start.", show_default=False
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The settings file that the service is given.")
     ] = None,
 ) -> None:
-    """Show the value of each setting and where it came from, passwords hidden."""
+    """Show each setting's value and where it came from.
+
+    Passwords are hidden. The variables that count are those of this shell: for a service, load its environment file first.
+    """
     from common.loading import gather, judge_given, load_consume, load_produce, unknown_variables
     from common.settings_table import value_lines
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from common.errors import SettingError
+from treecast.plain_help import PlainCommand
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
     from common.patterns import Patterns
     from treecast.comparing import Difference, Tally
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 PROGRESS_SECONDS = 0.2
 
 
-@app.command(epilog="Example: treecast verify /srv/playlists /mnt/paris /mnt/tokyo")
+@app.command(cls=PlainCommand, epilog="Example: treecast verify /srv/playlists /mnt/paris /mnt/tokyo")
 def verify(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The directory that is right.")],
     replicas: Annotated[list[Path], typer.Argument(metavar="REPLICA", help="Directories that must equal it.")],
@@ -34,7 +35,7 @@ def verify(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """Compare whole directories by content, kind, mode, mtime of files and link target.
+    """Compare directories: content, kind, mode, mtime, link target.
 
     Lists what differs, one line for each path. Ends with 0 when all are equal, 1 when not. Any directories will do:
     treecast need not run, nor ever have run.

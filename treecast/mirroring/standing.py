@@ -66,7 +66,7 @@ def look_at(status: Mapping[str, Any] | None) -> Look:
         is_quiet=bool(status.get("quiet")),
         is_all_found=bool(status.get("scan_complete")) and bool(status.get("base_complete")),
         files=int(status.get("files", 0)),
-        entries=int(status.get("entries", status.get("files", 0))),
+        entries=int(status.get("entries", 0)),
         dirty=int(status.get("dirty", 0)),
         stale_buckets=int(status.get("stale_buckets", BUCKETS)),
         unmet=dict(status.get("unmet") or {}),

@@ -12,6 +12,7 @@ from treecast.mirroring.layout import Layout, ReplicaPlace
 from treecast.mirroring.once import ReplicaResult, Result
 from treecast.mirroring.preview import Act, Planned
 from treecast.mirroring.standing import Level, Look
+from treecast.status_page import problem_words
 
 PROBLEMS_SHOWN = 20
 LAG_FROM_SECONDS = 0.1
@@ -93,7 +94,7 @@ def _result_words(one: ReplicaResult) -> str:
 
 def _problem_lines(look: Look) -> Iterator[str]:
     for path, why in look.problems[:PROBLEMS_SHOWN]:
-        yield f"  problem at {path}: {why}"
+        yield f"  problem at {path}: {problem_words(path, why)}"
     if look.problem_count > PROBLEMS_SHOWN:
         yield f"  and {look.problem_count - PROBLEMS_SHOWN:,} more"
 
