@@ -171,7 +171,7 @@ class Looker:
         if not force and known is not None and _is_known(found, known):
             return self._prove(path, found, known.entry._replace(mode=found.st_mode & MODE_MASK), None)
         if found.st_size > self._limit_bytes:
-            return Problem(path, f"too large: {found.st_size} bytes, the limit is {self._limit_bytes}")
+            return Problem(path, f"too large: {found.st_size:,} bytes, the limit is {self._limit_bytes:,}")
         now_ns = time.time_ns() if now_ns is None else now_ns
         unsettled_ns = _unsettled_ns(found, int(settle_seconds * 1e9), now_ns) if settle_seconds else 0
         if unsettled_ns > 0:

@@ -10,8 +10,9 @@ from common.transport.urls import EmbeddedUrl, parse_url
 from treecast.mirroring.child import child_environment
 from treecast.mirroring.layout import make_layout, replica_name, tree_name
 from treecast.mirroring.once import ReplicaResult, Result
+from treecast.mirroring.progress import Alarms, Problems
 from treecast.mirroring.standing import Goal, Lag, Level, Look, Rate, Reaching, look_at
-from treecast.mirroring.words import counted, replica_words, share_done
+from treecast.mirroring.words import PROBLEMS_SHOWN, counted, replica_words, share_done
 
 AT_5 = Position(7, 5)
 QUIET = Look(position=AT_5, is_quiet=True, is_all_found=True)
@@ -64,6 +65,45 @@ def test_problems_alone_hold_nobody_up_but_only_when_they_last() -> None:
     assert reaching.judge(problems, AT_5, 2.0) is Level.BUT_PROBLEMS
 
 
+def test_a_full_disk_is_given_up_when_nothing_comes_of_waiting() -> None:
+    """Whoever runs once waits for an end; room that is made in time, or anything that is applied, begins the time anew."""
+    full = Look(position=AT_5, alarms={"no-room": "no room"})
+    moving = Look(position=AT_5, alarms={"no-room": "no room"}, applied=3)
+    reaching = Reaching()
+    assert reaching.judge(full, None, 0.0) is Level.NOT_YET
+    assert reaching.judge(full, AT_5, 14.9) is Level.NOT_YET
+    assert reaching.judge(moving, AT_5, 15.0) is Level.NOT_YET
+    assert reaching.judge(Look(position=AT_5), AT_5, 29.0) is Level.NOT_YET
+    assert reaching.judge(full, AT_5, 31.0) is Level.NOT_YET
+    assert reaching.judge(full, AT_5, 46.0) is Level.NO_ROOM
+
+
+def test_an_alarm_is_told_when_it_begins_changes_and_ends() -> None:
+    """A process that does not answer for a moment says nothing of its alarms."""
+    layout = make_layout(("s", Path("/s")), [("a", Path("/a"))], Path("/t"))
+    alarms = Alarms(layout)
+    on, other = (Look(state="waiting", alarms={"no-room": detail}) for detail in ("full", "fuller"))
+    assert list(alarms.lines(QUIET, [on])) == ["treecast: alarm no-room at a: full"]
+    assert list(alarms.lines(QUIET, [on])) == []
+    assert list(alarms.lines(QUIET, [Look()])) == []
+    assert list(alarms.lines(QUIET, [other])) == ["treecast: alarm no-room at a: fuller"]
+    assert list(alarms.lines(QUIET, [LEVEL])) == ["treecast: alarm no-room at a is over"]
+    assert list(alarms.lines(QUIET, [LEVEL])) == []
+
+
+def test_each_problem_is_told_once_and_not_more_than_a_screen_of_them() -> None:
+    layout = make_layout(("s", Path("/s")), [("a", Path("/a"))], Path("/t"))
+    problems = Problems(layout)
+    failing = Look(problems=(("x", "x: Permission denied"),), problem_count=1)
+    assert list(problems.lines(QUIET, [failing])) == ["treecast: a: problem at x: Permission denied"]
+    assert list(problems.lines(QUIET, [failing])) == []
+    many = Look(problems=tuple((str(number), "a fifo is not carried") for number in range(100)), problem_count=100)
+    lines = list(problems.lines(many, [failing]))
+    assert len(lines) == PROBLEMS_SHOWN
+    assert lines[-1] == "treecast: s: more problems; see: treecast status"
+    assert list(problems.lines(many, [failing])) == []
+
+
 def test_lag_counts_from_the_first_position_that_was_not_agreed_to() -> None:
     lag = Lag()
     assert lag.of(LEVEL, 1.0) == 0.0
@@ -112,7 +152,7 @@ def test_progress_goes_from_nothing_to_all() -> None:
     assert share_done(Look(entries=5, stale_buckets=2048), 10) == 0.5
     assert share_done(Look(entries=10, stale_buckets=4096), 10) == 0.0, "there, but nothing of it is proved"
     assert share_done(LEVEL, 0) == 1.0
-    assert replica_words(Look(position=AT_5, entries=4, unmet={"body": 1}), 10) == "copying, 3 of 10 paths"
+    assert replica_words(Look(position=AT_5, entries=4, unmet={"body": 1}), 10) == "copying, 3 of 10"
     assert counted(1, "path") == "1 path"
 
 

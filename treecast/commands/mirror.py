@@ -89,7 +89,7 @@ def mirror(  # noqa: PLR0913 - its options
         raise SettingError("--exclude" if exclude else error.setting, error.found, error.allowed) from error
     layout = judge_arguments(source, replicas, state)
     if dry_run:
-        _preview(layout, patterns, as_json=as_json)
+        _preview(layout, patterns, adopt=adopt, as_json=as_json)
         return
     options = [
         *(["--once"] if once else []),
@@ -159,13 +159,13 @@ def _follow(processes: "Processes", requests: "StopRequests", _patterns: "Patter
     return _INTERRUPTED if requests.is_interrupt else 0
 
 
-def _preview(layout: "Layout", patterns: "Patterns", *, as_json: bool) -> None:
+def _preview(layout: "Layout", patterns: "Patterns", *, adopt: bool, as_json: bool) -> None:
     """One line per path and totals, for each replica."""
     from contextlib import ExitStack
 
     from producer.root import root_state
     from treecast.mirroring.preview import preview
-    from treecast.mirroring.replicas import published_by_us
+    from treecast.mirroring.replicas import published_by_us, refusal_of
     from treecast.mirroring.words import preview_json, shown_path, totals_words
 
     if layout.producer_state.is_dir() and root_state(str(layout.source)).is_empty:
@@ -176,14 +176,16 @@ def _preview(layout: "Layout", patterns: "Patterns", *, as_json: bool) -> None:
     for place in layout.replicas:
         if len(layout.replicas) > 1 and not as_json:
             print(f"{shown_path(place.given)}:")
-        acts = []
+        acts, refusal = [], refusal_of(place, layout, patterns, adopt=adopt)
         with ExitStack() as parts:
             is_published = published_by_us(place, layout.tree, parts)
             for planned in preview(layout.source, place.target, patterns, is_published):
                 acts.append(planned)
                 if not as_json:
                     print(planned.line())
-        found.append(preview_json(place, acts))
+        if refusal:
+            print(f"treecast: a run would refuse this: {refusal}", file=sys.stderr)
+        found.append(preview_json(place, acts, refusal))
         if not as_json:
             print(f"{shown_path(place.given)}: {totals_words(acts)}")
     if as_json:

@@ -23,6 +23,8 @@ PASSED_ON = frozenset(
     {"TREECAST_DEBUG", "TREECAST_LOG_LEVEL", "TREECAST_QUEUE_LIMIT", "TREECAST_SCAN_INTERVAL", "TREECAST_WATCH"}
 )
 """Variables of the caller that mean in a child what they mean everywhere."""
+_ARGUMENTS = {"TREECAST_SOURCE": "SOURCE", "TREECAST_TARGET": "REPLICA", "TREECAST_STATE": "--state"}
+"""What a child calls a setting, and what the person who typed this command calls it."""
 LOG_NAME = "log"
 STOP_SECONDS = 15.0
 """A child that does not end within this time after it was told is killed: its state is safe at any moment."""
@@ -122,7 +124,8 @@ class Child:
             lines = [line for line in log.read().decode("utf-8", "replace").splitlines() if line.strip()]
         ours = [line.removeprefix("treecast: ") for line in lines if line.startswith("treecast: ")]
         if ours:
-            return ours[-1]
+            setting, colon, rest = ours[-1].partition(":")
+            return f"{_ARGUMENTS.get(setting, setting)}{colon}{rest}"
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
         return f"{how}; its last line: {lines[-1]}" if lines else how
 

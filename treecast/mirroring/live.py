@@ -15,7 +15,7 @@ from treecast.mirroring.child import ChildEndedError
 from treecast.mirroring.layout import Layout
 from treecast.mirroring.once import look_at_child
 from treecast.mirroring.processes import Processes
-from treecast.mirroring.progress import Alarms
+from treecast.mirroring.progress import Alarms, Problems
 from treecast.mirroring.standing import Lag, Look, Rate
 from treecast.mirroring.stopping import StopRequests
 from treecast.mirroring.words import counted, following_json, following_words, producer_words, replica_words, shown_path
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.1
 LINE_SECONDS = 1.0
 JSON_SECONDS = 1.0
+TABLE_COLUMNS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +128,16 @@ class Lines:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._alarms = Alarms(layout)
+        self._alarms, self._problems = Alarms(layout), Problems(layout)
         self._printed: Any = None
         self._last: Sight | None = None
         self._next = float("-inf")
 
     def show(self, sight: Sight) -> None:
         """See `View`."""
-        for line in self._alarms.lines(sight.producer, sight.replicas):
-            print(line, flush=True)
+        for tell in (self._alarms, self._problems):
+            for line in tell.lines(sight.producer, sight.replicas):
+                print(line, flush=True)
         self._last = sight
         if time.monotonic() >= self._next:
             self._print_news(sight)
@@ -161,12 +163,13 @@ class Drawn:
     def __init__(self, layout: Layout, live: "Live") -> None:
         self._layout = layout
         self._live = live
-        self._alarms = Alarms(layout)
+        self._alarms, self._problems = Alarms(layout), Problems(layout)
 
     def show(self, sight: Sight) -> None:
         """See `View`."""
-        for line in self._alarms.lines(sight.producer, sight.replicas):
-            self._live.console.print(line, markup=False, highlight=False)
+        for tell in (self._alarms, self._problems):
+            for line in tell.lines(sight.producer, sight.replicas):
+                self._live.console.print(line, markup=False, highlight=False)
         self._live.update(self._table(sight))
 
     def _table(self, sight: Sight) -> "Table":
@@ -175,12 +178,16 @@ class Drawn:
 
         title = f"{shown_path(self._layout.given)}: {producer_words(sight.producer)}"
         problems = f" · {counted(sight.producer.problem_count, 'problem')}" if sight.producer.problem_count else ""
-        table = Table(title=literal(title + problems), caption="Ctrl-C stops; the replicas stay as they are")
+        alarms = "".join(f" · ALARM {kind}" for kind in sight.producer.alarms)
+        caption = "Ctrl-C stops; the replicas stay as they are"
+        width = min(self._live.console.width, TABLE_COLUMNS)  # always the same, or it would jump with each word
+        table = Table(title=literal(title + problems + alarms), caption=caption, width=width)
         for column in ("replica", "state", "files", "changes/s", "behind", "problems"):
             table.add_column(column, justify="left" if column in ("replica", "state") else "right")
         rows = zip(self._layout.replicas, sight.replicas, sight.lags, sight.rates, sight.ended, strict=True)
         for place, look, lag, rate, ended in rows:
             words = f"ended: {ended}" if ended else replica_words(look, sight.producer.entries)
+            words += "".join(f", ALARM {kind}" for kind in look.alarms if not ended)
             behind = f"{lag:.1f} s" if lag else "-"
             table.add_row(
                 *(literal(cell) for cell in (shown_path(place.given), words)),

@@ -110,11 +110,19 @@ class _Run:
         if failure is not None:
             self._results[number] = ReplicaResult(place, level, look, seconds, failure.why, failure.code)
         elif level is not Level.NOT_YET:
-            self._results[number] = ReplicaResult(place, level, look, seconds, look.alarms.get("halt", ""))
+            self._results[number] = ReplicaResult(place, level, look, seconds, *_why_not(level, look))
 
     def result(self, producer: Look, now: float) -> Result:
         replicas = tuple(self._results[number] for number in range(len(self._children)))
         return Result(producer, self.goal.position or producer.position, replicas, now - self.began)
+
+
+def _why_not(level: Level, look: Look) -> tuple[str, int]:
+    """Why a replica that runs is not level, "" where it is, and the exit code for it."""
+    if level is Level.NO_ROOM:
+        # The consumer would go on by itself, and this command ends it.
+        return f"{look.alarms['no-room'].partition(';')[0]}. Make room and run this again", FAILED
+    return look.alarms.get("halt", ""), STOPPED if level is Level.HALTED else 0
 
 
 def look_at_child(child: Child) -> Look:
@@ -127,8 +135,8 @@ def check_source(processes: Processes, producer: Look) -> None:
     if "source-missing" in producer.alarms:
         raise StoppedError(f"{producer.alarms['source-missing']}. Bring it back, then run this again")
     if "source-empty" in producer.alarms:
-        journal = shlex.quote(str(processes.layout.producer_state))
+        keep = shlex.quote(str(processes.layout.source / ".keep"))
         raise StoppedError(
             f"{producer.alarms['source-empty']}. Bring them back and run this again;"
-            f" if it was emptied on purpose: rm -r {journal}"
+            f" if it was emptied on purpose, put a file into it, which says so: touch {keep}"
         )

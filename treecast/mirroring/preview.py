@@ -131,5 +131,5 @@ def _cannot_be_carried(path: bytes) -> str:
     if kind not in _CARRIED:
         return f"a {kind} is not carried"
     if stat.S_ISREG(found.st_mode) and found.st_size > BODY_LIMIT_BYTES:
-        return f"{found.st_size:,} bytes; files over {BODY_LIMIT_BYTES >> 20} MiB are not carried yet"
+        return f"too large: {found.st_size:,} bytes, the limit is {BODY_LIMIT_BYTES:,}"
     return ""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from treecast.mirroring.layout import Layout
 from treecast.mirroring.once import Progress
 from treecast.mirroring.standing import Look
-from treecast.mirroring.words import producer_words, replica_words, share_done, shown_path
+from treecast.mirroring.words import PROBLEMS_SHOWN, producer_words, replica_words, share_done, shown_path
+from treecast.status_page import problem_words
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -35,21 +36,44 @@ def shown_progress(layout: Layout, *, is_quiet: bool) -> Iterator[Progress]:
 
 
 class Alarms:
-    """Tells each alarm once, on a line of its own."""
+    """Tells each alarm once, on a line of its own, and when it is over."""
 
     def __init__(self, layout: Layout) -> None:
-        self._layout = layout
+        self._names = [shown_path(given) for given in (layout.given, *(place.given for place in layout.replicas))]
+        self._told: dict[tuple[str, str], str] = {}
+
+    def lines(self, producer: Look, replicas: list[Look]) -> Iterator[str]:
+        """What began, changed or ended since the last time."""
+        looks = dict(zip(self._names, [producer, *replicas], strict=True))
+        now = {(name, kind): detail for name, look in looks.items() for kind, detail in look.alarms.items()}
+        # One that does not answer at the moment says nothing: neither that an alarm is on, nor that it is over.
+        now |= {key: detail for key, detail in self._told.items() if looks[key[0]] == Look()}
+        before, self._told = self._told, now
+        for (name, kind), detail in now.items():
+            if before.get((name, kind)) != detail:
+                yield f"treecast: alarm {kind} at {name}: {detail}"
+        for name, kind in before.keys() - now.keys():
+            yield f"treecast: alarm {kind} at {name} is over"
+
+
+class Problems:
+    """Tells each path that fails once, on a line of its own, and no more than a screen of them."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._names = [shown_path(given) for given in (layout.given, *(place.given for place in layout.replicas))]
         self._told: set[tuple[str, str, str]] = set()
 
     def lines(self, producer: Look, replicas: list[Look]) -> Iterator[str]:
-        """The alarms that were not told yet."""
-        names = [self._layout.given, *(place.given for place in self._layout.replicas)]
-        for name, look in zip(names, [producer, *replicas], strict=True):
-            for kind, detail in look.alarms.items():
-                alarm = (name, kind, detail)
-                if alarm not in self._told:
-                    self._told.add(alarm)
-                    yield f"treecast: alarm {kind} at {shown_path(name)}: {detail}"
+        """Those that were not told yet."""
+        for name, look in zip(self._names, [producer, *replicas], strict=True):
+            for path, why in look.problems:
+                problem = (name, path, why)
+                if problem in self._told or len(self._told) > PROBLEMS_SHOWN:
+                    continue
+                self._told.add(problem)
+                is_last = len(self._told) > PROBLEMS_SHOWN
+                words = f"problem at {path}: {problem_words(path, why)}"
+                yield f"treecast: {name}: {'more problems; see: treecast status' if is_last else words}"
 
 
 class Lines:

@@ -39,6 +39,14 @@ def check_replicas(layout: Layout, patterns: Patterns, *, adopt: bool, command: 
     raise NotOurTargetError(text)
 
 
+def refusal_of(place: ReplicaPlace, layout: Layout, patterns: Patterns, *, adopt: bool) -> str:
+    """Why a run would refuse this replica; "" where it would not. Writes nothing into it."""
+    start = look_before(place, layout.tree, patterns, adopt=adopt)
+    if start is Start.NEEDS_ADOPTION:
+        return f"{escape(os.fsencode(place.given))} holds files that no mirror put there: this is what --adopt would do"
+    return _words(start, place, layout, patterns) if start.is_refusal else ""
+
+
 def look_before(place: ReplicaPlace, tree: str, patterns: Patterns, *, adopt: bool) -> Start:
     """What a consumer that starts now will find. Writes nothing into the replica."""
     if not place.target.is_dir():

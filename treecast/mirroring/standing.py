@@ -17,6 +17,8 @@ UNQUIET_SECONDS = 10.0
 """A source that never gets quiet: so long after everything was found once, the position of that moment is the goal."""
 PROBLEMS_SECONDS = 1.0
 """A replica that is level but for problems is believed when it has been so for this long."""
+NO_ROOM_SECONDS = 15.0
+"""A replica whose disk is full is given up when nothing came of it for this long: who runs once waits for an end."""
 RATE_SECONDS = 5.0
 _REMEMBERED_POSITIONS = 100_000
 
@@ -87,6 +89,8 @@ class Level(Enum):
     """Nothing else is left to do for it now."""
     HALTED = "halted"
     """Only a person can go on."""
+    NO_ROOM = "no room"
+    """Its disk is full, and stays so."""
 
 
 @dataclass(slots=True)
@@ -111,11 +115,15 @@ class Reaching:
     """One replica on its way to a goal."""
 
     _problems_since: float | None = None
+    _full_since: float | None = None
+    _full_applied: int = 0
 
     def judge(self, look: Look, goal: Position | None, now: float) -> Level:
         """How it stands now."""
         if look.state == "halted":
             return Level.HALTED
+        if self._is_full(look, now):
+            return Level.NO_ROOM
         if goal is None or look.position < goal:
             return Level.NOT_YET
         if look.is_agreed:
@@ -127,6 +135,14 @@ class Reaching:
         if self._problems_since is None:
             self._problems_since = now
         return Level.BUT_PROBLEMS if now - self._problems_since >= PROBLEMS_SECONDS else Level.NOT_YET
+
+    def _is_full(self, look: Look, now: float) -> bool:
+        if "no-room" not in look.alarms:
+            self._full_since = None
+            return False
+        if self._full_since is None or look.applied != self._full_applied:
+            self._full_since, self._full_applied = now, look.applied
+        return now - self._full_since >= NO_ROOM_SECONDS
 
 
 class Lag:

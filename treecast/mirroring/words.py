@@ -40,7 +40,8 @@ def producer_words(look: Look) -> str:
     if not look.is_all_found:
         return f"looking at the source: {counted(look.entries, 'path')} so far"
     waiting = f", {counted(look.dirty, 'path')} to look at" if look.dirty else ""
-    return f"{counted(look.entries, 'path')} at {look.position.sequence:,}{waiting}"
+    change = f" at change {look.position.sequence:,}" if look.position.sequence else ""
+    return f"{counted(look.entries, 'path')}{change}{waiting}"
 
 
 def replica_words(look: Look, total: int) -> str:
@@ -55,7 +56,7 @@ def replica_words(look: Look, total: int) -> str:
         return "comparing what is there"
     if not look.position.epoch:
         return "starting"
-    return f"copying, {look.shown:,} of {counted(max(total, look.shown), 'path')}"
+    return f"copying, {look.shown:,} of {max(total, look.shown):,}"
 
 
 def share_done(look: Look, total: int) -> float:
@@ -102,9 +103,12 @@ def _problem_lines(look: Look) -> Iterator[str]:
 def _verdict(layout: Layout, result: Result) -> str:
     level = sum(one.level is Level.PROVED and not one.failure for one in result.replicas)
     of = f"{level} of {counted(len(result.replicas), 'replica')} {'holds' if level == 1 else 'hold'}"
-    what = f"{shown_path(layout.given)} has ({counted(result.producer.entries, 'path')})"
-    but = " that can be carried" if result.producer.problem_count else ""
-    return f"{of} exactly what {what}{but}, proved by digests, after {result.seconds:.1f} s"
+    but = " and can be carried" if result.producer.problem_count else ""
+    has = f"has{but}" if result.producer.is_quiet else f"had{but} a moment ago, and it keeps changing"
+    paths = counted(result.producer.entries, "path")
+    return (
+        f"{of} exactly what {shown_path(layout.given)} {has} ({paths}), proved by digests, after {result.seconds:.1f} s"
+    )
 
 
 def result_json(layout: Layout, result: Result, kept: dict[str, Path]) -> dict[str, Any]:
@@ -155,13 +159,14 @@ def totals_words(acts: Sequence[Planned]) -> str:
 _TO_DO = {Act.CREATE: "to create", Act.MODIFY: "to modify", Act.DELETE: "to delete", Act.ASIDE: "to set aside"}
 
 
-def preview_json(place: ReplicaPlace, acts: Sequence[Planned]) -> dict[str, Any]:
-    """The same for programs."""
+def preview_json(place: ReplicaPlace, acts: Sequence[Planned], refusal: str) -> dict[str, Any]:
+    """The same for programs. `refusal`: why a run would not do it, "" if it would."""
     totals = Counter(one.act for one in acts)
     return {
         "replica": shown_path(place.target),
         "paths": [{"act": one.act.value, "path": escape(one.path), "why": one.why or None} for one in acts],
         "totals": {act.value: totals[act] for act in Act},
+        "refusal": refusal or None,
     }
 
 
