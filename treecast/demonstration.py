@@ -77,7 +77,7 @@ class Story:
             self._check(one.level is Level.PROVED, f"{one.place.given} is {one.level.value} {one.failure}")
         files = len(self._playlists.paths)
         self._measured("first_copy_seconds", seconds)
-        rate = f"{files * REPLICAS / seconds:,.0f} files/s"
+        rate = f"{files * REPLICAS / seconds:,.0f} files written per second"
         self._tell(
             "first copy",
             f"{files:,} files are on all {REPLICAS} replicas after {seconds:.1f} s ({rate}, start included)",

@@ -52,6 +52,7 @@ def test_the_story_ends_well_in_plain_lines_and_leaves_nothing(fast_place: Path)
         ["treecast", "verify"],
     ]
     assert "\x1b" not in output
+    assert [line for line in output.splitlines() if len(line) > 80] == []
     assert not list((fast_place / "tmp").iterdir())
     assert not processes_of(fast_place)
 

@@ -1,6 +1,7 @@
 """`treecast demo`: what Treecast does, in a few lines with measured times, with real processes and files."""
 
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -14,14 +15,16 @@ from treecast.plain_help import PlainCommand
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-_WIDTH = 100
+_WIDTH = 80
 _NAME_WIDTH = 15
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 _NEXT = """\
-Now with directories of yours:
-  treecast mirror -n SOURCE REPLICA       what would be done, one line per path; changes nothing
-  treecast mirror SOURCE REPLICA...       keep copies level until Ctrl-C (--once: bring them level and end)
-  treecast verify SOURCE REPLICA...       compare everything by content; ends with 0 when equal
-On several machines, with RabbitMQ: treecast produce --help, treecast consume --help, and the README."""
+Now with directories of yours{where}:
+  treecast mirror -n SOURCE REPLICA     what would be done, path by path
+  treecast mirror SOURCE REPLICA...     follow changes until Ctrl-C, or --once
+  treecast verify SOURCE REPLICA...     compare everything by content
+On several machines, with RabbitMQ: treecast produce --help,
+treecast consume --help, and the README."""
 
 
 @app.command(cls=PlainCommand, epilog="Example: treecast demo")
@@ -59,7 +62,7 @@ def _play(home: Path, requests: object, *, as_json: bool) -> int:
     assert isinstance(requests, StopRequests)
     layout = lay_out(home)
     if not as_json:
-        print(f"10,000 playlists of 100 to 300 bytes, one master and three replicas, in {home}\n", flush=True)
+        print(f"10,000 playlists of 100 to 300 bytes, one master and three replicas,\nin {home}\n", flush=True)
     try:
         with held(layout):
             story = Story(layout, requests, (lambda *_: None) if as_json else _tell)
@@ -67,11 +70,21 @@ def _play(home: Path, requests: object, *, as_json: bool) -> int:
     except (NotAsItShouldBeError, ChildEndedError) as error:
         print(f"treecast: NOT AS IT SHOULD BE: {error}", file=sys.stderr)
         return 1
-    print(json.dumps(story.figures, indent=2) if as_json else f"\n{_NEXT}")
+    print(json.dumps(story.figures, indent=2) if as_json else f"\n{_NEXT.format(where=_where())}")
     return 0
+
+
+def _where() -> str:
+    """Where the command is, for who cannot type it as it stands."""
+    command = Path(sys.executable).with_name("treecast")
+    if shutil.which("treecast") or not command.exists():
+        return ""
+    here = Path.cwd()
+    return f" (treecast is {command.relative_to(here) if command.is_relative_to(here) else command})"
 
 
 def _tell(name: str, what: str) -> None:
     indent = " " * (_NAME_WIDTH + 2)
-    lines = textwrap.wrap(what, _WIDTH, initial_indent=f"  {name:<{_NAME_WIDTH}}", subsequent_indent=indent)
-    print("\n".join(lines), flush=True)
+    together = re.sub(r"(\d) (ms|s)\b", rf"\1{_NO_BREAK}\2", what)
+    lines = textwrap.wrap(together, _WIDTH, initial_indent=f"  {name:<{_NAME_WIDTH}}", subsequent_indent=indent)
+    print("\n".join(lines).replace(_NO_BREAK, " "), flush=True)
