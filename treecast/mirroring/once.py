@@ -7,11 +7,11 @@ from typing import Protocol
 
 from common.endings import FAILED, STOPPED
 from common.entries import Position
-from common.errors import StoppedError
+from common.errors import NoRoomError, StoppedError
 from treecast.mirroring.child import Child
 from treecast.mirroring.layout import ReplicaPlace
 from treecast.mirroring.processes import Processes
-from treecast.mirroring.standing import Goal, Level, Look, Reaching, look_at
+from treecast.mirroring.standing import Goal, Level, Look, Reaching, Room, look_at
 from treecast.mirroring.stopping import StopRequests
 
 EAGER_SECONDS = 3.0
@@ -64,7 +64,8 @@ class Progress(Protocol):
 def bring_level(processes: Processes, requests: StopRequests, progress: Progress) -> Result:
     """Wait until every replica is level with everything that was in the source, or failed.
 
-    Raises ChildEndedError when the producer ended, StoppedError when it may publish nothing; what a signal asks for.
+    Raises ChildEndedError when the producer ended, StoppedError when it may publish nothing, NoRoomError when its own disk stays
+    full; what a signal asks for.
     """
     run = _Run(processes)
     while True:
@@ -72,6 +73,8 @@ def bring_level(processes: Processes, requests: StopRequests, progress: Progress
         now = time.monotonic()
         producer = processes.look_at_producer()
         check_source(processes, producer)
+        if run.room.is_full(producer, now):
+            raise NoRoomError(_no_room_words(producer))
         run.goal.see(producer, now)
         looks = run.look(now)
         progress.show(producer, looks)
@@ -84,6 +87,7 @@ class _Run:
     def __init__(self, processes: Processes) -> None:
         self.began = time.monotonic()
         self.goal = Goal()
+        self.room = Room()
         self._children = list(zip(processes.layout.replicas, processes.consumers, strict=True))
         self._reaching = [Reaching() for _ in self._children]
         self._results: dict[int, ReplicaResult] = {}
@@ -120,9 +124,13 @@ class _Run:
 def _why_not(level: Level, look: Look) -> tuple[str, int]:
     """Why a replica that runs is not level, "" where it is, and the exit code for it."""
     if level is Level.NO_ROOM:
-        # The consumer would go on by itself, and this command ends it.
-        return f"{look.alarms['no-room'].partition(';')[0]}. Make room and run this again", FAILED
+        return _no_room_words(look), FAILED
     return look.alarms.get("halt", ""), STOPPED if level is Level.HALTED else 0
+
+
+def _no_room_words(look: Look) -> str:
+    """Its alarm without the promise to go on by itself: this command ends it."""
+    return f"{look.alarms['no-room'].partition(';')[0]}. Make room and run this again"
 
 
 def look_at_child(child: Child) -> Look:

@@ -18,7 +18,7 @@ UNQUIET_SECONDS = 10.0
 PROBLEMS_SECONDS = 1.0
 """A replica that is level but for problems is believed when it has been so for this long."""
 NO_ROOM_SECONDS = 15.0
-"""A replica whose disk is full is given up when nothing came of it for this long: who runs once waits for an end."""
+"""A process whose disk is full is given up when nothing came of it for this long: who runs once waits for an end."""
 RATE_SECONDS = 5.0
 _REMEMBERED_POSITIONS = 100_000
 
@@ -111,18 +111,35 @@ class Goal:
 
 
 @dataclass(slots=True)
+class Room:
+    """Whether the disk of one process has room, or will not have it however long one waits."""
+
+    _full_since: float | None = None
+    _done: tuple[int, int] = (0, 0)
+
+    def is_full(self, look: Look, now: float) -> bool:
+        """True once there was no room, and nothing went on, for `NO_ROOM_SECONDS`."""
+        if "no-room" not in look.alarms:
+            self._full_since = None
+            return False
+        done = (look.applied, look.entries)
+        if self._full_since is None or done != self._done:
+            self._full_since, self._done = now, done
+        return now - self._full_since >= NO_ROOM_SECONDS
+
+
+@dataclass(slots=True)
 class Reaching:
     """One replica on its way to a goal."""
 
     _problems_since: float | None = None
-    _full_since: float | None = None
-    _full_applied: int = 0
+    _room: Room = field(default_factory=Room)
 
     def judge(self, look: Look, goal: Position | None, now: float) -> Level:
         """How it stands now."""
         if look.state == "halted":
             return Level.HALTED
-        if self._is_full(look, now):
+        if self._room.is_full(look, now):
             return Level.NO_ROOM
         if goal is None or look.position < goal:
             return Level.NOT_YET
@@ -135,14 +152,6 @@ class Reaching:
         if self._problems_since is None:
             self._problems_since = now
         return Level.BUT_PROBLEMS if now - self._problems_since >= PROBLEMS_SECONDS else Level.NOT_YET
-
-    def _is_full(self, look: Look, now: float) -> bool:
-        if "no-room" not in look.alarms:
-            self._full_since = None
-            return False
-        if self._full_since is None or look.applied != self._full_applied:
-            self._full_since, self._full_applied = now, look.applied
-        return now - self._full_since >= NO_ROOM_SECONDS
 
 
 class Lag:
