@@ -292,6 +292,8 @@ def test_a_replica_whose_volume_is_gone_is_refused(mirror: Mirror) -> None:
     finally:
         end(process)
     mirror.a.rename(mirror.b)
+    assert "mounted" in mirror.refusal("--once", mirror.source, mirror.a, code=4)
+    assert not mirror.a.exists()
     mirror.a.mkdir()
     assert "mounted" in mirror.refusal("--once", mirror.source, mirror.a, code=4)
     assert not list(mirror.a.iterdir())

@@ -163,12 +163,18 @@ class Drawn:
     def __init__(self, layout: Layout, live: "Live") -> None:
         self._layout = layout
         self._live = live
+        self._ended: set[str] = set()
         self._alarms, self._problems = Alarms(layout), Problems(layout)
 
     def show(self, sight: Sight) -> None:
         """See `View`."""
         for tell in (self._alarms, self._problems):
             for line in tell.lines(sight.producer, sight.replicas):
+                self._live.console.print(line, markup=False, highlight=False)
+        for place, why in zip(self._layout.replicas, sight.ended, strict=True):
+            if why and place.given not in self._ended:
+                self._ended.add(place.given)
+                line = f"treecast: {shown_path(place.given)} ended: {why}"
                 self._live.console.print(line, markup=False, highlight=False)
         self._live.update(self._table(sight))
 
@@ -186,7 +192,7 @@ class Drawn:
             table.add_column(column, justify="left" if column in ("replica", "state") else "right")
         rows = zip(self._layout.replicas, sight.replicas, sight.lags, sight.rates, sight.ended, strict=True)
         for place, look, lag, rate, ended in rows:
-            words = f"ended: {ended}" if ended else replica_words(look, sight.producer.entries)
+            words = "ended" if ended else replica_words(look, sight.producer.entries)
             words += "".join(f", ALARM {kind}" for kind in look.alarms if not ended)
             behind = f"{lag:.1f} s" if lag else "-"
             table.add_row(

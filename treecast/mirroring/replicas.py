@@ -49,15 +49,16 @@ def refusal_of(place: ReplicaPlace, layout: Layout, patterns: Patterns, *, adopt
 
 def look_before(place: ReplicaPlace, tree: str, patterns: Patterns, *, adopt: bool) -> Start:
     """What a consumer that starts now will find. Writes nothing into the replica."""
-    if not place.target.is_dir():
-        return Start.FILL
     with ExitStack() as parts:
+        if not place.target.is_dir():
+            # Not there at all: a new one, or one that lay on a volume whose mount point is left.
+            return decide_start(DiskSeen(), _seen(_open_state(place, tree, parts), tree), adopt=adopt)
         try:
             target = parts.enter_context(Target.open(place.target, patterns.excludes if patterns else None))
         except SettingError as error:
             raise SettingError("REPLICA", place.given, error.allowed) from error
         state = _open_state(place, tree, parts)
-        seen = _seen(state, tree) if state is not None else StateSeen(tree, "", Age(0, b""))
+        seen = _seen(state, tree)
         mark = target.mark()
         disk = DiskSeen(mark, target.age(), target.left_plan(), is_empty=mark is not None or target.is_empty())
         return decide_start(disk, seen, adopt=adopt)
@@ -68,7 +69,9 @@ def _open_state(place: ReplicaPlace, tree: str, parts: ExitStack) -> State | Non
     return parts.enter_context(State.open(path, tree, place.name)) if path.exists() else None
 
 
-def _seen(state: State, tree: str) -> StateSeen:
+def _seen(state: State | None, tree: str) -> StateSeen:
+    if state is None:
+        return StateSeen(tree, "", Age(0, b""))
     return StateSeen(tree, state.mark, Age(state.standing().commits, state.token), state.is_released)
 
 
