@@ -188,7 +188,7 @@ class ConsumeSettings(CommonSettings):
     target: AbsolutePath = _about("The replica's directory.", "an absolute path of a directory that is there", ...)
     replica: Name = _about("The name of this replica, its own in the fleet.", NAME_ALLOWED, ..., shown="the host name")
     adopt: bool = _about(
-        "Take over a target that holds files and is not ours yet: equal files are kept, others set aside.",
+        "Take over a target that holds files and is not ours yet: equal files are kept, others set aside for 7 days.",
         "true or false",
         False,
     )

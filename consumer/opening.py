@@ -84,7 +84,7 @@ def refuse(start: Start, found: str, settings: ConsumeSettings) -> None:
     if start is Start.NEEDS_ADOPTION:
         raise AdoptionNeededError(
             f"the target {target} is not a replica of the tree {settings.tree!r} yet, and holds {found}. What is equal to the"
-            " master's is kept, nothing is deleted. To adopt it: treecast consume --adopt"
+            " master's is kept, the rest is set aside for 7 days. To adopt it: treecast consume --adopt"
         )
     if start is Start.MARK_MISSING:
         raise NotOurTargetError(

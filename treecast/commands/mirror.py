@@ -56,7 +56,8 @@ def mirror(  # noqa: PLR0913 - its options
     adopt: Annotated[
         bool,
         typer.Option(
-            "--adopt", help="Take over replicas that hold files: equal ones stay, others go to .treecast/aside in them."
+            "--adopt",
+            help="Take over replicas that hold files: equal ones stay, others go to .treecast/aside in them, for 7 days.",
         ),
     ] = False,
     state: Annotated[

@@ -56,7 +56,7 @@ class AdoptionCounts(NamedTuple):
     def __str__(self) -> str:
         return (
             f"adopting it would keep {self.kept:,} paths that are equal, fetch {self.fetched:,} that are missing or differ, and"
-            f" set {self.aside:,} aside in .treecast/aside (extra, or with another content)"
+            f" set {self.aside:,} aside in .treecast/aside for 7 days (extra, or with another content)"
         )
 
 

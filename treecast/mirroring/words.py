@@ -75,7 +75,7 @@ def summary_lines(layout: Layout, result: Result, kept: dict[str, Path]) -> Iter
         yield f"{shown_path(one.place.given)}: {_result_words(one)}"
         yield from _problem_lines(one.look)
         if one.place.name in kept:
-            yield f"  set aside, and still there: {shown_path(kept[one.place.name])}"
+            yield f"  set aside, kept for 7 days at least: {shown_path(kept[one.place.name])}"
     if result.producer.problem_count:
         yield f"{shown_path(layout.given)}: {counted(result.producer.problem_count, 'path')} could not be carried"
         yield from _problem_lines(result.producer)
