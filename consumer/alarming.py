@@ -3,6 +3,7 @@
 A replica that does not apply is alarmed within a minute, whatever keeps it. Values and monotonic seconds in, texts out.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,8 @@ SILENCE_SECONDS = 50.0
 """A master that says nothing for so long is alarmed; it makes no replica unready."""
 AWAY_SECONDS = 30.0
 STALLED_SECONDS = 50.0
+LISTENING_AGAIN_SECONDS = 10.0
+"""After a wait for room: what has waited meanwhile is read first."""
 HELD_LIMIT_SECONDS = 60.0
 """So long another may have our queue: a half-open connection of a dead process, perhaps our own, may still hold it."""
 
@@ -19,12 +22,14 @@ HELD_LIMIT_SECONDS = 60.0
 @dataclass(frozen=True, slots=True)
 class Seen:
     """How a replica stands. `queue`: the link that its messages come by; `upstream`: the one that its words go by. `lacking`: how
-    many buckets are stale, and how many contents are missing."""
+    many buckets are stale, and how many contents are missing. `is_short_of_room`: it waits for room on its disk, and so it
+    reads no messages: that has an alarm of its own, and nobody should look at another machine."""
 
     heartbeat_age_seconds: float
     queue: Link
     upstream: Link
     lacking: tuple[int, int]
+    is_short_of_room: bool = False
 
 
 @dataclass(slots=True)
@@ -47,13 +52,18 @@ class Alarming:
     _away: _Unchanged = field(default_factory=_Unchanged)
     _lacking: _Unchanged = field(default_factory=_Unchanged)
     _held: _Unchanged = field(default_factory=_Unchanged)
+    _room: _Unchanged = field(default_factory=lambda: _Unchanged(False, -math.inf))
 
     def judge(self, seen: Seen, now: float) -> dict[str, str]:
         """The kinds of alarm, each with what to tell a person, "" for one that is off."""
+        away_seconds = self._away.seconds(seen.upstream.is_open, now)
+        lacking_seconds = self._lacking.seconds(seen.lacking, now)
+        room_seconds = self._room.seconds(seen.is_short_of_room, now)
+        is_listening = not seen.is_short_of_room and room_seconds >= LISTENING_AGAIN_SECONDS
         return {
-            "silence": self._silence(seen),
-            "broker": self._no_way(seen, self._away.seconds(seen.upstream.is_open, now)),
-            "stalled": self._stalled(seen, self._lacking.seconds(seen.lacking, now)),
+            "silence": self._silence(seen) if is_listening else "",
+            "broker": self._no_way(seen, away_seconds),
+            "stalled": self._stalled(seen, min(lacking_seconds, room_seconds)) if is_listening else "",
         }
 
     def is_held(self, queue: Link, now: float) -> bool:

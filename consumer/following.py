@@ -317,6 +317,7 @@ class Follower:
             log.warning("the first copy is taken for complete without %d contents that the master cannot give", missing)
         if not missing or is_given_up:
             self._room.patiently(self._state.complete_first_copy, math.inf)
+            log.info("the first copy is complete: %d paths", self._state.counts.entries)
 
     def _is_master_heard(self) -> bool:
         return self._board.heartbeat_age_seconds() < MASTER_HEARD_SECONDS

@@ -57,12 +57,13 @@ def open_replica(
     start = look_at_start(state, target, settings)
     if start is Start.NEEDS_ADOPTION:
         board.tell(state="scanning")
+        log.info("%s is not ours yet and holds files: asking the producer what an adoption would do", settings.target)
         counts = count_adoption(settings, lambda: _watched(target, [], stop, board), open_broker(), stop, board)
         refuse(start, f"{target.survey()}; {counts}" if counts is not None else str(target.survey()), settings)
     if start.is_refusal:
         refuse(start, "", settings)
     if start is not Start.CONTINUE:
-        log.info("%s", start.value)
+        log.info("%s: %s", settings.target, start.value)
     board.tell(state="scanning" if start.scans else "starting")
     # What it served from before, it may be served from while it is looked at.
     board.is_ready = _keeps_copy(start, state)

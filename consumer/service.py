@@ -18,6 +18,7 @@ from common.messages import NONCE_BYTES, Question, ReplicaState, Report
 from common.settings import ConsumeSettings
 from common.transport.broker import open_broker
 from common.transport.ports import Broker, Outgoing, Phase, Publisher, Route, Subscriber
+from common.transport.urls import shown
 from common.version import program_version
 from common.wire.codec import encode
 from common.wire.versions import FORMAT
@@ -57,6 +58,10 @@ def run(settings: ConsumeSettings, stop: threading.Event, board: Board) -> None:
     Raises StoppedError (adoption needed, not our target, another consumer), SettingError and StateError at the start. A
     HaltError later stops applying and gives the subscription up; it is raised when `stop` is set.
     """
+    log.info(
+        "treecast %s: replica %s of tree %s, target %s, broker %s",
+        program_version(), settings.replica, settings.tree, settings.target, shown(settings.broker),
+    )  # fmt: skip
     with ExitStack() as parts:
         try:
             state, target = _open_patiently(settings, stop, board, parts)
@@ -295,7 +300,8 @@ class Replica:
     def _judge_alarms(self) -> None:
         standing, missing = self._state.standing(), self._state.count_unmet().get(Reason.BODY, 0)
         lacking = (len(standing.stale), missing) if standing.epoch and not self._is_halted else (0, 0)
-        seen = Seen(self._board.heartbeat_age_seconds(), self._subscriber.link, self._publisher.link, lacking)
+        age = self._board.heartbeat_age_seconds()
+        seen = Seen(age, self._subscriber.link, self._publisher.link, lacking, self._follower.is_short_of_room)
         for kind, detail in self._alarming.judge(seen, time.monotonic()).items():
             if detail:
                 self._board.alarm(kind, detail)

@@ -18,6 +18,8 @@ from common.places import make_state_directory
 from common.settings import ProduceSettings
 from common.transport.broker import open_broker
 from common.transport.ports import Publisher
+from common.transport.urls import shown
+from common.version import program_version
 from common.wire.codec import decode_downstream
 from producer.journal import Journal
 from producer.pipeline import Pipeline
@@ -41,6 +43,10 @@ def run(settings: ProduceSettings, stop: threading.Event, board: Board) -> None:
     Raises AlreadyRunningError when another process has the state directory, or leads the tree for over a minute; StateError and
     HaltError when the journal cannot be used; SettingError.
     """
+    log.info(
+        "treecast %s: producer of tree %s, source %s, broker %s",
+        program_version(), settings.tree, settings.source, shown(settings.broker),
+    )  # fmt: skip
     wake = threading.Event()
     with ExitStack() as parts:
         state = make_state_directory("TREECAST_STATE", settings.state)

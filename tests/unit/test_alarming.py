@@ -48,3 +48,14 @@ def test_a_queue_that_another_has_is_waited_for_for_a_minute_each_time() -> None
     assert not alarming.is_held(OPEN, 162.0)
     assert not alarming.is_held(OPEN, 300.0)
     assert not alarming.is_held(HELD, 301.0)
+
+
+def test_who_waits_for_room_is_not_told_to_look_at_the_master() -> None:
+    """It reads no messages meanwhile; afterwards what has waited is read first."""
+    alarming = Alarming()
+    assert not kinds(alarming, Seen(1.0, OPEN, OPEN, (9, 1)), 100.0)
+    assert not kinds(alarming, Seen(80.0, OPEN, OPEN, (9, 1), is_short_of_room=True), 180.0)
+    assert not kinds(alarming, Seen(81.0, OPEN, OPEN, (9, 1)), 181.0)
+    assert kinds(alarming, Seen(91.0, OPEN, OPEN, (0, 0)), 191.5) == {"silence"}
+    assert kinds(alarming, Seen(1.0, OPEN, OPEN, (9, 1)), 192.0) == set()
+    assert kinds(alarming, Seen(1.0, OPEN, OPEN, (9, 1)), 243.0) == {"stalled"}
