@@ -101,7 +101,8 @@ class Telling:
         if self._away_since is None:
             self._away_since = now
         if now - self._away_since >= BROKER_LIMIT_SECONDS:
-            self._board.alarm("broker", f"nothing can be published: {link.phase.value} {link.detail}".rstrip())
+            why = "another producer leads:" if link.phase is Phase.HELD else link.phase.value
+            self._board.alarm("broker", f"nothing can be published: {why} {link.detail}".rstrip())
 
 
 def _worse(one: Link, other: Link) -> Link:

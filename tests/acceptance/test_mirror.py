@@ -297,3 +297,10 @@ def test_a_replica_whose_volume_is_gone_is_refused(mirror: Mirror) -> None:
     mirror.a.mkdir()
     assert "mounted" in mirror.refusal("--once", mirror.source, mirror.a, code=4)
     assert not list(mirror.a.iterdir())
+
+
+def test_a_variable_that_is_no_setting_is_warned_about(mirror: Mirror) -> None:
+    """A slip in TREECAST_EXCLUDE would copy what should stay."""
+    write(mirror.source / "file")
+    mirror.environ["TREECAST_EXCLUD"] = "*.tmp"
+    assert "TREECAST_EXCLUD is set and is no setting" in mirror.run("--once", mirror.source, mirror.a).stderr

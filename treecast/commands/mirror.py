@@ -80,9 +80,12 @@ def mirror(  # noqa: PLR0913 - its options
 
     A replica that holds other files is refused, with counts, unless --adopt.
     """
+    from common.loading import unknown_variables
     from common.patterns import Patterns
     from treecast.mirroring.arguments import judge_arguments
 
+    for line in unknown_variables(os.environ):
+        typer.echo(f"treecast: {line}", err=True)
     lines = exclude if exclude is not None else os.environ.get("TREECAST_EXCLUDE", "").splitlines()
     try:
         patterns = Patterns(lines)
