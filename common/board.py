@@ -120,12 +120,6 @@ class Board:
         with self._lock:
             return [f"{escape(path)}: {noted.what}" for path, noted in list(self._problems.items())[:limit]]
 
-    def gauges(self) -> dict[str, float]:
-        """All gauges without a label, with the age of the last heartbeat: seconds since the start when there was none."""
-        with self._lock:
-            found = {name: value for (name, label), value in self._gauges.items() if not label}
-            return {**found, "heartbeat_age_seconds": self.heartbeat_age_seconds()}
-
     def figures(self) -> dict[tuple[str, str], float]:
         """Everything that is a metric: (name, label) to value. An alarm that is over is there with 0."""
         with self._lock:
@@ -140,11 +134,6 @@ class Board:
     def heartbeat_age_seconds(self) -> float:
         """Seconds since the last sign of life of the leading producer, or since the start."""
         return time.monotonic() - (self._heartbeat_at if self._heartbeat_at is not None else self._started)
-
-    def counters(self) -> dict[tuple[str, str], int]:
-        """All counters: (name, label) to value."""
-        with self._lock:
-            return dict(self._counters)
 
     def alarms(self) -> dict[str, Noted]:
         """The alarms that are on: kind to what and since when."""

@@ -6,7 +6,7 @@ and is itself part of no tree. The rules are those of a Linux file system, made 
 
 import re
 
-from common.errors import PathError, SettingError
+from common.errors import PathError
 
 ROOT = b""
 PATH_LIMIT_BYTES = 4095
@@ -39,13 +39,6 @@ def check_path(path: bytes) -> bytes:
     if path.partition(b"/")[0] in NOBODYS_AT_ROOT:
         raise PathError("path-reserved", escape(path))
     return path
-
-
-def check_name(setting: str, name: str) -> str:
-    """The name of a tree or a replica, if it is one. Raises SettingError that names the setting."""
-    if _NAME.fullmatch(name) is None:
-        raise SettingError(setting, name, "1 to 63 of a-z, 0-9 and -, first and last not -")
-    return name
 
 
 def is_name(name: str) -> bool:

@@ -3,7 +3,6 @@
 Knows the target and the state, and nothing of messages or brokers.
 """
 
-import secrets
 from collections.abc import Collection
 from contextlib import suppress
 
@@ -11,8 +10,8 @@ from common.board import Board
 from common.errors import NoRoomError
 from common.names import escape
 from consumer.agreement import Decided
-from consumer.opening import TOKEN_BYTES, resolve_left
-from consumer.stagefiles import Age
+from consumer.opening import resolve_left
+from consumer.stagefiles import Age, new_token
 from consumer.state import State
 from consumer.target import Target
 from consumer.values import Outcome, Plan, Reason, Step
@@ -42,7 +41,7 @@ class Applier:
 
     def _content_names_index(self, step: Step, plan: Plan) -> Outcome:
         """Content and plan, barrier, names, barrier, index; then the plan is finished."""
-        token = secrets.token_bytes(TOKEN_BYTES)
+        token = new_token()
         staged = self._target.stage(plan, step.standing.commits, token)
         self._target.barrier(staged)
         outcome = self._target.swap(plan, staged)

@@ -5,7 +5,6 @@ What a start finds is decided by `starting`; here it is looked at and done. Noth
 
 import logging
 import os
-import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -19,7 +18,7 @@ from common.settings import ConsumeSettings
 from common.transport.ports import Broker
 from consumer import agreement
 from consumer.adoption import count_adoption
-from consumer.stagefiles import Age, new_mark
+from consumer.stagefiles import Age, new_mark, new_token
 from consumer.starting import DiskSeen, Start, StateSeen, decide_start
 from consumer.state import State
 from consumer.target import Target
@@ -29,7 +28,6 @@ log = logging.getLogger("treecast")
 
 STATE_NAME = "state.db"
 LOCK_NAME = "lock"
-TOKEN_BYTES = 8
 FOUND_BETWEEN_TICKS = 500
 
 
@@ -109,7 +107,7 @@ def _carry_out(
     if start.scans:
         target.make_durable()
         others: list[bytes] = []
-        keeps_copy, token = _keeps_copy(start, state), secrets.token_bytes(TOKEN_BYTES)
+        keeps_copy, token = _keeps_copy(start, state), new_token()
         state.adopt(scan(others), first_copy_complete=keeps_copy, token=token)
         _take(start, state, target, settings)
         for path in target.set_aside(others, state.standing().commits):
@@ -152,7 +150,7 @@ def resolve_left(state: State, target: Target) -> None:
     on_disk.update(target.look(paths.difference(left.paths)))
     buckets = {state.bucket_of(path) for path in paths}
     standing = agreement.after_left_plan(state.standing(), buckets)
-    state.take_from_disk(paths, on_disk, standing, token=secrets.token_bytes(TOKEN_BYTES))
+    state.take_from_disk(paths, on_disk, standing, token=new_token())
 
 
 def _watched(target: Target, others: list[bytes], stop: threading.Event, board: Board) -> Iterator[Found]:

@@ -308,7 +308,7 @@ class Running:
 
     def counted(self, name: str, label: str = "") -> int:
         """A counter of the board."""
-        return self.board.counters().get((name, label), 0)
+        return int(self.board.figures().get((name, label), 0))
 
 
 def many(count: int, content: bytes = b"content") -> dict[bytes, Content]:

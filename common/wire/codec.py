@@ -34,7 +34,7 @@ def encode_batch(batch: Batch) -> tuple[bytes, bytes]:
 def decode_downstream(data: bytes, tree: str, *, limits: Limits = DOWNSTREAM_LIMITS) -> Downstream:
     """The message that a replica of `tree` received. Raises RefusedError and nothing else.
 
-    A body that is not what its entry names is not refused here: see `events.body_matches`.
+    A body that is not what its entry names is not refused here: the replica takes the entry, and asks for the body.
     """
     kind, header, message_hash, contents = _open(data, tree, limits, "replica", DOWNSTREAM_TYPES)
     return read_downstream(kind, header, message_hash, contents)

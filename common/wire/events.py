@@ -11,7 +11,7 @@ from functools import partial
 from itertools import repeat
 from typing import Any
 
-from common.digests import DIGEST_BYTES, content_digest
+from common.digests import DIGEST_BYTES
 from common.entries import MODE_MASK, SYMLINK_MODE, Entry, Event, Kind
 from common.errors import RefusedError
 from common.names import PATH_LIMIT_BYTES
@@ -26,11 +26,6 @@ _DIRECTORY_ROW = (0, 0, -1)
 # A tuple's own constructor skips the Python-level one of the named tuple: half the time, and these are made by the million.
 _make_entry = partial(tuple.__new__, Entry)
 _make_event = partial(tuple.__new__, Event)
-
-
-def body_matches(event: Event) -> bool:
-    """Whether the body that came is the content that the entry names; true where none came. Decoding does not judge this."""
-    return event.body is None or (event.entry is not None and content_digest(event.body) == event.entry.digest)
 
 
 def has_keep(events: Iterable[Event]) -> bool:

@@ -230,7 +230,7 @@ def test_whatever_is_refused_is_settled_counted_and_alarmed_and_stops_nothing(wh
     running.turn(3)
     assert running.subscriber.settled[-1] == REFUSED[what]
     assert running.alarms == {"refused"}
-    assert sum(n for (name, _), n in running.board.counters().items() if name == "refused_total") == 1
+    assert sum(n for (name, _), n in running.board.figures().items() if name == "refused_total") == 1
     assert (running.state.standing().position, read_tree(running.root)) == (position, tree)
     running.say(running.master.batch({b"a": b"2"}))
     running.until(lambda: running.is_level)

@@ -413,7 +413,7 @@ def test_an_overflow_and_a_dead_watch_are_answered_by_a_scan(world: World) -> No
     watch.lost = 1
     watch.hint(b"", subtree=True)
     world.level()
-    assert world.producer.board.counters()["watch_overflows_total", ""] == 1
+    assert world.producer.board.figures()["watch_overflows_total", ""] == 1
     _write(world.root / "lost too")
     watch.alive = False
     world.level()
@@ -627,7 +627,7 @@ def test_a_question_of_another_epoch_is_answered_with_a_heartbeat_and_rubbish_wi
     world.producer.step()
     assert len(world.broker.events) == count + 1
     assert not world.broker.direct
-    assert sum(n for (name, _), n in world.producer.board.counters().items() if name == "refused_total") == 1
+    assert sum(n for (name, _), n in world.producer.board.figures().items() if name == "refused_total") == 1
 
 
 def test_answers_wait_while_the_broker_has_enough_to_write(world: World) -> None:

@@ -28,7 +28,6 @@ from common.messages import (
 )
 from common.names import check_path
 from common.wire.codec import decode_downstream, decode_upstream, encode, encode_batch, peek
-from common.wire.events import body_matches
 from common.wire.frame import open_frame
 from common.wire.header import FRAME_OFFSET, Header
 from tests.data.golden.make_wire_1 import MESSAGES
@@ -152,11 +151,10 @@ def test_what_is_written_is_read(message: Downstream | Upstream) -> None:
 
 @RELAXED
 @given(batches)
-def test_a_batch_is_read_with_its_hash_and_bodies_that_match(batch: Batch) -> None:
+def test_a_batch_is_read_with_its_hash(batch: Batch) -> None:
     data, batch_hash = encode_batch(batch)
     decoded = decode_downstream(data, TREE)
     assert decoded == replace(batch, hash=batch_hash)
-    assert all(body_matches(event) for event in batch.events)
 
 
 @RELAXED

@@ -38,7 +38,7 @@ def test_gauges_and_counters_come_through() -> None:
     assert samples(POSITION, board.figures()) == [Sample("", 17)]
     assert samples(REFUSED, board.figures()) == [Sample("fork", 2)]
     assert Sample("body", 3) in samples(UNMET_PATHS, board.figures())
-    assert board.gauges()["position"] == 17
+    assert board.figures()["position", ""] == 17
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)

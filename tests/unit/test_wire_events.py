@@ -8,7 +8,6 @@ from common.entries import Event, file_entry
 from common.errors import PathError, RefusedError
 from common.messages import Batch
 from common.wire.codec import decode_downstream, encode
-from common.wire.events import body_matches
 from tests.wire_samples import TREE, batch_of, directory_event, file_event, link_event, redocumented, reheaded
 
 REFUSED_NAMES = {
@@ -208,10 +207,6 @@ def test_sections_that_are_missing_are_refused() -> None:
         assert refusal(redocumented(data, sections=table)).reason == f"section-{name}"
 
 
-def test_a_body_that_is_not_what_its_entry_names_is_carried_and_can_be_told() -> None:
+def test_a_body_that_is_not_what_its_entry_names_is_carried() -> None:
     (event,) = decoded(file_event(b"a")._replace(body=b"CONTENT"))
     assert event.body == b"CONTENT"
-    assert not body_matches(event)
-    assert body_matches(file_event(b"a"))
-    assert body_matches(Event(b"a", None))
-    assert not body_matches(Event(b"a", None, b"body"))
