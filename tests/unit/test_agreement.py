@@ -328,3 +328,11 @@ def test_the_next_batch_is_next_for_its_lineage_and_chain_only() -> None:
     assert not agreement.is_next(replace(state.standing(), is_forked=True), message)
     assert not agreement.is_next(state.standing(), replace(message, prev=hash_of(1)))
     assert not agreement.is_next(state.standing(), replace(message, lineage=replace(LINEAGE, epoch=8)))
+
+
+def test_a_problem_is_tried_again_only_where_it_is_known_what_must_be_there() -> None:
+    state = level_replica({PATH: FILE})
+    state._unmet[PATH] = Unmet(Reason.PROBLEM)
+    assert step_of(merging.retry(state.standing(), state, [PATH])).want == {PATH: Told(FILE, HERE)}
+    guessed = stale_in(state, floor=HERE)
+    assert merging.retry(guessed, state, [PATH]) == Drop("no-news")
