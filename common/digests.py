@@ -20,6 +20,7 @@ EMPTY_BUCKET = bytes(DIGEST_BYTES)
 
 _MODULUS_MASK = (1 << 256) - 1
 _ENTRY = Struct(">IBHqQB")
+_ABSENT = Entry(0, 0, 0, 0, b"")  # type: ignore[arg-type]  # no kind: "absent", as on the wire
 
 
 def new_salt() -> bytes:
@@ -45,6 +46,17 @@ def entry_term(salt: bytes, path: bytes, entry: Entry) -> int:
     return int.from_bytes(
         blake2b(fixed + path + entry.digest, digest_size=DIGEST_BYTES, key=salt, person=b"entry").digest(), "big"
     )
+
+
+def row_term(salt: bytes, path: bytes, entry: Entry | None) -> int:
+    """What one row adds to a digest over rows of which some say that a path is absent."""
+    return entry_term(salt, path, entry if entry is not None else _ABSENT)
+
+
+def rows_digest(salt: bytes, rows: Iterable[tuple[bytes, Entry | None]]) -> bytes:
+    """Digest of a set of rows, absent ones among them, in any order; 32 bytes."""
+    total = sum(row_term(salt, path, entry) for path, entry in rows)
+    return (total & _MODULUS_MASK).to_bytes(DIGEST_BYTES, "big")
 
 
 def bucket_digest(salt: bytes, entries: Iterable[tuple[bytes, Entry]]) -> bytes:

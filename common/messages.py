@@ -1,7 +1,10 @@
 """The messages of the protocol, decoded: plain values. Their bytes are `common.wire`'s business.
 
-Downstream (producer to replicas): batch, heartbeat, same, bucket, body. Upstream: question and report.
-What each means, and when it may be merged, is written in docs/agreement.md; the words are the same there.
+Downstream (producer to replicas): batch, heartbeat, trial, same, bucket, since, too old, body, part. Upstream: question and
+report. What each means, and when it may be merged, is written in docs/agreement.md; the words are the same there.
+
+`released`, in all that can make a path go away: the sequence of this epoch up to which deletes are released. A replica holds
+none of them, nor any of an earlier epoch; 0: nothing is released, and the replica judges by itself.
 """
 
 from dataclasses import dataclass, field
@@ -12,6 +15,10 @@ from common.entries import Event, Position
 
 INSTANCE_BYTES = 16
 NONCE_BYTES = 16
+PART_BYTES = 256 * 1024
+"""A large content travels in parts of this size, the last one shorter; offsets are multiples of it."""
+INLINE_LIMIT_BYTES = 1024 * 1024
+"""A file up to this size travels with its event; a larger one in parts, when a replica asks for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,7 @@ class Batch:
     before: bytes
     after: bytes
     hash: bytes = b""
+    released: int = 0
 
     @property
     def last(self) -> int:
@@ -56,6 +64,23 @@ class Heartbeat:
     counter: int
     unix_ns: int
     leader: str = ""
+    released: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """An epoch that is not announced yet: a producer that cannot vouch for its journal asks to be compared with first.
+
+    A replica does not follow it. It asks for digests and rows in the trial's epoch, merges nothing, and reports how many paths
+    would be created, modified and deleted. `sequence`, `digest`: where the stream would begin.
+    """
+
+    lineage: Lineage
+    sequence: int
+    digest: bytes
+    counter: int
+    unix_ns: int
+    leader: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +92,7 @@ class Same:
     nonce: bytes
     at: int
     buckets: tuple[int, ...]
+    released: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +106,36 @@ class BucketRows:
     bucket: int
     digest: bytes
     rows: tuple[Event, ...]
+    released: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """Part `part` (from 0) of `of` of an answer to a since question: every path that changed in (base, at], once, as it is at
+    `at`; `entry` None: absent. `digest` is over the rows of all parts (`common.digests.rows_digest`): it says which parts
+    belong together, and when they are whole."""
+
+    lineage: Lineage
+    replica: str
+    nonce: bytes
+    at: int
+    base: int
+    part: int
+    of: int
+    digest: bytes
+    rows: tuple[Event, ...]
+    released: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TooOld:
+    """Answer to a since question that the log does not reach back to: only a base of at least `reach` is served."""
+
+    lineage: Lineage
+    replica: str
+    nonce: bytes
+    at: int
+    reach: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +151,22 @@ class BodyAnswer:
     content: bytes
 
 
-Answer = Same | BucketRows | BodyAnswer
-Downstream = Batch | Heartbeat | Same | BucketRows | BodyAnswer
+@dataclass(frozen=True, slots=True)
+class PartAnswer:
+    """One part of a large content, whatever path it is asked for: `offset` is a multiple of `PART_BYTES`, and `content` is
+    that long, or ends the whole. Proved only as a whole: nothing vouches for one part."""
+
+    lineage: Lineage
+    replica: str
+    nonce: bytes
+    at: int
+    digest: bytes
+    offset: int
+    content: bytes
+
+
+Answer = Same | BucketRows | Since | TooOld | BodyAnswer | PartAnswer
+Downstream = Batch | Heartbeat | Trial | Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +191,26 @@ class AskBodies:
     wanted: tuple[tuple[bytes, bytes], ...]
 
 
-Ask = AskDigests | AskBuckets | AskBodies
+@dataclass(frozen=True, slots=True)
+class AskSince:
+    """What changed after this sequence of the question's epoch."""
+
+    base: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskParts:
+    """`count` parts, one answer for each, of the large content that the index has at this path; beyond its end nothing is
+    answered. `is_doubted`: the whole that came before did not have its digest: let the master read the file again."""
+
+    path: bytes
+    digest: bytes
+    offset: int
+    count: int
+    is_doubted: bool = False
+
+
+Ask = AskDigests | AskBuckets | AskSince | AskBodies | AskParts
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,8 @@ class Follower:
             self._on_stream(message, delivery, patient=True)
         else:
             self._subscriber.settle(delivery)
-            self._on_answer(message, len(delivery.body))
+            if isinstance(message, Answer):
+                self._on_answer(message, len(delivery.body))
 
     def _on_batches(self, together: Sequence[tuple[Batch, Delivery]]) -> None:
         """The next batch and what continues it: one set, one step, then each is settled."""

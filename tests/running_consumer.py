@@ -112,6 +112,8 @@ class Master:
                 return [BucketRows(*about, b, self.digests.of(b), self._rows(b, bodies)) for b in buckets]
             case AskBodies(wanted):
                 return [BodyAnswer(*about, path, digest, self._body(path)) for path, digest in wanted]
+            case _:
+                return []
 
     def _rows(self, bucket: int, bodies: bool) -> tuple[Event, ...]:
         inside = (e for p, e in sorted(self.events.items()) if bucket_of(SALT, p) == bucket)

@@ -1,4 +1,4 @@
-"""What the producer sends: batch, heartbeat and answers, each as header fields and frame contents, and back.
+"""What the producer sends: batch, heartbeat, trial and answers, each as header fields and frame contents, and back.
 
 Pairs of `_write_x` and `_read_x`. The header has been checked before anything is read here; no bytes are packed here.
 """
@@ -9,7 +9,21 @@ from typing import assert_never
 from common.digests import BUCKETS, bucket_of
 from common.entries import Event
 from common.errors import RefusedError
-from common.messages import Batch, BodyAnswer, BucketRows, Downstream, Heartbeat, Lineage, Same
+from common.messages import (
+    PART_BYTES,
+    Answer,
+    Batch,
+    BodyAnswer,
+    BucketRows,
+    Downstream,
+    Heartbeat,
+    Lineage,
+    PartAnswer,
+    Same,
+    Since,
+    TooOld,
+    Trial,
+)
 from common.wire.columns import cut_digests, cut_paths, read_text, read_unique
 from common.wire.events import has_keep, read_events, write_events
 from common.wire.frame import Contents
@@ -25,12 +39,26 @@ def write_downstream(message: Downstream) -> tuple[Header, Contents]:
             return _write_batch(message)
         case Heartbeat():
             return _write_heartbeat(message)
+        case Trial():
+            return _write_trial(message)
+        case _:
+            return _write_answer(message)
+
+
+def _write_answer(message: Answer) -> tuple[Header, Contents]:
+    match message:
         case Same():
-            return _answer(MessageType.SAME, message, len(message.buckets)), Contents({"buckets": message.buckets}, {})
+            return _write_same(message)
         case BucketRows():
             return _write_bucket(message)
+        case Since():
+            return _write_since(message)
+        case TooOld():
+            return _answer(MessageType.TOO_OLD, message, 0)._replace(about=message.reach), Contents({}, {})
         case BodyAnswer():
             return _write_body(message)
+        case PartAnswer():
+            return _write_part(message)
         case _:
             assert_never(message)
 
@@ -46,7 +74,7 @@ def _stream(kind: MessageType, lineage: Lineage) -> Header:
     return Header(kind, lineage.tree, lineage.epoch, instance=lineage.instance, salt=lineage.salt)
 
 
-def _answer(kind: MessageType, message: Same | BucketRows | BodyAnswer, count: int) -> Header:
+def _answer(kind: MessageType, message: Answer, count: int) -> Header:
     header = _stream(kind, message.lineage)
     return header._replace(rows=count, replica=message.replica, nonce=message.nonce, at=message.at)
 
@@ -63,6 +91,7 @@ def _write_batch(batch: Batch) -> tuple[Header, Contents]:
         before=batch.before,
         after=batch.after,
         needs=int(Need.KEEP) if has_keep(batch.events) else 0,
+        released=batch.released,
     )
     return header, write_events(batch.events)
 
@@ -71,7 +100,8 @@ def _read_batch(header: Header, message_hash: bytes, contents: Contents) -> Batc
     events = read_events(contents, header.rows)
     if has_keep(events) != bool(header.needs & Need.KEEP):
         raise RefusedError("need-keep", "said and done differ")
-    return Batch(_lineage(header), header.first, events, header.prev, header.before, header.after, message_hash)
+    lineage, first = _lineage(header), header.first
+    return Batch(lineage, first, events, header.prev, header.before, header.after, message_hash, header.released)
 
 
 def _write_heartbeat(heartbeat: Heartbeat) -> tuple[Header, Contents]:
@@ -82,6 +112,7 @@ def _write_heartbeat(heartbeat: Heartbeat) -> tuple[Header, Contents]:
         after=heartbeat.digest,
         counter=heartbeat.counter,
         unix_ns=heartbeat.unix_ns,
+        released=heartbeat.released,
     )
     return header, Contents({"leader": heartbeat.leader}, {})
 
@@ -95,33 +126,84 @@ def _read_heartbeat(header: Header, contents: Contents) -> Heartbeat:
         counter=header.counter,
         unix_ns=header.unix_ns,
         leader=read_text(contents, "leader", LEADER_LIMIT_CHARACTERS),
+        released=header.released,
     )
+
+
+def _write_trial(trial: Trial) -> tuple[Header, Contents]:
+    header = _stream(MessageType.TRIAL, trial.lineage)._replace(
+        first=trial.sequence + 1, after=trial.digest, counter=trial.counter, unix_ns=trial.unix_ns
+    )
+    return header, Contents({"leader": trial.leader}, {})
+
+
+def _read_trial(header: Header, contents: Contents) -> Trial:
+    leader = read_text(contents, "leader", LEADER_LIMIT_CHARACTERS)
+    return Trial(_lineage(header), header.first - 1, header.after, header.counter, header.unix_ns, leader)
+
+
+def _write_same(answer: Same) -> tuple[Header, Contents]:
+    header = _answer(MessageType.SAME, answer, len(answer.buckets))
+    return header._replace(released=answer.released), Contents({"buckets": answer.buckets}, {})
 
 
 def _read_same(header: Header, contents: Contents) -> Same:
     buckets = read_unique(contents, "buckets", header.rows, BUCKETS - 1)
-    return Same(_lineage(header), header.replica, header.nonce, header.at, buckets)
+    return Same(_lineage(header), header.replica, header.nonce, header.at, buckets, header.released)
 
 
 def _write_bucket(answer: BucketRows) -> tuple[Header, Contents]:
     header = _answer(MessageType.BUCKET, answer, len(answer.rows))
-    return header._replace(bucket_or_base=answer.bucket, bucket_digest=answer.digest), write_events(answer.rows)
+    header = header._replace(about=answer.bucket, digest=answer.digest, released=answer.released)
+    return header, write_events(answer.rows)
 
 
 def _read_bucket(header: Header, contents: Contents) -> BucketRows:
     rows = read_events(contents, header.rows)
     for row in rows:
         _check_bucket_row(header, row)
-    return BucketRows(
-        _lineage(header), header.replica, header.nonce, header.at, header.bucket_or_base, header.bucket_digest, rows
-    )
+    about = (header.replica, header.nonce, header.at, header.about, header.digest)
+    return BucketRows(_lineage(header), *about, rows, header.released)
 
 
 def _check_bucket_row(header: Header, row: Event) -> None:
     if row.entry is None:
         raise RefusedError("absent-row", "a bucket holds entries only")
-    if bucket_of(header.salt, row.path) != header.bucket_or_base:
+    if bucket_of(header.salt, row.path) != header.about:
         raise RefusedError("row-of-another-bucket")
+
+
+def _write_since(answer: Since) -> tuple[Header, Contents]:
+    header = _answer(MessageType.SINCE, answer, len(answer.rows))._replace(
+        about=answer.base, part=answer.part, of=answer.of, digest=answer.digest, released=answer.released
+    )
+    return header, write_events(answer.rows)
+
+
+def _read_since(header: Header, contents: Contents) -> Since:
+    if header.about > header.at:
+        raise RefusedError("sequence-range", f"since {header.about}, at {header.at}")
+    rows = read_events(contents, header.rows)
+    about = (header.replica, header.nonce, header.at, header.about, header.part, header.of, header.digest)
+    return Since(_lineage(header), *about, rows, header.released)
+
+
+def _read_too_old(header: Header, contents: Contents) -> TooOld:
+    if header.rows:
+        raise RefusedError("too-many-rows", "too old has none")
+    return TooOld(_lineage(header), header.replica, header.nonce, header.at, header.about)
+
+
+def _write_part(answer: PartAnswer) -> tuple[Header, Contents]:
+    header = _answer(MessageType.PART, answer, 1)._replace(about=answer.offset, digest=answer.digest)
+    return header, Contents({}, {"bodies": answer.content})
+
+
+def _read_part(header: Header, contents: Contents) -> PartAnswer:
+    content = contents.sections.get("bodies")
+    if header.rows != 1 or content is None or not 1 <= len(content) <= PART_BYTES:
+        raise RefusedError("section-bodies", f"not one part of 1 to {PART_BYTES} bytes")
+    return PartAnswer(_lineage(header), header.replica, header.nonce, header.at, header.digest, header.about, content)
 
 
 def _write_body(answer: BodyAnswer) -> tuple[Header, Contents]:
@@ -139,7 +221,11 @@ def _read_body(header: Header, contents: Contents) -> BodyAnswer:
 
 _READERS: dict[MessageType, Callable[[Header, Contents], Downstream]] = {
     MessageType.HEARTBEAT: _read_heartbeat,
+    MessageType.TRIAL: _read_trial,
     MessageType.SAME: _read_same,
     MessageType.BUCKET: _read_bucket,
+    MessageType.SINCE: _read_since,
+    MessageType.TOO_OLD: _read_too_old,
     MessageType.BODY: _read_body,
+    MessageType.PART: _read_part,
 }

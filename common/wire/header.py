@@ -12,17 +12,18 @@ from typing import NamedTuple
 
 from common.digests import BUCKET_BITS, BUCKETS, DIGEST_BYTES
 from common.errors import RefusedError
-from common.messages import INSTANCE_BYTES, NONCE_BYTES
+from common.messages import INSTANCE_BYTES, NONCE_BYTES, PART_BYTES
 from common.names import is_name
 from common.wire.versions import FORMAT, READS, needs_upgrade
 
 MAGIC = b"TCST"
 CODEC_ZSTD = 1
+SINCE_PARTS_LIMIT = 65_536
 INTEGER_LIMIT = (1 << 63) - 1
 """Epochs, sequences and counters stay within what every database column holds."""
 
 _PREFIX = Struct(">4sH")
-_STRUCT = Struct(">4sHB64pQ16sQI32s32s32s32sBBII32sQ64p16sQQII32sQq")
+_STRUCT = Struct(">4sHB64pQ16sQI32s32s32s32sBBII32sQ64p16sQQII32sQqQ")
 HEADER_BYTES = _STRUCT.size
 _UNSIGNED = bytes(8 + 64)
 FRAME_OFFSET = HEADER_BYTES + DIGEST_BYTES + len(_UNSIGNED)
@@ -30,7 +31,7 @@ FRAME_OFFSET = HEADER_BYTES + DIGEST_BYTES + len(_UNSIGNED)
 
 
 class MessageType(IntEnum):
-    """What a message is. Up to 15 downstream, from 16 upstream. Four are numbers only: nothing reads or writes them yet."""
+    """What a message is. Up to 15 downstream, from 16 upstream."""
 
     BATCH = 1
     HEARTBEAT = 2
@@ -39,12 +40,14 @@ class MessageType(IntEnum):
     TOO_OLD = 5
     BUCKET = 6
     BODY = 7
-    COMMAND = 8
+    TRIAL = 8
+    PART = 9
     QUESTION_DIGESTS = 16
     QUESTION_BUCKET = 17
     QUESTION_SINCE = 18
     QUESTION_BODY = 19
     REPORT = 20
+    QUESTION_PARTS = 21
 
 
 class Need(IntFlag):
@@ -52,8 +55,6 @@ class Need(IntFlag):
 
     KEEP = 1
     """The batch has deletes that leave the index only."""
-    LARGE = 2
-    """A content travels outside. The number is taken; no version knows it yet."""
 
 
 KNOWN_NEEDS = int(Need.KEEP)
@@ -84,26 +85,35 @@ class Header(NamedTuple):
     nonce: bytes = bytes(NONCE_BYTES)
     at: int = 0
     """The boundary S of an answer; the position's sequence of a report."""
-    bucket_or_base: int = 0
+    about: int = 0
+    """The bucket, the base, the reach or the offset that an answer or a question is about."""
     part: int = 0
     of: int = 0
-    bucket_digest: bytes = bytes(DIGEST_BYTES)
+    digest: bytes = bytes(DIGEST_BYTES)
+    """Of a bucket, of all rows of a since answer, of a large content."""
     counter: int = 0
     unix_ns: int = 0
+    released: int = 0
 
 
 _ALWAYS = "type tree epoch bucket_bits codec frame_length raw_length frame_hash"
 _ANSWER = "instance salt rows replica nonce at"
 _QUESTION = "rows replica nonce unix_ns"
 _USED = {
-    MessageType.BATCH: "instance first rows prev before after salt needs",
-    MessageType.HEARTBEAT: "instance first prev before after salt counter unix_ns",
-    MessageType.SAME: _ANSWER,
-    MessageType.BUCKET: f"{_ANSWER} bucket_or_base bucket_digest",
+    MessageType.BATCH: "instance first rows prev before after salt needs released",
+    MessageType.HEARTBEAT: "instance first prev before after salt counter unix_ns released",
+    MessageType.TRIAL: "instance first after salt counter unix_ns",
+    MessageType.SAME: f"{_ANSWER} released",
+    MessageType.BUCKET: f"{_ANSWER} about digest released",
+    MessageType.SINCE: f"{_ANSWER} about part of digest released",
+    MessageType.TOO_OLD: f"{_ANSWER} about",
     MessageType.BODY: _ANSWER,
+    MessageType.PART: f"{_ANSWER} about digest",
     MessageType.QUESTION_DIGESTS: _QUESTION,
     MessageType.QUESTION_BUCKET: _QUESTION,
+    MessageType.QUESTION_SINCE: f"{_QUESTION} about",
     MessageType.QUESTION_BODY: _QUESTION,
+    MessageType.QUESTION_PARTS: f"{_QUESTION} about digest",
     MessageType.REPORT: "instance replica at unix_ns",
 }
 _ZERO = Header(0, "", 0, bucket_bits=0, codec=0)
@@ -205,11 +215,16 @@ def _check_known(header: Header, reader: str) -> MessageType:
 def _check_ranges(header: Header, kind: MessageType) -> None:
     if kind in _WITH_REPLICA and not header.replica:
         raise RefusedError("name", "no replica")
-    if max(header.epoch, header.first + header.rows, header.at, header.counter) > INTEGER_LIMIT:
+    numbers = (header.epoch, header.first + header.rows, header.at, header.about, header.counter, header.released)
+    if max(numbers) > INTEGER_LIMIT:
         raise RefusedError("integer-range")
-    if header.bucket_or_base >= BUCKETS:
-        raise RefusedError("bucket-range", str(header.bucket_or_base))
-    if kind in (MessageType.BATCH, MessageType.HEARTBEAT) and header.first == 0:
+    if kind == MessageType.BUCKET and header.about >= BUCKETS:
+        raise RefusedError("bucket-range", str(header.about))
+    if kind in (MessageType.PART, MessageType.QUESTION_PARTS) and header.about % PART_BYTES:
+        raise RefusedError("part-range", f"offset {header.about}")
+    if kind == MessageType.SINCE and not header.part < header.of <= SINCE_PARTS_LIMIT:
+        raise RefusedError("part-range", f"part {header.part} of {header.of}")
+    if kind in (MessageType.BATCH, MessageType.HEARTBEAT, MessageType.TRIAL) and header.first == 0:
         raise RefusedError("sequence-range", "first is 0")
     if kind == MessageType.BATCH and header.rows == 0:
         raise RefusedError("sequence-range", "a batch of nothing")

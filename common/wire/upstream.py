@@ -11,7 +11,18 @@ import orjson
 from common.digests import BUCKETS
 from common.entries import Position
 from common.errors import RefusedError
-from common.messages import Ask, AskBodies, AskBuckets, AskDigests, Question, ReplicaState, Report, Upstream
+from common.messages import (
+    Ask,
+    AskBodies,
+    AskBuckets,
+    AskDigests,
+    AskParts,
+    AskSince,
+    Question,
+    ReplicaState,
+    Report,
+    Upstream,
+)
 from common.wire.columns import cut_digests, cut_paths, read_document, read_integer, read_text, read_unique
 from common.wire.frame import Contents
 from common.wire.header import Header, MessageType
@@ -19,6 +30,8 @@ from common.wire.header import Header, MessageType
 DETAILS_LIMIT_BYTES = 256 * 1024
 WORD_LIMIT_CHARACTERS = 128
 WIRE_LIMIT = 65_535
+PARTS_LIMIT = 1024
+"""Parts that one question may ask for."""
 
 
 def write_upstream(message: Upstream) -> tuple[Header, Contents]:
@@ -39,7 +52,7 @@ def read_upstream(kind: MessageType, header: Header, contents: Contents) -> Upst
     """The message, from a checked header and an opened frame. Raises RefusedError."""
     if kind == MessageType.REPORT:
         return _read_report(header, contents)
-    ask = _read_ask(kind, header.rows, contents)
+    ask = _read_ask(kind, header, contents)
     return Question(header.tree, header.epoch, header.replica, header.nonce, ask, header.unix_ns)
 
 
@@ -54,6 +67,10 @@ def _write_question(question: Question) -> tuple[Header, Contents]:
         nonce=question.nonce,
         unix_ns=question.unix_ns,
     )
+    if isinstance(question.ask, AskSince):
+        header = header._replace(about=question.ask.base)
+    elif isinstance(question.ask, AskParts):
+        header = header._replace(about=question.ask.offset, digest=question.ask.digest)
     return header, contents
 
 
@@ -70,17 +87,41 @@ def _write_ask(ask: Ask) -> tuple[MessageType, int, Contents]:
             document = {"paths": [len(path) for path, _ in wanted]}
             sections = {"paths": b"".join([path for path, _ in wanted]), "digests": b"".join([d for _, d in wanted])}
             return MessageType.QUESTION_BODY, len(wanted), Contents(document, sections)
+        case AskSince():
+            return MessageType.QUESTION_SINCE, 0, Contents({}, {})
+        case AskParts(path, _, _, count, is_doubted):
+            document = {"paths": [len(path)], "parts": count, "doubted": int(is_doubted)}
+            return MessageType.QUESTION_PARTS, 1, Contents(document, {"paths": path})
         case _:
             assert_never(ask)
 
 
-def _read_ask(kind: MessageType, count: int, contents: Contents) -> Ask:
+def _read_ask(kind: MessageType, header: Header, contents: Contents) -> Ask:
+    count = header.rows
+    if kind == MessageType.QUESTION_SINCE:
+        return _read_since(header)
+    if kind == MessageType.QUESTION_PARTS:
+        return _read_parts(header, contents)
     if kind == MessageType.QUESTION_BODY:
         return AskBodies(tuple(zip(cut_paths(contents, count), cut_digests(contents, count), strict=True)))
     buckets = read_unique(contents, "buckets", count, BUCKETS - 1)
     if kind == MessageType.QUESTION_BUCKET:
         return AskBuckets(buckets, bool(read_integer(contents, "with_bodies", 0, 1)))
     return AskDigests(tuple(zip(buckets, cut_digests(contents, count), strict=True)))
+
+
+def _read_since(header: Header) -> AskSince:
+    if header.rows:
+        raise RefusedError("too-many-rows", "a since question has none")
+    return AskSince(header.about)
+
+
+def _read_parts(header: Header, contents: Contents) -> AskParts:
+    if header.rows != 1:
+        raise RefusedError("too-many-rows", "a question for parts is about one path")
+    (path,) = cut_paths(contents, 1)
+    count = read_integer(contents, "parts", 1, PARTS_LIMIT)
+    return AskParts(path, header.digest, header.about, count, bool(read_integer(contents, "doubted", 0, 1)))
 
 
 def _write_report(report: Report) -> tuple[Header, Contents]:

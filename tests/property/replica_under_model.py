@@ -15,7 +15,7 @@ from typing import Any
 
 from common.digests import content_digest
 from common.entries import Entry, Event, directory_entry, file_entry
-from common.messages import AskBuckets, AskDigests, Batch, BodyAnswer, BucketRows, Heartbeat, Lineage, Same
+from common.messages import AskBodies, AskBuckets, AskDigests, Batch, BodyAnswer, BucketRows, Heartbeat, Lineage, Same
 from common.names import ROOT, ancestors
 from consumer import agreement, merging
 from consumer.asking import Asking, Wants
@@ -292,7 +292,7 @@ class ReplicaUnderModel(ABC):
                 asked.append(model.Question("digests", standing.epoch, number, about))
             elif isinstance(ask, AskBuckets):
                 asked += [model.Question("bucket", standing.epoch, number, b) for b in ask.buckets]
-            else:
+            elif isinstance(ask, AskBodies):
                 asked += [
                     model.Question("body", standing.epoch, number, (p.decode(), f"f:{CONTENTS[d]}"))
                     for p, d in ask.wanted

@@ -11,19 +11,26 @@ from common.digests import bucket_of, content_digest
 from common.entries import Entry, Event, Position, directory_entry, file_entry, symlink_entry
 from common.errors import PathError, RefusedError
 from common.messages import (
+    PART_BYTES,
     AskBodies,
     AskBuckets,
     AskDigests,
+    AskParts,
+    AskSince,
     Batch,
     BodyAnswer,
     BucketRows,
     Downstream,
     Heartbeat,
     Lineage,
+    PartAnswer,
     Question,
     ReplicaState,
     Report,
     Same,
+    Since,
+    TooOld,
+    Trial,
     Upstream,
 )
 from common.names import check_path
@@ -76,7 +83,7 @@ def entries_with_body(draw: st.DrawFn) -> tuple[Entry, bytes | None]:
 creates = st.tuples(paths, entries_with_body()).map(lambda drawn: Event(drawn[0], *drawn[1]))
 deletes = st.builds(Event, paths, st.none(), st.none(), st.booleans())
 event_sets = st.lists(creates | deletes, min_size=1, max_size=20, unique_by=lambda event: event.path).map(tuple)
-batches = st.builds(Batch, lineages, st.integers(1, 1 << 62), event_sets, hashes, hashes, hashes)
+batches = st.builds(Batch, lineages, st.integers(1, 1 << 62), event_sets, hashes, hashes, hashes, released=i63)
 bucket_sets = st.lists(st.integers(0, 4095), unique=True, max_size=20).map(tuple)
 
 
@@ -87,10 +94,25 @@ def bucket_answers(draw: st.DrawFn) -> BucketRows:
     rows = draw(st.lists(creates, max_size=5, unique_by=lambda event: event.path))
     bucket = bucket_of(lineage.salt, rows[0].path) if rows else draw(st.integers(0, 4095))
     mine = tuple(row for row in rows if bucket_of(lineage.salt, row.path) == bucket)
-    return BucketRows(lineage, draw(names), draw(nonces), draw(i63), bucket, draw(hashes), mine)
+    return BucketRows(lineage, draw(names), draw(nonces), draw(i63), bucket, draw(hashes), mine, draw(i63))
+
+
+@st.composite
+def since_answers(draw: st.DrawFn) -> Since:
+    """Any rows, absent ones too; the part is one of those there are, and the base is not beyond the boundary."""
+    base, at = sorted([draw(i63), draw(i63)])
+    of = draw(st.integers(1, 65_536))
+    part = draw(st.integers(0, of - 1))
+    rows = draw(st.just(()) | event_sets)
+    return Since(draw(lineages), draw(names), draw(nonces), at, base, part, of, draw(hashes), rows, draw(i63))
+
+
+offsets = st.integers(0, 1 << 40).map(lambda number: number * PART_BYTES)
 
 
 asks = st.one_of(
+    st.builds(AskSince, i63),
+    st.builds(AskParts, paths, hashes, offsets, st.integers(1, 1024), st.booleans()),
     st.dictionaries(st.integers(0, 4095), hashes, max_size=10).map(lambda drawn: AskDigests(tuple(drawn.items()))),
     st.builds(AskBuckets, bucket_sets, st.booleans()),
     st.dictionaries(paths, hashes, max_size=10).map(lambda drawn: AskBodies(tuple(drawn.items()))),
@@ -103,8 +125,12 @@ details = st.dictionaries(texts, plain | st.lists(texts, max_size=5), max_size=5
 messages: st.SearchStrategy[Downstream | Upstream] = st.one_of(
     batches,
     bucket_answers(),
-    st.builds(Heartbeat, lineages, i63, hashes, hashes, i63, i64, texts),
-    st.builds(Same, lineages, names, nonces, i63, bucket_sets),
+    since_answers(),
+    st.builds(Heartbeat, lineages, i63, hashes, hashes, i63, i64, texts, i63),
+    st.builds(Trial, lineages, i63, hashes, i63, i64, texts),
+    st.builds(Same, lineages, names, nonces, i63, bucket_sets, i63),
+    st.builds(TooOld, lineages, names, nonces, i63, i63),
+    st.builds(PartAnswer, lineages, names, nonces, i63, hashes, offsets, st.binary(min_size=1, max_size=2000)),
     st.builds(BodyAnswer, lineages, names, nonces, i63, paths, hashes, st.binary(max_size=2000)),
     st.builds(Question, st.just(TREE), i63, names, nonces, asks, i64),
     st.builds(
@@ -225,7 +251,9 @@ fields = st.fixed_dictionaries(
         "bucket_bits": st.integers(0, 255),
         "codec": st.integers(0, 255),
         "at": st.integers(0, (1 << 64) - 1),
-        "bucket_or_base": st.integers(0, (1 << 64) - 1),
+        "about": st.integers(0, (1 << 64) - 1),
+        "of": st.integers(0, 2),
+        "released": st.integers(0, (1 << 64) - 1),
         "part": st.integers(0, 1),
         "counter": st.integers(0, (1 << 64) - 1),
         "unix_ns": i64,

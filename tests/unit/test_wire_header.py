@@ -8,7 +8,7 @@ from common.errors import NeedsUpgradeError, RefusedError
 from common.messages import Batch
 from common.wire import header as wire_header
 from common.wire.codec import decode_downstream, decode_upstream, encode, encode_batch, peek
-from common.wire.header import FRAME_OFFSET, HEADER_BYTES, MAGIC, Header, MessageType, Need
+from common.wire.header import FRAME_OFFSET, HEADER_BYTES, MAGIC, Header, MessageType
 from tests.data.golden.make_wire_1 import MESSAGES
 from tests.wire_samples import TREE, batch_of, file_event, header_of, raw_of, reheaded, sealed
 
@@ -69,10 +69,8 @@ def test_another_format_is_refused_with_a_sentence_that_says_who_must_be_upgrade
     assert "upgrade this producer first" in str(error)
 
 
-@pytest.mark.parametrize(
-    "number", [0, *map(int, (MessageType.SINCE, MessageType.TOO_OLD, MessageType.COMMAND)), 18, 99]
-)
-def test_a_type_that_is_a_number_only_needs_an_upgrade(number: int) -> None:
+@pytest.mark.parametrize("number", [0, 10, 15, 22, 99])
+def test_a_type_that_no_message_has_needs_an_upgrade(number: int) -> None:
     error = refusal(reheaded(BATCH, type=number))
     assert isinstance(error, NeedsUpgradeError)
     assert error.reason == "type"
@@ -90,7 +88,7 @@ def test_a_message_for_another_tree_is_refused() -> None:
     assert caught.value.reason == "other-tree"
 
 
-@pytest.mark.parametrize("need", [Need.LARGE, 4, 1 << 63])
+@pytest.mark.parametrize("need", [2, 4, 1 << 63])
 def test_an_unknown_need_is_refused_with_a_sentence(need: int) -> None:
     error = refusal(reheaded(BATCH, needs=int(need)))
     assert isinstance(error, NeedsUpgradeError)
@@ -160,8 +158,8 @@ def test_a_replica_of_an_impossible_name_is_refused(name: str) -> None:
         ("heartbeat", {"first": 0}, "sequence-range"),
         ("heartbeat", {"counter": 1 << 63}, "integer-range"),
         ("heartbeat", {"after": bytes(32)}, "heartbeat-digest"),
-        ("bucket", {"bucket_or_base": 4096}, "bucket-range"),
-        ("bucket", {"bucket_or_base": 8}, "row-of-another-bucket"),
+        ("bucket", {"about": 4096}, "bucket-range"),
+        ("bucket", {"about": 8}, "row-of-another-bucket"),
         ("same", {"at": (1 << 64) - 1}, "integer-range"),
     ],
 )

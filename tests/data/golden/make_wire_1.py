@@ -11,16 +11,22 @@ from common.messages import (
     AskBodies,
     AskBuckets,
     AskDigests,
+    AskParts,
+    AskSince,
     Batch,
     BodyAnswer,
     BucketRows,
     Downstream,
     Heartbeat,
     Lineage,
+    PartAnswer,
     Question,
     ReplicaState,
     Report,
     Same,
+    Since,
+    TooOld,
+    Trial,
     Upstream,
 )
 
@@ -60,9 +66,11 @@ _ROW_PATHS = [path for path in (b"row-%d" % i for i in range(20_000)) if bucket_
 MESSAGES: dict[str, Downstream | Upstream] = {
     "batch": Batch(LINEAGE, 42, (_file(b"a/b", b"content"), Event(b"a/c", None)), HEAD, BEFORE, AFTER),
     "batch-all-kinds": Batch(LINEAGE, 1, ALL_KINDS, bytes(32), BEFORE, AFTER),
-    "heartbeat": Heartbeat(LINEAGE, 53, HEAD, AFTER, 17, 1_760_000_100_000_000_001, "master.example:4711"),
+    "batch-released": Batch(LINEAGE, 44, (Event(b"a/c", None),), HEAD, BEFORE, AFTER, released=44),
+    "heartbeat": Heartbeat(LINEAGE, 53, HEAD, AFTER, 17, 1_760_000_100_000_000_001, "master.example:4711", 53),
     "heartbeat-at-nothing": Heartbeat(LINEAGE, 0, bytes(32), BEFORE, 0, 0),
-    "same": Same(LINEAGE, "replica-1", NONCE, 53, (4095, 0, 17)),
+    "trial": Trial(LINEAGE, 53, AFTER, 3, 1_760_000_100_000_000_001, "master.example:4711"),
+    "same": Same(LINEAGE, "replica-1", NONCE, 53, (4095, 0, 17), 51),
     "bucket": BucketRows(
         LINEAGE,
         "replica-1",
@@ -71,13 +79,22 @@ MESSAGES: dict[str, Downstream | Upstream] = {
         _BUCKET,
         content_digest(b"bucket"),
         (_file(_ROW_PATHS[0], b"here"), Event(_ROW_PATHS[1], directory_entry(0o700)), _link(_ROW_PATHS[2], b"to")),
+        53,
     ),
     "bucket-empty": BucketRows(LINEAGE, "replica-1", NONCE, 53, 9, bytes(32), ()),
+    "since": Since(
+        LINEAGE, "replica-1", NONCE, 53, 17, 1, 3, content_digest(b"rows"), ALL_KINDS[:4] + ALL_KINDS[10:], 53
+    ),
+    "since-nothing": Since(LINEAGE, "replica-1", NONCE, 53, 53, 0, 1, bytes(32), ()),
+    "too-old": TooOld(LINEAGE, "replica-1", NONCE, 53, 18),
+    "part": PartAnswer(LINEAGE, "replica-1", NONCE, 53, HEAD, 262_144, b"the end"),
     "body": BodyAnswer(LINEAGE, "replica-1", NONCE, 53, b"a/\xff", content_digest(b"content"), b"content"),
     "question-digests": Question(
         TREE, 3, "replica-1", NONCE, AskDigests(((0, HEAD), (4095, AFTER))), 1_760_000_000_000_000_000
     ),
     "question-bucket": Question(TREE, 3, "replica-1", NONCE, AskBuckets((5, 4, 3), bodies=True), 1),
+    "question-since": Question(TREE, 3, "replica-1", NONCE, AskSince(17), 1),
+    "question-parts": Question(TREE, 3, "replica-1", NONCE, AskParts(b"a/\xff", HEAD, 262_144, 16, True), 1),
     "question-body": Question(TREE, 3, "replica-1", NONCE, AskBodies(((b"a", HEAD), (b"b/\xfe", AFTER))), 1),
     "report": Report(
         TREE,
