@@ -21,16 +21,22 @@ from common.control import ControlServer
 from common.endings import DONE, INTERRUPTED, guarded
 from common.loading import Loaded, load_consume, load_produce
 from common.options import parse_options
+from common.orders import Orders
 from common.places import check_apart, check_directory, make_state_directory
 from common.settings import CommonSettings, ConsumeSettings, ProduceSettings, S
 from common.transport.urls import EmbeddedUrl, parse_url
 
 log = logging.getLogger("treecast")
 
-Service = Callable[[S, threading.Event, Board], None]
-"""A service runs until the event is set, or raises. It tells the board how it is."""
+Service = Callable[[S, threading.Event, Board, Orders], None]
+"""A service runs until the event is set, or raises. It tells the board how it is, and serves its orders."""
 ProduceService = Service[ProduceSettings]
 ConsumeService = Service[ConsumeSettings]
+
+PRODUCE_VERBS: tuple[str, ...] = ()
+"""What a person may order a producer's loop to do; `producer.service` serves them."""
+CONSUME_VERBS: tuple[str, ...] = ()
+"""What a person may order a consumer's loop to do; `consumer.service` serves them."""
 
 
 def run_produce(arguments: Sequence[str], load: Callable[[], ProduceService], program: str) -> int:
@@ -43,7 +49,7 @@ def run_produce(arguments: Sequence[str], load: Callable[[], ProduceService], pr
         options, config = parse_options("produce", arguments, program)
         loaded = load_produce(options, config, os.environ)
         board = Board("producer", loaded.settings.tree)
-        return _run(loaded, "source", loaded.settings.source, board, load)
+        return _run(loaded, "source", loaded.settings.source, board, load, PRODUCE_VERBS)
 
     return guarded(act)
 
@@ -55,12 +61,19 @@ def run_consume(arguments: Sequence[str], load: Callable[[], ConsumeService], pr
         options, config = parse_options("consume", arguments, program)
         loaded = load_consume(options, config, os.environ)
         board = Board("consumer", loaded.settings.tree, loaded.settings.replica)
-        return _run(loaded, "target", loaded.settings.target, board, load)
+        return _run(loaded, "target", loaded.settings.target, board, load, CONSUME_VERBS)
 
     return guarded(act)
 
 
-def _run(loaded: Loaded[S], root_name: str, root: Path, board: Board, load: Callable[[], Service[S]]) -> int:
+def _run(
+    loaded: Loaded[S],
+    root_name: str,
+    root: Path,
+    board: Board,
+    load: Callable[[], Service[S]],
+    order_names: Sequence[str],
+) -> int:
     settings = loaded.settings
     logs.set_up(settings.log_level, settings.log_format)
     for line in loaded.warnings:
@@ -74,9 +87,11 @@ def _run(loaded: Loaded[S], root_name: str, root: Path, board: Board, load: Call
         check_apart(loaded.spelled("state"), settings.state, root)
         _check_queue_apart(loaded, root)
         make_state_directory(loaded.spelled("state"), settings.state)
-        control = ControlServer(settings.state, holder(board), {"status": status_verb(board, settings)}, os.environ)
+        orders = Orders()
+        verbs = {"status": status_verb(board, settings)} | {name: orders.verb(name) for name in order_names}
+        control = ControlServer(settings.state, holder(board), verbs, os.environ)
         open_parts.callback(control.close)
-        load()(settings, stop, board)
+        load()(settings, stop, board, orders)
     return INTERRUPTED if received[:1] == [signal.SIGINT] else DONE
 
 

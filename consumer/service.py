@@ -15,6 +15,7 @@ from common.board import Board
 from common.entries import Entry
 from common.errors import AlreadyRunningError, HaltError, NoRoomError
 from common.messages import NONCE_BYTES, Question, ReplicaState, Report
+from common.orders import Orders, Verb
 from common.settings import ConsumeSettings
 from common.transport.broker import open_broker
 from common.transport.ports import Broker, Outgoing, Phase, Publisher, Route, Subscriber
@@ -52,7 +53,7 @@ NO_ROOM_SECONDS = 5.0
 """Between two tries to open a replica without room."""
 
 
-def run(settings: ConsumeSettings, stop: threading.Event, board: Board) -> None:
+def run(settings: ConsumeSettings, stop: threading.Event, board: Board, orders: Orders) -> None:
     """Keep the target level with the master until `stop` is set.
 
     Raises StoppedError (adoption needed, not our target, another consumer), SettingError and StateError at the start. A
@@ -72,7 +73,9 @@ def run(settings: ConsumeSettings, stop: threading.Event, board: Board) -> None:
         parts.callback(publisher.close, CLOSE_SECONDS)
         subscriber = broker.replica_subscriber(settings.replica, wake=_ignore)
         parts.callback(subscriber.close, CLOSE_SECONDS)
-        replica = Replica(settings, state, Applier(target, state, board), publisher, subscriber, board, stop)
+        replica = Replica(
+            settings, state, Applier(target, state, board), publisher, subscriber, board, stop=stop, orders=orders
+        )
         replica.follow()
 
 
@@ -107,7 +110,7 @@ def _ignore() -> None:
 class Replica:
     """The loop of one consumer."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it puts together
         self,
         settings: ConsumeSettings,
         state: State,
@@ -115,8 +118,12 @@ class Replica:
         publisher: Publisher,
         subscriber: Subscriber,
         board: Board,
+        *,
         stop: threading.Event,
+        orders: Orders,
     ) -> None:
+        self._orders = orders
+        self._handlers: dict[str, Verb] = {}
         self._settings = settings
         self._state = state
         self._applier = applier
@@ -152,6 +159,7 @@ class Replica:
         """One message, or none for a while; answers that came together are merged once nothing more is waiting."""
         self._board.tick("consumer")
         self._check_held()
+        self._orders.serve(self._handlers)
         delivery = self._subscriber.receive(0.0)
         if delivery is None:
             self._follower.merge()

@@ -13,6 +13,7 @@ from common.board import Board
 from common.errors import NoRoomError, RefusedError
 from common.lock import ProcessLock, this_process
 from common.messages import Heartbeat
+from common.orders import Orders, Verb
 from common.patterns import Patterns
 from common.places import make_state_directory
 from common.settings import ProduceSettings
@@ -37,7 +38,7 @@ CLOSE_SECONDS = 1.5
 """For each of the two ports, one after the other: with a broker that hangs, a stop still takes less than 5 s."""
 
 
-def run(settings: ProduceSettings, stop: threading.Event, board: Board) -> None:
+def run(settings: ProduceSettings, stop: threading.Event, board: Board, orders: Orders) -> None:
     """Produce until `stop` is set. What is numbered is durable; what is not will be found again at the next start.
 
     Raises AlreadyRunningError when another process has the state directory, or leads the tree for over a minute; StateError and
@@ -48,6 +49,7 @@ def run(settings: ProduceSettings, stop: threading.Event, board: Board) -> None:
         program_version(), settings.tree, settings.source, shown(settings.broker),
     )  # fmt: skip
     wake = threading.Event()
+    orders.wake = wake.set
     with ExitStack() as parts:
         state = make_state_directory("TREECAST_STATE", settings.state)
         parts.enter_context(ProcessLock(state / LOCK_NAME))
@@ -81,7 +83,7 @@ def run(settings: ProduceSettings, stop: threading.Event, board: Board) -> None:
         )
         parts.callback(pipeline.close)
         parts.callback(board.untick, "pipeline")
-        _loop(pipeline, stop, wake)
+        _loop(pipeline, orders, stop, wake)
 
 
 def leader_named_in(body: bytes, tree: str) -> str | None:
@@ -93,10 +95,12 @@ def leader_named_in(body: bytes, tree: str) -> str | None:
     return (message.leader or None) if isinstance(message, Heartbeat) else None
 
 
-def _loop(pipeline: Pipeline, stop: threading.Event, wake: threading.Event) -> None:
+def _loop(pipeline: Pipeline, orders: Orders, stop: threading.Event, wake: threading.Event) -> None:
+    handlers: dict[str, Verb] = {}
     while not stop.is_set():
         # Cleared before the step: what wakes during it is seen by the next one.
         wake.clear()
+        orders.serve(handlers)
         wait_seconds = pipeline.step(time.monotonic())
         if wait_seconds > 0:
             wake.wait(min(wait_seconds, STOP_CHECK_SECONDS))

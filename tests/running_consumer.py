@@ -30,6 +30,7 @@ from common.messages import (
     Report,
     Same,
 )
+from common.orders import Orders
 from common.settings import ConsumeSettings
 from common.transport.ports import Delivery
 from common.wire.codec import decode_upstream, encode, encode_batch
@@ -240,7 +241,9 @@ class Running:
         publisher = self.broker.publisher()
         self.broker.publishers = [publisher]
         applier = Applier(self.target, self.state, self.board)
-        self.replica = Replica(self.settings, self.state, applier, publisher, self.subscriber, self.board, self.stop)
+        self.replica = Replica(
+            self.settings, self.state, applier, publisher, self.subscriber, self.board, stop=self.stop, orders=Orders()
+        )
         self.replica._show_old_problems()
 
     def restart(self, **settings: Any) -> None:

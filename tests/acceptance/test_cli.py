@@ -24,7 +24,7 @@ SERVICE = """
 import sys, time
 from common.process import run_produce
 def load():
-    def run(settings, stop, board):
+    def run(settings, stop, board, orders):
         board.tell(state="leading", position={"epoch": 7, "sequence": 17}, agreed=True)
         board.is_ready = True
         if "--broken" in sys.argv: raise RuntimeError("bug")

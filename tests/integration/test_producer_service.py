@@ -9,6 +9,7 @@ from common.board import Board
 from common.entries import Position
 from common.errors import AlreadyRunningError, TreecastError
 from common.messages import Batch, Downstream, Heartbeat, ReplicaState, Report
+from common.orders import Orders
 from common.settings import ProduceSettings
 from common.transport.broker import open_broker
 from common.transport.ports import Outgoing, Route
@@ -37,7 +38,7 @@ def _running(settings: ProduceSettings) -> Iterator[Board]:
 
     def run() -> None:
         try:
-            service.run(settings, stop, board)
+            service.run(settings, stop, board, Orders())
         except TreecastError as error:
             errors.append(error)
 
@@ -91,7 +92,7 @@ def test_a_second_process_on_one_state_directory_ends_at_once(tmp_path: Path) ->
     with _running(settings) as board:
         eventually(lambda: board.is_ready, what="ready")
         with pytest.raises(AlreadyRunningError):
-            service.run(settings, threading.Event(), Board("producer", TREE))
+            service.run(settings, threading.Event(), Board("producer", TREE), Orders())
 
 
 def test_a_newcomer_waits_while_another_leads_and_takes_over_when_it_ends(tmp_path: Path) -> None:

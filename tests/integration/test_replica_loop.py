@@ -14,6 +14,7 @@ import pytest
 from common.board import Board
 from common.errors import AlreadyRunningError
 from common.messages import Heartbeat, Lineage, Report
+from common.orders import Orders
 from common.settings import ConsumeSettings
 from common.transport.ports import Link, Phase
 from common.wire.codec import decode_upstream, encode
@@ -92,7 +93,9 @@ class World:
         stop = threading.Event()
         self.state, target = open_replica(settings, stop, self.board, parts, lambda: pytest.fail("nobody to ask"))
         applier = Applier(target, self.state, self.board)
-        self.replica = Replica(settings, self.state, applier, self.broker.publisher(), self.queue, self.board, stop)
+        self.replica = Replica(
+            settings, self.state, applier, self.broker.publisher(), self.queue, self.board, stop=stop, orders=Orders()
+        )
 
     def round(self) -> None:
         self.replica._round()
