@@ -41,11 +41,13 @@ def bucket_of(salt: bytes, path: bytes) -> int:
 
 
 def entry_term(salt: bytes, path: bytes, entry: Entry) -> int:
-    """What one entry adds to its bucket's digest: over path, kind, mode, mtime, size and content digest, length-prefixed."""
+    """What one entry adds to its bucket's digest: over path, kind, mode, mtime, size, content digest and owner, length-prefixed
+    but for the owner, which is the rest."""
     fixed = _ENTRY.pack(len(path), entry.kind, entry.mode, entry.mtime_ns, entry.size, len(entry.digest))
-    return int.from_bytes(
-        blake2b(fixed + path + entry.digest, digest_size=DIGEST_BYTES, key=salt, person=b"entry").digest(), "big"
-    )
+    told = fixed + path + entry.digest
+    if entry.owner:
+        told += entry.owner.encode()
+    return int.from_bytes(blake2b(told, digest_size=DIGEST_BYTES, key=salt, person=b"entry").digest(), "big")
 
 
 def row_term(salt: bytes, path: bytes, entry: Entry | None) -> int:

@@ -19,7 +19,8 @@ class Entry(NamedTuple):
     """One path of a tree, as the master published it.
 
     Directories have no size, no mtime and no digest (0, 0, b""). A symlink's content is its target: size and digest are
-    the target's, mode is 0o777, mtime 0. Modes are masked to 0o777. `mtime_ns` may be negative.
+    the target's, mode is 0o777, mtime 0. Modes are masked to 0o777. `mtime_ns` may be negative. `owner`: "user:group", numbers
+    or names, where the tree carries owners; else "".
     """
 
     kind: Kind
@@ -27,6 +28,7 @@ class Entry(NamedTuple):
     mtime_ns: int
     size: int
     digest: bytes
+    owner: str = ""
 
     @property
     def is_directory(self) -> bool:
@@ -61,16 +63,16 @@ class Position(NamedTuple):
 BEFORE_ALL = Position(0, 0)
 
 
-def directory_entry(mode: int) -> Entry:
+def directory_entry(mode: int, owner: str = "") -> Entry:
     """The entry of a directory."""
-    return Entry(Kind.DIRECTORY, mode & MODE_MASK, 0, 0, b"")
+    return Entry(Kind.DIRECTORY, mode & MODE_MASK, 0, 0, b"", owner)
 
 
-def file_entry(mode: int, mtime_ns: int, size: int, digest: bytes) -> Entry:
+def file_entry(mode: int, mtime_ns: int, size: int, digest: bytes, owner: str = "") -> Entry:
     """The entry of a regular file."""
-    return Entry(Kind.FILE, mode & MODE_MASK, mtime_ns, size, digest)
+    return Entry(Kind.FILE, mode & MODE_MASK, mtime_ns, size, digest, owner)
 
 
-def symlink_entry(target_size: int, digest: bytes) -> Entry:
+def symlink_entry(target_size: int, digest: bytes, owner: str = "") -> Entry:
     """The entry of a symlink; the digest is over the target's bytes."""
-    return Entry(Kind.SYMLINK, SYMLINK_MODE, 0, target_size, digest)
+    return Entry(Kind.SYMLINK, SYMLINK_MODE, 0, target_size, digest, owner)

@@ -19,6 +19,7 @@ NOBODYS_AT_ROOT = frozenset({STAGE_NAME, b"lost+found"})
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _PATH = re.compile(rb"(?:(?!\.{1,2}(?:/|\Z))[^/\x00]{1,255}(?:/(?!\Z)|\Z))+", re.DOTALL)
+_OWNER = re.compile(r"[^:/\s\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,64}:[^:/\s\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,64}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\udc80-\udcff]")
 
 
@@ -44,6 +45,11 @@ def check_path(path: bytes) -> bytes:
 def is_name(name: str) -> bool:
     """Whether a tree or a replica may be called so."""
     return _NAME.fullmatch(name) is not None
+
+
+def is_owner(owner: str) -> bool:
+    """Whether this may name whom an entry belongs to: "user:group", each a number or a name of 1 to 64 characters."""
+    return _OWNER.fullmatch(owner) is not None
 
 
 def parent(path: bytes) -> bytes:

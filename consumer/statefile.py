@@ -30,7 +30,7 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE TABLE entries (
         path BLOB PRIMARY KEY, bucket INTEGER NOT NULL, kind INTEGER NOT NULL, mode INTEGER NOT NULL,
-        mtime_ns INTEGER NOT NULL, size INTEGER NOT NULL, digest BLOB NOT NULL,
+        mtime_ns INTEGER NOT NULL, size INTEGER NOT NULL, digest BLOB NOT NULL, owner TEXT NOT NULL,
         epoch INTEGER, sequence INTEGER, found INTEGER NOT NULL
     ) WITHOUT ROWID;
     CREATE INDEX entries_by_bucket ON entries (bucket);

@@ -25,11 +25,11 @@ from producer.values import Identity, Known
 
 _PAGE_ROWS = 2000
 _QUESTION_MARKS = 500
-_ROW = "path, kind, mode, mtime_ns, size, digest, inode, ctime_ns"
+_ROW = "path, kind, mode, mtime_ns, size, digest, owner, inode, ctime_ns"
 _UPSERT = f"""
-INSERT INTO entry ({_ROW}, bucket) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO entry ({_ROW}, bucket) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (path) DO UPDATE SET kind = excluded.kind, mode = excluded.mode, mtime_ns = excluded.mtime_ns,
-size = excluded.size, digest = excluded.digest, inode = excluded.inode, ctime_ns = excluded.ctime_ns
+size = excluded.size, digest = excluded.digest, owner = excluded.owner, inode = excluded.inode, ctime_ns = excluded.ctime_ns
 """
 _KINDS = (Kind.FILE, Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK)
 # A tuple's own constructor takes half the time of the named tuple's; rows are read by the million.
@@ -205,7 +205,7 @@ class Journal:
     def _write_index(self, applied: Applied) -> None:
         gone = [(change.path,) for change in applied.changes if change.new is None]
         rows = [
-            (path, *new[:5], _signed(identity[0]), identity[1], bucket)
+            (path, *new, _signed(identity[0]), identity[1], bucket)
             for (path, _, new, _, identity, _), bucket in zip(applied.changes, applied.buckets, strict=True)
             if new is not None
         ]
@@ -253,10 +253,10 @@ class Journal:
             yield
 
 
-def _known(row: tuple[bytes, int, int, int, int, bytes, int, int]) -> Known:
-    path, kind, mode, mtime_ns, size, digest, inode, ctime_ns = row
+def _known(row: tuple[bytes, int, int, int, int, bytes, str, int, int]) -> Known:
+    path, kind, mode, mtime_ns, size, digest, owner, inode, ctime_ns = row
     identity = _make_identity((inode if inode >= 0 else inode + (1 << 64), ctime_ns))
-    return _make_known((path, _make_entry((_KINDS[kind], mode, mtime_ns, size, digest)), identity))
+    return _make_known((path, _make_entry((_KINDS[kind], mode, mtime_ns, size, digest, owner)), identity))
 
 
 def _signed(number: int) -> int:

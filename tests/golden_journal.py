@@ -21,7 +21,7 @@ GOLDEN_STATE = (1_700_000_000, 5, _SALT.hex())
 GOLDEN_CHANGES = (
     Change(b"d", None, directory_entry(0o750), None, Identity(3, 30)),
     Change(b"d/\xff\n", None, file_entry(0o640, -1, 2, content_digest(b"hi")), b"hi", Identity((1 << 64) - 1, -7)),
-    Change(b"link", None, symlink_entry(3, content_digest(b"d/x")), b"d/x", Identity(5, 50)),
+    Change(b"link", None, symlink_entry(3, content_digest(b"d/x"), "1000:100"), b"d/x", Identity(5, 50)),
     Change(b"empty", None, file_entry(0o777, (1 << 63) - 1, 0, content_digest(b"")), b"", Identity(6, 60)),
     Change("é".encode(), None, file_entry(0, 0, 1, content_digest(b"1")), b"1", Identity(7, 70)),
 )

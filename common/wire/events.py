@@ -3,6 +3,7 @@
 kinds, modes, mtimes, sizes     one integer for each event; all 0 where the path is absent
 paths, bodies                   lengths in their sections; -1 for a body that does not travel here
 keep                            ascending indexes of the deletes that leave the index only
+owners, owner_names             only where an entry has an owner: an index into the names for each event, 0 for "none"
 sections                        paths; digests (32 bytes for each file and symlink); bodies
 """
 
@@ -14,12 +15,12 @@ from typing import Any
 from common.digests import DIGEST_BYTES
 from common.entries import MODE_MASK, SYMLINK_MODE, Entry, Event, Kind
 from common.errors import RefusedError
-from common.names import PATH_LIMIT_BYTES
+from common.names import PATH_LIMIT_BYTES, is_owner
 from common.wire.columns import cut_paths, cut_section, read_integers
 from common.wire.frame import Contents
 
 _I64_LOW, _I64_HIGH = -(1 << 63), (1 << 63) - 1
-_ABSENT = (0, 0, 0, 0, b"")
+_ABSENT = (0, 0, 0, 0, b"", "")
 _KINDS = (None, Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK)
 _DIGEST_BYTES_OF_KIND = (0, DIGEST_BYTES, 0, DIGEST_BYTES)
 _DIRECTORY_ROW = (0, 0, -1)
@@ -37,7 +38,7 @@ def write_events(events: Sequence[Event]) -> Contents:
     """Events as columns. They are taken as they are: a wrong one is refused by the reader."""
     paths = [event[0] for event in events]
     bodies = [event[2] for event in events]
-    kinds, modes, mtimes, sizes, digests = _transpose([event[1] or _ABSENT for event in events])
+    kinds, modes, mtimes, sizes, digests, owners = _transpose([event[1] or _ABSENT for event in events])
     document = {
         "kinds": list(map(int, kinds)),
         "modes": modes,
@@ -47,6 +48,8 @@ def write_events(events: Sequence[Event]) -> Contents:
         "bodies": [-1 if body is None else len(body) for body in bodies],
         "keep": [index for index, event in enumerate(events) if event[3]],
     }
+    if any(owners):
+        document |= _write_owners(owners)
     sections = {
         "paths": b"".join(paths),
         "digests": b"".join(digests),
@@ -55,8 +58,15 @@ def write_events(events: Sequence[Event]) -> Contents:
     return Contents(document, sections)
 
 
-def _transpose(rows: Sequence[tuple[int, int, int, int, bytes]]) -> Sequence[Sequence[Any]]:
-    return list(zip(*rows, strict=True)) if rows else [(), (), (), (), ()]
+def _transpose(rows: Sequence[tuple[int, int, int, int, bytes, str]]) -> Sequence[Sequence[Any]]:
+    return list(zip(*rows, strict=True)) if rows else [(), (), (), (), (), ()]
+
+
+def _write_owners(owners: Sequence[str]) -> dict[str, Any]:
+    """Few owners have many files: each is named once."""
+    names = sorted(set(owners) - {""})
+    numbers = {name: number for number, name in enumerate(names, 1)} | {"": 0}
+    return {"owners": [numbers[owner] for owner in owners], "owner_names": names}
 
 
 def read_events(contents: Contents, count: int) -> tuple[Event, ...]:
@@ -71,7 +81,8 @@ def read_events(contents: Contents, count: int) -> tuple[Event, ...]:
     digests = cut_section(contents, "digests", [_DIGEST_BYTES_OF_KIND[kind] for kind in kinds])
     bodies = _cut_bodies(contents, lengths)
     _check_targets(kinds, bodies)
-    rows = zip(map(_KINDS.__getitem__, kinds), modes, mtimes, sizes, digests, strict=True)
+    owners = _read_owners(contents, kinds)
+    rows = zip(map(_KINDS.__getitem__, kinds), modes, mtimes, sizes, digests, owners, strict=True)
     entries = [_make_entry(row) if row[0] else None for row in rows]
     return tuple(map(_make_event, zip(paths, entries, bodies, _read_keep(contents, kinds), strict=True)))
 
@@ -105,6 +116,20 @@ def _check_targets(kinds: list[int], bodies: list[bytes | None]) -> None:
         for kind, body in zip(kinds, bodies, strict=True):
             if kind == Kind.SYMLINK and body and b"\0" in body:
                 raise RefusedError("symlink-target")
+
+
+def _read_owners(contents: Contents, kinds: list[int]) -> Iterable[str]:
+    if "owners" not in contents.document:
+        return repeat("", len(kinds))
+    names = contents.document.get("owner_names")
+    if type(names) is not list or not all(type(name) is str and is_owner(name) for name in names):
+        raise RefusedError("column-owner_names", "not all user:group")
+    numbers = read_integers(contents, "owners", len(kinds), 0, len(names))
+    if len(set(names)) != len(names) or set(numbers) - {0} != set(range(1, len(names) + 1)) or not names:
+        raise RefusedError("column-owners", "not each name once, and each used")
+    if any(number and not kind for number, kind in zip(numbers, kinds, strict=True)):
+        raise RefusedError("absent-row", "what is absent has no owner")
+    return map(["", *names].__getitem__, numbers)
 
 
 def _read_keep(contents: Contents, kinds: list[int]) -> Iterable[bool]:

@@ -65,19 +65,23 @@ def is_allowed(path: bytes) -> bool:
 paths = st.lists(components, min_size=1, max_size=5).map(b"/".join).filter(is_allowed)
 
 
+owners = st.sampled_from(["0:0", "1000:100", "www-data:www-data", "é:x"])
+
+
 @st.composite
 def entries_with_body(draw: st.DrawFn) -> tuple[Entry, bytes | None]:
+    owner = draw(st.just("") | owners)
     match draw(st.sampled_from(["file", "directory", "symlink", "entry alone"])):
         case "directory":
-            return directory_entry(draw(st.integers(0, 0o777))), None
+            return directory_entry(draw(st.integers(0, 0o777)), owner), None
         case "symlink":
             target = draw(st.binary(min_size=1, max_size=50)).replace(b"\0", b"0")
-            return symlink_entry(len(target), content_digest(target)), target
+            return symlink_entry(len(target), content_digest(target), owner), target
         case "file":
             body = draw(st.binary(max_size=300))
-            return file_entry(draw(st.integers(0, 0o777)), draw(i64), len(body), content_digest(body)), body
+            return file_entry(draw(st.integers(0, 0o777)), draw(i64), len(body), content_digest(body), owner), body
         case _:
-            return file_entry(draw(st.integers(0, 0o777)), draw(i64), draw(i63), draw(hashes)), None
+            return file_entry(draw(st.integers(0, 0o777)), draw(i64), draw(i63), draw(hashes), owner), None
 
 
 creates = st.tuples(paths, entries_with_body()).map(lambda drawn: Event(drawn[0], *drawn[1]))

@@ -11,13 +11,13 @@ def test_a_mode_keeps_permissions_only() -> None:
 
 
 def test_a_directory_has_no_size_no_time_and_no_content() -> None:
-    assert directory_entry(0o700) == (Kind.DIRECTORY, 0o700, 0, 0, b"")
+    assert directory_entry(0o700) == (Kind.DIRECTORY, 0o700, 0, 0, b"", "")
     assert directory_entry(0o700).is_directory
     assert not file_entry(0o700, 0, 0, DIGEST).is_directory
 
 
 def test_a_symlink_has_its_target_for_content_and_no_mode_or_time_of_its_own() -> None:
-    assert symlink_entry(5, DIGEST) == (Kind.SYMLINK, 0o777, 0, 5, DIGEST)
+    assert symlink_entry(5, DIGEST) == (Kind.SYMLINK, 0o777, 0, 5, DIGEST, "")
 
 
 def test_the_same_content_is_the_same_bytes_in_the_same_kind() -> None:

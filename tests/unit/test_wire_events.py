@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 
-from common.entries import Event, file_entry
+from common.digests import content_digest
+from common.entries import Event, directory_entry, file_entry
 from common.errors import PathError, RefusedError
 from common.messages import Batch
-from common.wire.codec import decode_downstream, encode
+from common.wire.codec import decode_downstream, encode, peek
+from common.wire.frame import open_frame
+from common.wire.header import FRAME_OFFSET
 from tests.wire_samples import TREE, batch_of, directory_event, file_event, link_event, redocumented, reheaded
 
 REFUSED_NAMES = {
@@ -210,3 +213,43 @@ def test_sections_that_are_missing_are_refused() -> None:
 def test_a_body_that_is_not_what_its_entry_names_is_carried() -> None:
     (event,) = decoded(file_event(b"a")._replace(body=b"CONTENT"))
     assert event.body == b"CONTENT"
+
+
+OWNED = batch_of(
+    directory_event(b"d")._replace(entry=directory_entry(0o755, "0:0")),
+    Event(b"f", file_entry(0o644, 1, 0, content_digest(b""), "www:1000"), b""),
+    Event(b"gone", None),
+)
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"owners": [1, 2]}, "column-owners"),
+        ({"owners": [1, 3, 0]}, "column-owners"),
+        ({"owners": [1, 1, 0]}, "column-owners"),
+        ({"owners": [-1, 2, 0]}, "column-owners"),
+        ({"owners": [1, 2, 1]}, "absent-row"),
+        ({"owners": [0, 0, 0], "owner_names": []}, "column-owners"),
+        ({"owner_names": ["0:0", "0:0"]}, "column-owners"),
+        ({"owner_names": ["0:0", "www"]}, "column-owner_names"),
+        ({"owner_names": ["0:0", "www:a b"]}, "column-owner_names"),
+        ({"owner_names": ["0:0", 7]}, "column-owner_names"),
+        ({"owner_names": ["0:0", "w" * 65 + ":0"]}, "column-owner_names"),
+        ({"owner_names": None}, "column-owner_names"),
+    ],
+)
+def test_owners_that_no_writer_writes_are_refused(columns: dict[str, Any], reason: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        decode_downstream(redocumented(encode(OWNED), **columns), TREE)
+    assert caught.value.reason == reason
+
+
+def test_a_batch_without_owners_has_no_column_for_them() -> None:
+    assert not {"owners", "owner_names"} & document(encode(batch_of(directory_event(b"d")))).keys()
+    assert document(encode(OWNED))["owner_names"] == ["0:0", "www:1000"]
+
+
+def document(data: bytes) -> dict[str, Any]:
+    header = peek(data)
+    return open_frame(data[FRAME_OFFSET:], header.raw_length, header.rows).document

@@ -20,7 +20,7 @@ ENTRIES: dict[bytes, Entry] = {
     b"music": directory_entry(0o755),
     b"music/one.m3u": file_entry(0o644, 1_600_000_000_123_456_789, 3, content_digest(b"one")),
     b"music/\xff\n": file_entry(0o600, -1, 0, content_digest(b"")),
-    b"link": symlink_entry(5, content_digest(b"music")),
+    b"link": symlink_entry(5, content_digest(b"music"), "www:data"),
     b"found": file_entry(0o640, 5, 5, content_digest(b"found")),
 }
 AT = Position(1_700_000_000, 41)

@@ -38,8 +38,10 @@ NONCE = bytes(range(100, 116))
 HEAD, BEFORE, AFTER = content_digest(b"head"), content_digest(b"before"), content_digest(b"after")
 
 
-def _file(path: bytes, content: bytes, *, mode: int = 0o644, mtime_ns: int = 1_759_999_999_123_456_789) -> Event:
-    return Event(path, file_entry(mode, mtime_ns, len(content), content_digest(content)), content)
+def _file(
+    path: bytes, content: bytes, *, mode: int = 0o644, mtime_ns: int = 1_759_999_999_123_456_789, owner: str = ""
+) -> Event:
+    return Event(path, file_entry(mode, mtime_ns, len(content), content_digest(content), owner), content)
 
 
 def _link(path: bytes, target: bytes) -> Event:
@@ -60,12 +62,20 @@ ALL_KINDS = (
     Event(b"deleted", None),
     Event(b"excluded.log", None, keep=True),
 )
+OWNED = (
+    Event(b"d", directory_entry(0o755, "0:0")),
+    _file(b"d/f", b"x", owner="www-data:1000"),
+    _file(b"d/g", b"y", owner="0:0"),
+    Event(b"gone", None),
+    _file(b"nobody's", b"z"),
+)
 _BUCKET = 7
 _ROW_PATHS = [path for path in (b"row-%d" % i for i in range(20_000)) if bucket_of(SALT, path) == _BUCKET][:3]
 
 MESSAGES: dict[str, Downstream | Upstream] = {
     "batch": Batch(LINEAGE, 42, (_file(b"a/b", b"content"), Event(b"a/c", None)), HEAD, BEFORE, AFTER),
     "batch-all-kinds": Batch(LINEAGE, 1, ALL_KINDS, bytes(32), BEFORE, AFTER),
+    "batch-owned": Batch(LINEAGE, 1, OWNED, bytes(32), BEFORE, AFTER),
     "batch-released": Batch(LINEAGE, 44, (Event(b"a/c", None),), HEAD, BEFORE, AFTER, released=44),
     "heartbeat": Heartbeat(LINEAGE, 53, HEAD, AFTER, 17, 1_760_000_100_000_000_001, "master.example:4711", 53),
     "heartbeat-at-nothing": Heartbeat(LINEAGE, 0, bytes(32), BEFORE, 0, 0),
