@@ -10,8 +10,22 @@ from contextlib import AbstractContextManager
 
 from common.digests import BUCKETS, EMPTY_BUCKET
 from common.entries import Entry, Event
-from common.messages import Answer, AskBodies, AskBuckets, AskDigests, BodyAnswer, BucketRows, Question, Same
+from common.messages import (
+    INLINE_LIMIT_BYTES,
+    Answer,
+    AskBodies,
+    AskBuckets,
+    AskDigests,
+    AskParts,
+    BodyAnswer,
+    BucketRows,
+    PartAnswer,
+    Question,
+    Same,
+)
+from producer import parts
 from producer.journal import Journal
+from producer.values import Known
 
 BODIES_LIMIT_BYTES = 1024 * 1024
 """Bodies that one bucket's answer takes along; the rest is asked for by body."""
@@ -22,6 +36,8 @@ _ROW_OVERHEAD_BYTES = 400
 
 ReadBody = Callable[[bytes, Entry], bytes | None]
 """The content that an entry names, from the source, proved by its digest; None when the source has it no more."""
+ReadPart = Callable[[Known, int], bytes | None]
+"""One part of a large content, by its index row and offset; None when the source has it no more."""
 Reading = Callable[[], AbstractContextManager[ReadBody]]
 """A short pass of reading bodies."""
 Doubt = Callable[[bytes], None]
@@ -31,8 +47,9 @@ Doubt = Callable[[bytes], None]
 class Answers:
     """The questions that wait, one queue for each replica, served in turn. Owned by one thread."""
 
-    def __init__(self, journal: Journal, reading: Reading, doubt: Doubt) -> None:
+    def __init__(self, journal: Journal, reading: Reading, doubt: Doubt, read_part: ReadPart) -> None:
         self._journal = journal
+        self._read_part = read_part
         self._rows = _RowsCache(journal, reading, doubt)
         self._reading = reading
         self._doubt = doubt
@@ -93,6 +110,8 @@ class Answers:
                     yield self._bucket(question, bucket, question.ask.bodies)
             case AskBodies():
                 yield from self._bodies(question, question.ask)
+            case AskParts():
+                yield from self._parts(question, question.ask)
 
     def _same(self, question: Question, ask: AskDigests) -> Same:
         """Equal buckets, among them those that are empty on both sides: not named there, empty here."""
@@ -110,7 +129,7 @@ class Answers:
     def _bodies(self, question: Question, ask: AskBodies) -> Iterator[BodyAnswer]:
         for path, digest in ask.wanted:
             entry = self._journal.entry(path)
-            if entry is None or entry.is_directory or entry.digest != digest:
+            if entry is None or entry.is_directory or entry.digest != digest or entry.size > INLINE_LIMIT_BYTES:
                 continue
             with self._reading() as read_body:
                 content = read_body(path, entry)
@@ -119,6 +138,27 @@ class Answers:
             else:
                 stand = self._journal.stand
                 yield BodyAnswer(stand.lineage, question.replica, question.nonce, stand.sequence, path, digest, content)
+
+    def _parts(self, question: Question, ask: AskParts) -> Iterator[PartAnswer]:
+        known = self._known(ask.path)
+        if ask.is_doubted and known is not None and known.entry.digest == ask.digest:
+            self._doubt(ask.path)
+        for offset in parts.offsets(known, ask):
+            # Read anew for each part: a change of mode gave the same content another identity meanwhile.
+            known = self._known(ask.path)
+            if known is None or known.entry.digest != ask.digest:
+                return
+            content = self._read_part(known, offset)
+            if content is None:
+                self._doubt(ask.path)
+                return
+            stand = self._journal.stand
+            yield PartAnswer(
+                stand.lineage, question.replica, question.nonce, stand.sequence, ask.digest, offset, content
+            )
+
+    def _known(self, path: bytes) -> Known | None:
+        return self._journal.entries([path]).get(path)
 
 
 class _RowsCache:

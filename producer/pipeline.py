@@ -68,7 +68,7 @@ class Pipeline:
         self._upstream = Upstream(
             journal,
             self._stream,
-            Answers(journal, source.reading, self._doubt),
+            Answers(journal, source.reading, self._doubt, source.read_part),
             board,
             publisher=publisher,
             subscriber=subscriber,

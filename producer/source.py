@@ -14,8 +14,10 @@ from common.patterns import Patterns
 from producer.differences import Found
 from producer.guard import Root
 from producer.look import Looker
+from producer.parts import read_part
 from producer.root import open_root, root_state
 from producer.scan import walk
+from producer.values import Known
 
 BODY_LIMIT_BYTES = 15 * 1024 * 1024
 """The largest file that is carried for now: in one message, which RabbitMQ limits to 16 MiB."""
@@ -60,6 +62,10 @@ class Source:
                 yield lambda path, entry: None
             else:
                 yield lambda path, entry: _read(looker, path, entry)
+
+    def read_part(self, known: Known, offset: int) -> bytes | None:
+        """One part of a large content; None when the file is not the one that the row knows. See `producer.parts`."""
+        return read_part(self._root_fd, known, offset) if self._root_fd >= 0 else None
 
     def walk(self, start: bytes) -> Iterator[Found]:
         """Everything at and below a path, excluded paths left out, in the byte order of paths."""
