@@ -14,9 +14,12 @@ from common.loading import NOTHING, nearest_words
 from common.settings import MODELS, Role, Setting, settings_of
 from common.settings_table import default_text
 
+_CARRIED = "Carried is what rsync -rlptOJ --delete carries,\nwithout setuid, setgid and sticky."
 _DESCRIPTIONS: dict[Role, str] = {
-    "produce": "Watch the master's directory and publish what changes,\nuntil it is told to stop (SIGTERM, Ctrl-C).",
-    "consume": "Keep this replica's directory equal to the master's,\nuntil it is told to stop (SIGTERM, Ctrl-C).",
+    "produce": "Watch the master's directory and publish what changes,\nuntil it is told to stop (SIGTERM, Ctrl-C).\n\n"
+    + _CARRIED,
+    "consume": "Keep this replica's directory equal to the master's,\nuntil it is told to stop (SIGTERM, Ctrl-C).\n\n"
+    + _CARRIED,
 }
 _EXAMPLES: dict[Role, str] = {
     "produce": "--tree playlists --source /srv/playlists \\\n      --broker amqps://producer@mq.example.com/",

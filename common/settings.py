@@ -35,6 +35,7 @@ OUTSIDE_SETTINGS = frozenset({"TREECAST_DEBUG"})
 
 NAME_ALLOWED = "1 to 63 of a-z, 0-9 and -, first and last not -"
 PATH_ALLOWED = "an absolute path"
+MODE_ALLOWED = "three octal digits, such as 644"
 _SCAN_INTERVAL_MINIMUM_SECONDS = 1.0
 
 
@@ -104,6 +105,13 @@ def _scan_interval(given: object) -> float:
     return seconds
 
 
+def _octal(given: object) -> int:
+    text = f"{given:o}" if isinstance(given, int) and not isinstance(given, bool) else given
+    if not isinstance(text, str) or not re.fullmatch(r"0?o?[0-7]{3}", text):
+        raise ValueError(MODE_ALLOWED)
+    return int(text[-3:], 8)
+
+
 def _lower(given: object) -> object:
     return given.lower() if isinstance(given, str) else given
 
@@ -144,6 +152,12 @@ class CommonSettings(BaseModel):
         "a list in the file, one per line in the environment, repeated on the command line",
         (),
     )
+    owner: Annotated[Literal["off", "numeric", "name"], BeforeValidator(_lower)] = _about(
+        "Owner and group: carried by a producer as numbers or as names, set by a consumer as they are carried (it needs "
+        "CAP_CHOWN, or root).",
+        "off, numeric or name",
+        "off",
+    )
     queue_limit: Annotated[QueueLimits, PlainValidator(parse_queue_limit)] = _about(
         "How much the embedded queue keeps for replicas that are away; RabbitMQ has policies for that.",
         QUEUE_LIMIT_ALLOWED,
@@ -175,6 +189,11 @@ class ProduceSettings(CommonSettings):
     settle_seconds: Annotated[float, PlainValidator(parse_seconds)] = _about(
         "How old a file that only a scan saw must be before it is read.", TIMES_ALLOWED, "2s", name="settle"
     )
+    symlinks: Annotated[Literal["all", "safe", "skip"], BeforeValidator(_lower)] = _about(
+        "Which symlinks are carried: all, those that stay in the tree (each other one is a problem that is shown), or none.",
+        "all, safe or skip",
+        "all",
+    )
     wire: Annotated[int | None, Field(ge=LOWEST_WRITTEN, le=FORMAT)] = _about(
         "Pins the format version of messages, for an upgrade in steps.",
         f"{LOWEST_WRITTEN} to {FORMAT}",
@@ -191,6 +210,18 @@ class ConsumeSettings(CommonSettings):
         "Take over a target that holds files and is not ours yet: equal files are kept, others set aside for 7 days.",
         "true or false",
         False,
+    )
+
+    dir_mode: Annotated[int | None, _optional(_octal)] = _about(
+        "The mode of every directory of this replica, instead of the master's.", MODE_ALLOWED, shown="the master's"
+    )
+    file_mode: Annotated[int | None, _optional(_octal)] = _about(
+        "The mode of every file of this replica, instead of the master's.", MODE_ALLOWED, shown="the master's"
+    )
+    group: Annotated[str | None, Field(min_length=1)] = _about(
+        "The group of everything in this replica.",
+        "a group that the consumer's user is in, or any with CAP_CHOWN; a name or a number",
+        shown="the consumer's own",
     )
 
 

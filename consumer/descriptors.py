@@ -23,6 +23,11 @@ def change_mode(held: int, mode: int) -> None:
     os.chmod(_name(held), mode)
 
 
+def change_owner(held: int, uid: int, gid: int) -> None:
+    """chown what a descriptor holds, and nothing else; -1 leaves one as it is. Never give it a symlink's."""
+    os.chown(_name(held), uid, gid)
+
+
 def change_time(held: int, mtime_ns: int) -> None:
     """Set the mtime (and atime) of what a descriptor holds."""
     os.utime(_name(held), ns=(mtime_ns, mtime_ns))

@@ -18,6 +18,7 @@ from common.settings import ConsumeSettings
 from common.transport.ports import Broker
 from consumer import agreement
 from consumer.adoption import count_adoption
+from consumer.owners import appearance_of
 from consumer.stagefiles import Age, new_mark, new_token
 from consumer.starting import DiskSeen, Start, StateSeen, decide_start
 from consumer.state import State
@@ -51,7 +52,8 @@ def open_replica(
     parts.enter_context(ProcessLock(settings.state / LOCK_NAME))
     state = parts.enter_context(State.open(settings.state / STATE_NAME, settings.tree, settings.replica))
     patterns = Patterns(settings.exclude)
-    target = parts.enter_context(Target.open(settings.target, patterns.excludes if settings.exclude else None))
+    protects = patterns.excludes if settings.exclude else None
+    target = parts.enter_context(Target.open(settings.target, protects, appearance_of(settings)))
     start = look_at_start(state, target, settings)
     if start is Start.NEEDS_ADOPTION:
         board.tell(state="scanning")

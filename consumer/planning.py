@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from common.digests import content_digest
-from common.entries import Entry, Kind, directory_entry
+from common.entries import Entry, directory_entry
 from common.names import ancestors, depth, escape
 from consumer.values import MakeDirectory, Plan, Put, Reason, Row, Told, Touch, Unmet, View
 
@@ -139,7 +139,7 @@ def _order_directories(draft: _Draft) -> None:
     for path in shallow_first(wanted):
         row = draft.rows.get(path)
         if row is None or row.entry != wanted[path] or path in draft.unmet_before:
-            draft.directories.append(MakeDirectory(path, wanted[path].mode))
+            draft.directories.append(MakeDirectory(path, wanted[path].mode, wanted[path].owner))
 
 
 def matches(entry: Entry, body: bytes) -> bool:
@@ -151,7 +151,7 @@ def _content(draft: _Draft, path: bytes, entry: Entry, body: bytes | None) -> No
     row = draft.rows.get(path)
     is_here = row is not None and entry.same_content(row.entry) and path not in draft.unmet_before
     if is_here and row is not None:
-        if row.entry != entry and entry.kind is Kind.FILE:
+        if row.entry != entry:
             draft.contents.append(Touch(path, entry))
     elif body is None:
         draft.unmet[path] = Unmet(Reason.BODY)
@@ -173,10 +173,10 @@ def _was_directory(draft: _Draft, path: bytes) -> bool:
     return path in draft.rows and draft.rows[path].entry.is_directory
 
 
-def _modes_above(draft: _Draft) -> dict[bytes, int]:
-    indexed = {path: draft.rows[path].entry.mode for path in draft.above if _was_directory(draft, path)}
-    made = {made.path: made.mode for made in draft.directories if made.path in draft.above}
-    return indexed | made
+def _directories_above(draft: _Draft) -> dict[bytes, MakeDirectory]:
+    entries = {path: draft.rows[path].entry for path in draft.above if _was_directory(draft, path)}
+    indexed = {path: MakeDirectory(path, entry.mode, entry.owner) for path, entry in entries.items()}
+    return indexed | {made.path: made for made in draft.directories if made.path in draft.above}
 
 
 def _touched(draft: _Draft) -> frozenset[bytes]:
@@ -196,6 +196,6 @@ def _finished(draft: _Draft) -> Plan:
         corrections=draft.corrections,
         unmet=draft.unmet,
         foreign=_foreign(draft),
-        modes_above=_modes_above(draft),
+        above=_directories_above(draft),
         mismatched=tuple(draft.mismatched),
     )

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from common.entries import Kind
 from common.names import STAGE_NAME
+from consumer.appearance import AS_PUBLISHED, Appearance
 from consumer.descriptors import CREATE, LIST, write_all
 from consumer.faults import explain, raise_if_general
 from consumer.reserve import NO_ROOM, Reserve
@@ -43,8 +44,9 @@ def staged_name(number: int) -> bytes:
 class Stage:
     """An open stage. Methods raise OSError; what that means is the caller's business."""
 
-    def __init__(self, root: int) -> None:
+    def __init__(self, root: int, appearance: Appearance = AS_PUBLISHED) -> None:
         """Opens it, and makes what is missing of it. `root`: descriptor of the target."""
+        self._appearance = appearance
         with suppress(FileExistsError):
             os.mkdir(STAGE_NAME, 0o700, dir_fd=root)
         self.home = os.open(STAGE_NAME, LIST, dir_fd=root)
@@ -160,15 +162,20 @@ class Stage:
 
     def _write_content(self, name: bytes, put: Put) -> None:
         entry, body = put.entry, put.body
+        shown = self._appearance.of(entry)
         if entry.kind == Kind.SYMLINK:
             os.symlink(body, name, dir_fd=self.contents)
+            if shown.has_owner:
+                os.chown(name, shown.uid, shown.gid, dir_fd=self.contents, follow_symlinks=False)
             return
-        mode = entry.mode & 0o777
+        mode = shown.mode
         descriptor = os.open(name, CREATE, mode, dir_fd=self.contents)
         try:
             if os.write(descriptor, body) < len(body):
                 os.lseek(descriptor, 0, os.SEEK_SET)
                 write_all(descriptor, body)
+            if shown.has_owner:
+                os.fchown(descriptor, shown.uid, shown.gid)
             if mode & self._kept_back:
                 os.fchmod(descriptor, mode)
             os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
@@ -212,9 +219,11 @@ class Stage:
     def staged(self, contents: Iterable[Put | Touch], failed: Mapping[bytes, Unmet]) -> Iterator[int]:
         """A descriptor of everything that must be durable before the swap, to be closed by the caller one by one."""
         for number, put in enumerate(contents):
-            is_file = isinstance(put, Put) and put.entry.kind == Kind.FILE and put.path not in failed
-            if is_file and put.entry.mode & _OWNER_OPENS:
-                how = _READ if put.entry.mode & 0o400 else _WRITE
+            if not isinstance(put, Put) or put.entry.kind != Kind.FILE or put.path in failed:
+                continue
+            mode = self._appearance.mode(put.entry)
+            if mode & _OWNER_OPENS:
+                how = _READ if mode & 0o400 else _WRITE
                 yield os.open(staged_name(number), how, dir_fd=self.contents)
         for name in (PLAN, NEXT_POSITION):
             yield os.open(name, _READ, dir_fd=self.home)

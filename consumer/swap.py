@@ -9,12 +9,13 @@ import stat
 from collections.abc import Callable
 from functools import partial
 
-from common.entries import Kind
+from common.entries import Entry, Kind, directory_entry
 from common.errors import NoRoomError
 from common.names import ROOT, ancestors, basename, depth, parent
+from consumer.appearance import AS_PUBLISHED, Appearance, Shown
 from consumer.aside import Aside
 from consumer.clearing import Clearing, Protects
-from consumer.descriptors import CREATE, HOLD, change_mode, change_time, chunks, reopen, write_all
+from consumer.descriptors import CREATE, HOLD, change_mode, change_owner, change_time, chunks, reopen, write_all
 from consumer.faults import DIRECTORY_IN_THE_WAY, NOT_THERE, explain, raise_if_general
 from consumer.stage import staged_name
 from consumer.values import MakeDirectory, Outcome, Plan, Put, Reason, Touch, Unmet
@@ -33,9 +34,18 @@ class Swap:
     """One plan being carried out."""
 
     def __init__(
-        self, plan: Plan, root: int, contents: int, aside: Aside, protects: Protects | None, failed: dict[bytes, Unmet]
+        self,
+        plan: Plan,
+        root: int,
+        contents: int,
+        aside: Aside,
+        protects: Protects | None,
+        failed: dict[bytes, Unmet],
+        *,
+        appearance: Appearance = AS_PUBLISHED,
     ) -> None:
         """`contents`: descriptor of the staged contents; `failed`: those of them that could not be staged."""
+        self._appearance = appearance
         self._plan = plan
         self._contents = contents
         self._protects = protects
@@ -44,7 +54,7 @@ class Swap:
         self._clearing = Clearing(self._directories, aside, protects)
         self._unmet = dict(failed)
         self._kept: list[bytes] = []
-        self._modes: dict[bytes, int] = {}
+        self._shown: dict[bytes, Shown] = {}
         self.changed: set[bytes] = set()
         """Directories whose names or modes changed, and files that were touched in place: to be made durable."""
 
@@ -129,7 +139,7 @@ class Swap:
             self.changed.add(parent(path))
         except FileExistsError:
             self._enter_or_clear(path)
-        self._modes[path] = made.mode & 0o777
+        self._shown[path] = self._appearance.of(directory_entry(made.mode, made.owner))
 
     def _enter_or_clear(self, path: bytes) -> None:
         """Something stands where a directory must: good if it is one; else it goes."""
@@ -160,20 +170,24 @@ class Swap:
                     raise ProtectedError(0, "protected here by an exclude pattern") from error
             os.mkdir(basename(above), 0o700, dir_fd=self._directories.open(parent(above)))
             self.changed.add(parent(above))
-            self._modes.setdefault(above, self._plan.modes_above.get(above, _GUESSED_MODE))
+            made = self._plan.above.get(above, MakeDirectory(above, _GUESSED_MODE))
+            self._shown.setdefault(above, self._appearance.of(directory_entry(made.mode, made.owner)))
 
     def _set_modes(self) -> None:
         """Deepest first: a mode may forbid to reach what is below."""
-        loosened = self._directories.loosened()
-        modes = {**loosened, **self._modes}
-        for path in sorted(modes, key=depth, reverse=True):
+        loosened = {path: Shown(mode) for path, mode in self._directories.loosened().items()}
+        shown = {**loosened, **self._shown}
+        for path in sorted(shown, key=depth, reverse=True):
             if path not in self._unmet:
-                self._try(path, partial(self._set_mode, path, modes[path]))
+                self._try(path, partial(self._show, path, shown[path]))
 
-    def _set_mode(self, path: bytes, mode: int) -> None:
+    def _show(self, path: bytes, shown: Shown) -> None:
         held = self._directories.open(path)
-        if stat.S_IMODE(os.fstat(held).st_mode) != mode:
-            change_mode(held, mode)
+        if shown.has_owner:
+            change_owner(held, shown.uid, shown.gid)
+            self.changed.add(path)
+        if stat.S_IMODE(os.fstat(held).st_mode) != shown.mode:
+            change_mode(held, shown.mode)
             self.changed.add(path)
         self._directories.settled(path)
 
@@ -217,8 +231,11 @@ class Swap:
             return
 
     def _touch(self, number: int, touch: Touch) -> None:
-        """Mode and time of a file that has the content already. Never through a hard link, never through a symlink."""
+        """Mode, time and owner of a file that has the content already. Never through a hard link, never through a symlink."""
         entry = touch.entry
+        if entry.kind is Kind.SYMLINK:
+            self._touch_link(touch)
+            return
         try:
             held = os.open(basename(touch.path), HOLD, dir_fd=self._directories.open(parent(touch.path)))
         except FileNotFoundError:
@@ -231,11 +248,34 @@ class Swap:
             elif seen.st_nlink > 1:
                 self._touch_copy(number, touch, held)
             else:
-                change_mode(held, entry.mode & 0o777)
-                change_time(held, entry.mtime_ns)
+                self._dress(held, entry)
                 self.changed.add(touch.path)
         finally:
             os.close(held)
+
+    def _dress(self, held: int, entry: Entry) -> None:
+        """Owner, mode and time of the file that a descriptor holds, in this order: a new owner may cost mode bits."""
+        shown = self._appearance.of(entry)
+        if shown.has_owner:
+            change_owner(held, shown.uid, shown.gid)
+        change_mode(held, shown.mode)
+        change_time(held, entry.mtime_ns)
+
+    def _touch_link(self, touch: Touch) -> None:
+        """Of a symlink the owner alone can change."""
+        shown, above, name = (
+            self._appearance.of(touch.entry),
+            self._directories.open(parent(touch.path)),
+            basename(touch.path),
+        )
+        try:
+            if not stat.S_ISLNK(os.lstat(name, dir_fd=above).st_mode):
+                self._unmet[touch.path] = Unmet(Reason.BODY, "something else stands on this disk")
+            elif shown.has_owner:
+                os.chown(name, shown.uid, shown.gid, dir_fd=above, follow_symlinks=False)
+                self.changed.add(parent(touch.path))
+        except FileNotFoundError:
+            self._unmet[touch.path] = Unmet(Reason.BODY, "missing on this disk")
 
     def _touch_copy(self, number: int, touch: Touch, held: int) -> None:
         """The file has other names, perhaps outside: they keep mode and time, this name gets a copy."""
@@ -246,8 +286,7 @@ class Swap:
             try:
                 for piece in chunks(source):
                     write_all(copy, piece)
-                os.fchmod(copy, entry.mode & 0o777)
-                os.utime(copy, ns=(entry.mtime_ns, entry.mtime_ns))
+                self._dress(copy, entry)
                 os.fsync(copy)
             finally:
                 os.close(copy)

@@ -15,6 +15,7 @@ from common.entries import Entry
 from common.errors import HaltError, SettingError
 from common.names import ROOT, STAGE_NAME, basename, parent
 from consumer import survey
+from consumer.appearance import AS_PUBLISHED, Appearance
 from consumer.aside import ASIDE, Aside, list_aside, remove_old
 from consumer.barrier import Barrier
 from consumer.clearing import Clearing, Protects
@@ -47,8 +48,9 @@ class Target:
     plan `stage`, `barrier`, `swap`, `names_barrier`, the caller's commit, `finish_plan`.
     """
 
-    def __init__(self, path: Path, root: int, protects: Protects | None) -> None:
+    def __init__(self, path: Path, root: int, protects: Protects | None, appearance: Appearance) -> None:
         """Use `open`."""
+        self._appearance = appearance
         self.path = path
         self._root = root
         self._protects = protects
@@ -59,13 +61,13 @@ class Target:
         """The paths of a plan whose swap began and that was not finished."""
 
     @classmethod
-    def open(cls, path: Path, protects: Protects | None = None) -> "Target":
+    def open(cls, path: Path, protects: Protects | None = None, appearance: Appearance = AS_PUBLISHED) -> "Target":
         """Open a target and hold it. Writes nothing.
 
         `protects(path, is_directory)`: what is excluded, and so neither seen nor touched. Raises SettingError for a path that
         no target may be, AlreadyRunningError when another process holds it.
         """
-        return cls(path, open_root(path), protects)
+        return cls(path, open_root(path), protects, appearance)
 
     def close(self) -> None:
         """Let it go. Idempotent."""
@@ -136,7 +138,7 @@ class Target:
         with self._faults("opening the stage"):
             try:
                 if self._stage is None:
-                    self._stage = Stage(self._root)
+                    self._stage = Stage(self._root, self._appearance)
                 self._stage.try_rename()
             except OSError as error:
                 raise_if_general(error, "trying the stage")
@@ -183,7 +185,8 @@ class Target:
         self._left |= plan.touched
         with self._faults("swapping"):
             aside = Aside(self._opened.home, staged.number)
-            swap = Swap(plan, self._root, self._opened.contents, aside, self._protects, staged.failed)
+            contents = self._opened.contents
+            swap = Swap(plan, self._root, contents, aside, self._protects, staged.failed, appearance=self._appearance)
             try:
                 outcome = swap.carry_out()
             finally:

@@ -152,6 +152,7 @@ class MakeDirectory(NamedTuple):
 
     path: bytes
     mode: int
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +173,8 @@ class Plan:
     corrections: Mapping[bytes, Entry | None] = field(default_factory=dict)
     unmet: Mapping[bytes, Unmet] = field(default_factory=dict)
     foreign: frozenset[bytes] = frozenset()
-    modes_above: Mapping[bytes, int] = field(default_factory=dict)
-    """The modes of the directories above what is wanted: one that is not there on the disk is made again with it."""
+    above: Mapping[bytes, MakeDirectory] = field(default_factory=dict)
+    """The directories above what is wanted: one that is not there on the disk is made again with it."""
     mismatched: tuple[bytes, ...] = ()
     """Paths whose body was not what its digest says; they are unmet too."""
 

@@ -15,7 +15,7 @@ from producer.journal import Journal
 from producer.look import Looker
 from producer.pathset import PathSet
 from producer.source import Source
-from producer.values import Absent, Busy, Change, Identity, Known, Looked, Present, Taken
+from producer.values import Absent, Busy, Change, Identity, Known, LeftOut, Looked, Present, Taken
 
 CHUNK_PATHS = 256
 AGAIN_LIMIT_SECONDS = 1.0
@@ -128,6 +128,10 @@ class Comparer:
             self._here(looked, known, compared, now)
         elif isinstance(looked, Absent):
             self._gone(path, known, compared)
+        elif isinstance(looked, LeftOut):
+            self._gone(path, known, compared)
+            if looked.why:
+                self._show(path, looked.why)
         elif isinstance(looked, Busy):
             self._put_off(taken, looked, now)
         else:

@@ -63,9 +63,10 @@ def differences(seen: Iterable[Found], known: Iterable[Known]) -> Iterator[Diffe
 
 
 def differs(seen: Seen, known: Known) -> bool:
-    """Whether lstat says that the index may be wrong. Of directories only kind and mode count; of symlinks size and identity."""
+    """Whether lstat says that the index may be wrong. Of directories only kind, mode and owner count; of symlinks also size and
+    identity."""
     entry = known.entry
-    if seen.kind != entry.kind:
+    if seen.kind != entry.kind or seen.owner != entry.owner:
         return True
     if seen.kind == Kind.DIRECTORY:
         return seen.mode != entry.mode

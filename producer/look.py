@@ -16,9 +16,10 @@ from common.digests import content_digest
 from common.entries import MODE_MASK, Entry, Kind, directory_entry, file_entry, symlink_entry
 from common.errors import NoRoomError, PathError, RootGoneError
 from common.names import ancestors, basename, check_path, parent
+from producer.carrying import EVERYTHING, Carrying
 from producer.root import check_root, open_root, root_state
 from producer.scan import kind_of
-from producer.values import Absent, Busy, Identity, Known, Looked, Present, Problem
+from producer.values import Absent, Busy, Identity, Known, LeftOut, Looked, Present, Problem
 
 __all__ = ["Looker", "RootGoneError", "check_root", "look", "open_root", "read_body", "root_state"]
 
@@ -77,12 +78,20 @@ class Looker:
     reached by its name, and walks anew if not. Owned by one thread.
     """
 
-    def __init__(self, root_fd: int, *, limit_bytes: int, root_path: str | bytes | None = None) -> None:
+    def __init__(
+        self,
+        root_fd: int,
+        *,
+        limit_bytes: int,
+        root_path: str | bytes | None = None,
+        carrying: Carrying = EVERYTHING,
+    ) -> None:
         """`root_fd` stays the caller's. `limit_bytes`: the largest file that is carried. With `root_path` the pass also notices
         that another directory took the root's place."""
         self._root_fd = root_fd
         self._root_path = root_path
         self._limit_bytes = limit_bytes
+        self._carrying = carrying
         self._steps: dict[bytes, _Step] = {}
 
     def __enter__(self) -> Self:
@@ -107,7 +116,8 @@ class Looker:
         """What is at the path now.
 
         Present: with `body` unless the content is the known one; a file whose identity, size and mtime are the known ones is not
-        read, unless `force`. Absent: nothing there, and the way there could be walked. Busy: it changed while it was read,
+        read, unless `force`. LeftOut: a symlink that is not
+        carried. Absent: nothing there, and the way there could be walked. Busy: it changed while it was read,
         or it would be read and its times are younger than `settle_seconds`. Problem: too large, of a kind that is not carried,
         no permission, or a path that no tree may hold. `now_ns`: the clock, for tests.
         Raises RootGoneError when something is absent because the root is, NoRoomError when descriptors run out.
@@ -161,15 +171,15 @@ class Looker:
         name = path[path.rfind(b"/") + 1 :]
         found = os.stat(name, dir_fd=above, follow_symlinks=False)
         kind = kind_of(found.st_mode)
+        owner = self._carrying.owner(found.st_uid, found.st_gid)
         if kind is Kind.DIRECTORY:
-            return self._prove(path, found, directory_entry(found.st_mode), None)
+            return self._prove(path, found, directory_entry(found.st_mode, owner), None)
         if kind is Kind.SYMLINK:
-            target = os.readlink(name, dir_fd=above)
-            return self._prove(path, found, symlink_entry(len(target), content_digest(target)), target, known)
+            return self._look_at_link(path, found, os.readlink(name, dir_fd=above), owner, known)
         if kind is None:
             return Problem(path, f"{_special(found.st_mode)} is not carried")
         if not force and known is not None and _is_known(found, known):
-            return self._prove(path, found, known.entry._replace(mode=found.st_mode & MODE_MASK), None)
+            return self._prove(path, found, known.entry._replace(mode=found.st_mode & MODE_MASK, owner=owner), None)
         if found.st_size > self._limit_bytes:
             return Problem(path, f"too large: {found.st_size:,} bytes, the limit is {self._limit_bytes:,}")
         now_ns = time.time_ns() if now_ns is None else now_ns
@@ -177,10 +187,18 @@ class Looker:
         if unsettled_ns > 0:
             return Busy(path, unsettled_ns / 1e9)
         content, found = _read(above, name, self._limit_bytes)
-        entry = file_entry(found.st_mode, found.st_mtime_ns, found.st_size, content_digest(content))
+        entry = file_entry(found.st_mode, found.st_mtime_ns, found.st_size, content_digest(content), owner)
         if len(content) != found.st_size:
             return Busy(path, AGAIN_SECONDS)
         return self._prove(path, found, entry, content, known, _fresh_ns(found, now_ns) / 1e9)
+
+    def _look_at_link(
+        self, path: bytes, found: os.stat_result, target: bytes, owner: str, known: Known | None
+    ) -> Present | Busy | LeftOut:
+        why_not = self._carrying.why_not(path, target)
+        if why_not is not None:
+            return LeftOut(path, why_not)
+        return self._prove(path, found, symlink_entry(len(target), content_digest(target), owner), target, known)
 
     def _prove(
         self,

@@ -23,6 +23,7 @@ from common.names import (
     parent,
 )
 from common.patterns import Patterns
+from producer.carrying import EVERYTHING, Carrying
 from producer.differences import Difference, Found, Sort, differences
 from producer.values import Identity, Problem, Seen, Unreadable
 
@@ -39,16 +40,21 @@ def kind_of(mode: int) -> Kind | None:
     return _KINDS.get(mode & 0o170000)
 
 
-def walk(root_fd: int, start: bytes, patterns: Patterns) -> Iterator[Found]:
+def walk(
+    root_fd: int,
+    start: bytes,
+    patterns: Patterns,
+    carrying: Carrying = EVERYTHING,
+) -> Iterator[Found]:
     """Everything at and below `start` (for `ROOT`: below it), in exactly ascending byte order of the path: a < a-b < a/x.
 
     Yields Seen for each path, also of kinds that are not carried (`kind` None); Unreadable, at its place in the order, for
     what could not be listed or looked at; Problem for a path that no tree may hold, below which nothing is walked. What is
-    excluded or nobody's is not yielded; what vanishes meanwhile is absent; a start that is not there yields nothing.
+    excluded, nobody's or skipped is not yielded; what vanishes meanwhile is absent; a start that is not there yields nothing.
     Never raises for the tree's sake. Holds one descriptor for each level; `root_fd` stays the caller's.
     """
     if start == ROOT:
-        yield from _walk_below(root_fd, ROOT, patterns)
+        yield from _walk_below(root_fd, ROOT, patterns, carrying)
         return
     if start.partition(b"/")[0] in NOBODYS_AT_ROOT:
         return
@@ -59,7 +65,7 @@ def walk(root_fd: int, start: bytes, patterns: Patterns) -> Iterator[Found]:
             yield Unreadable(start, _reason(error))
         return
     try:
-        yield from _walk_one(above, start, patterns)
+        yield from _walk_one(above, start, patterns, carrying)
     finally:
         os.close(above)
 
@@ -76,7 +82,7 @@ def open_directory(root_fd: int, path: bytes) -> int:
     return directory
 
 
-def _walk_one(above: int, path: bytes, patterns: Patterns) -> Iterator[Found]:
+def _walk_one(above: int, path: bytes, patterns: Patterns, carrying: Carrying) -> Iterator[Found]:
     name = path.rpartition(b"/")[2]
     try:
         found = os.stat(name, dir_fd=above, follow_symlinks=False)
@@ -87,9 +93,9 @@ def _walk_one(above: int, path: bytes, patterns: Patterns) -> Iterator[Found]:
     is_directory = stat.S_ISDIR(found.st_mode)
     if patterns.excludes(path, is_directory):
         return
-    yield _seen(path, found)
+    yield _seen(path, found, carrying)
     if is_directory:
-        yield from _walk_below(above, path, patterns)
+        yield from _walk_below(above, path, patterns, carrying)
 
 
 class _Level:
@@ -119,7 +125,7 @@ class _Level:
             self.name_limit = 0
 
 
-def _walk_below(above: int, path: bytes, patterns: Patterns) -> Iterator[Found]:
+def _walk_below(above: int, path: bytes, patterns: Patterns, carrying: Carrying) -> Iterator[Found]:
     levels: list[_Level] = []
     problem = _descend(levels, above, b"." if not path else path.rpartition(b"/")[2], path)
     if problem:
@@ -129,7 +135,7 @@ def _walk_below(above: int, path: bytes, patterns: Patterns) -> Iterator[Found]:
             level = levels[-1]
             for key in level.keys:
                 if key[-1] != 0x2F:
-                    found = _look_at(level, key, patterns)
+                    found = _look_at(level, key, patterns, carrying)
                     if found is not None:
                         yield found
                     continue
@@ -157,7 +163,7 @@ def _descend(levels: list[_Level], above: int, name: bytes, path: bytes) -> Unre
     return None
 
 
-def _look_at(level: _Level, name: bytes, patterns: Patterns) -> Found | None:
+def _look_at(level: _Level, name: bytes, patterns: Patterns, carrying: Carrying) -> Found | None:
     path = level.prefix + name
     if len(name) > level.name_limit:
         return Problem(path, _impossible(path))
@@ -168,13 +174,16 @@ def _look_at(level: _Level, name: bytes, patterns: Patterns) -> Found | None:
         return None if _is_absence(error) else Unreadable(path, _reason(error))
     if patterns and patterns.excludes(path, stat.S_ISDIR(found.st_mode)):
         return None
-    return _seen(path, found)
+    if stat.S_ISLNK(found.st_mode) and carrying.symlinks == "skip":
+        return None
+    return _seen(path, found, carrying)
 
 
-def _seen(path: bytes, found: os.stat_result) -> Seen:
+def _seen(path: bytes, found: os.stat_result, carrying: Carrying) -> Seen:
     mode = found.st_mode
     identity = Identity(found.st_ino, found.st_ctime_ns)
-    return Seen(path, _KINDS.get(mode & 0o170000), mode & 0o777, found.st_mtime_ns, found.st_size, identity)
+    owner = carrying.owner(found.st_uid, found.st_gid)
+    return Seen(path, _KINDS.get(mode & 0o170000), mode & 0o777, found.st_mtime_ns, found.st_size, identity, owner)
 
 
 def _is_absence(error: OSError) -> bool:

@@ -22,7 +22,9 @@ from common.transport.ports import Publisher
 from common.transport.urls import shown
 from common.version import program_version
 from common.wire.codec import decode_downstream
+from producer.carrying import Carrying
 from producer.journal import Journal
+from producer.owners import OWNERS_OF
 from producer.pipeline import Pipeline
 from producer.source import Source
 from producer.stream import begin_epoch
@@ -68,7 +70,12 @@ def run(settings: ProduceSettings, stop: threading.Event, board: Board, orders: 
         parts.callback(_close_publisher, publisher, journal)
         subscriber = broker.upstream_subscriber(holder=this_process(), wake=wake.set)
         parts.callback(subscriber.close, CLOSE_SECONDS)
-        source = Source(settings.source, Patterns(settings.exclude), settle_seconds=settings.settle_seconds)
+        source = Source(
+            settings.source,
+            Patterns(settings.exclude),
+            settle_seconds=settings.settle_seconds,
+            carrying=Carrying(settings.symlinks, OWNERS_OF[settings.owner]),
+        )
         parts.callback(source.close)
         pipeline = Pipeline(
             journal,

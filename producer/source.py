@@ -11,6 +11,7 @@ from pathlib import Path
 from common.entries import Entry
 from common.errors import NoRoomError, RootGoneError
 from common.patterns import Patterns
+from producer.carrying import EVERYTHING, Carrying
 from producer.differences import Found
 from producer.guard import Root
 from producer.look import Looker
@@ -28,7 +29,15 @@ ReadBody = Callable[[bytes, Entry], bytes | None]
 class Source:
     """The tree as this process has it open. Owned by one thread."""
 
-    def __init__(self, path: Path, patterns: Patterns, *, settle_seconds: float = 2.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        patterns: Patterns,
+        *,
+        settle_seconds: float = 2.0,
+        carrying: Carrying = EVERYTHING,
+    ) -> None:
+        self._carrying = carrying
         self._path = os.fsencode(path)
         self.patterns = patterns
         self.settle_seconds = settle_seconds
@@ -49,7 +58,9 @@ class Source:
         """A short pass of looks. Raises RootGoneError, at its beginning and from its looks."""
         if self._root_fd < 0:
             raise RootGoneError("it was never there")
-        with Looker(self._root_fd, limit_bytes=BODY_LIMIT_BYTES, root_path=self._path) as looker:
+        with Looker(
+            self._root_fd, limit_bytes=BODY_LIMIT_BYTES, root_path=self._path, carrying=self._carrying
+        ) as looker:
             yield looker
 
     @contextmanager
@@ -69,7 +80,7 @@ class Source:
 
     def walk(self, start: bytes) -> Iterator[Found]:
         """Everything at and below a path, excluded paths left out, in the byte order of paths."""
-        return walk(self._root_fd, start, self.patterns)
+        return walk(self._root_fd, start, self.patterns, self._carrying)
 
     def excludes(self, path: bytes, is_directory: bool) -> bool:
         """Whether the path is no part of the tree."""

@@ -32,6 +32,7 @@ class Seen(NamedTuple):
     mtime_ns: int
     size: int
     identity: Identity
+    owner: str = ""
 
 
 class Unreadable(NamedTuple):
@@ -72,7 +73,14 @@ class Problem(NamedTuple):
     why: str
 
 
-Looked = Present | Absent | Busy | Problem
+class LeftOut(NamedTuple):
+    """It is there, and by its setting it is not carried: for replicas it is absent. `why` "": nobody needs to be told."""
+
+    path: bytes
+    why: str
+
+
+Looked = Present | Absent | Busy | Problem | LeftOut
 
 
 class Change(NamedTuple):

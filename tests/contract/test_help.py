@@ -60,3 +60,9 @@ def test_what_is_quick_to_ask_loads_nothing_heavy(words: list[str]) -> None:
         [sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=60, check=False, env=WIDE
     )
     assert (answer.returncode, answer.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["mirror", "produce", "consume"])
+def test_help_says_what_of_the_metadata_is_carried(command: str) -> None:
+    text = " ".join(help_of(command).stdout.split())
+    assert "what rsync -rlptOJ --delete carries, without setuid, setgid and sticky" in text

@@ -385,7 +385,7 @@ class OurReplica(ReplicaUnderModel):
     def reach(self, path: bytes, plan: Plan) -> None:
         """Every directory above, made again where it is not there."""
         for above in ancestors(path):
-            self.make_directory(above.decode(), plan.modes_above[above])
+            self.make_directory(above.decode(), plan.above[above].mode)
 
     def swap(self, plan: Plan) -> None:
         for path in plan.clear:

@@ -143,4 +143,4 @@ def test_what_is_above_an_absence_may_be_touched_too() -> None:
 
 def test_directories_above_come_with_the_mode_to_make_them_again() -> None:
     plan = planned({b"a": directory_entry(0o711)}, {b"a/f": there(FILE, BODY)})
-    assert plan.modes_above == {b"a": 0o711}
+    assert plan.above == {b"a": MakeDirectory(b"a", 0o711)}

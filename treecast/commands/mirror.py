@@ -76,7 +76,8 @@ def mirror(  # noqa: PLR0913 - its options
 
     Nothing else needs to be installed, configured or running. Without --once it follows changes until Ctrl-C.
 
-    Every replica is compared whole at the start, and proved level by digests.
+    Every replica is compared whole at the start, and proved level by digests. Carried is what rsync -rlptOJ --delete
+    carries, without setuid, setgid and sticky.
 
     A replica that holds other files is refused, with counts, unless --adopt.
     """
