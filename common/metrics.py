@@ -1,6 +1,7 @@
 """Decides which metrics there are: one table, and the samples that a board's figures make. Knows no HTTP.
 
-Base units, `_total` on counters, no path in a label. Whatever is in the table without a label is there from the start.
+Base units, `_total` on counters, no path in a label. Whatever is in the table without a label is there from the start, but for
+what one role alone can tell.
 """
 
 from collections.abc import Mapping
@@ -12,13 +13,17 @@ MetricKind = Literal["gauge", "counter"]
 
 
 class Metric(NamedTuple):
-    """One metric. `name` without the prefix, as the board has it; `values` of its label that are there from the start."""
+    """One metric. `name` without the prefix, as the board has it; `values` of its label that are there from the start.
+
+    `is_always`: 0 is said before there is a value; otherwise nothing is, for 0 would be taken for a fact.
+    """
 
     name: str
     kind: MetricKind
     meaning: str
     label: str = ""
     values: tuple[str, ...] = ()
+    is_always: bool = True
 
 
 class Sample(NamedTuple):
@@ -49,6 +54,14 @@ DIVERGENCES = Metric("divergences_total", "counter", "Times that the tree digest
 FORKS = Metric("forks_total", "counter", "Times that two different batches had one position.")
 SET_ASIDE = Metric("foreign_set_aside_total", "counter", "Foreign paths that were moved aside.")
 SCANS = Metric("scans_total", "counter", "Scans of the whole source that were finished.")
+CATCH_UP_WINDOW = Metric(
+    "catch_up_window_seconds",
+    "gauge",
+    "Producer: how long a replica may be away, at the rate of changes of late, and surely catch up by what changed since. "
+    "The age of the oldest change of this epoch that the log holds and one answer takes along; while there is room for more, "
+    "in proportion. At most 2592000, also when nothing changes. After longer it compares buckets.",
+    is_always=False,
+)
 UNANSWERABLE = Metric("unanswerable_total", "counter", "Answers that could not be written.", "reason")
 
 METRICS: tuple[Metric, ...] = (
@@ -71,6 +84,7 @@ METRICS: tuple[Metric, ...] = (
     FORKS,
     SET_ASIDE,
     SCANS,
+    CATCH_UP_WINDOW,
     UNANSWERABLE,
 )
 
@@ -78,7 +92,8 @@ METRICS: tuple[Metric, ...] = (
 def samples(metric: Metric, figures: Mapping[tuple[str, str], float]) -> list[Sample]:
     """The metric's samples out of a board's figures, (name, label) to value; 0 where nothing was counted yet."""
     if not metric.label:
-        return [Sample("", figures.get((metric.name, ""), 0.0))]
+        is_there = metric.is_always or (metric.name, "") in figures
+        return [Sample("", figures.get((metric.name, ""), 0.0))] if is_there else []
     found = dict.fromkeys(metric.values, 0.0)
     found.update({label: value for (name, label), value in figures.items() if name == metric.name and label})
     return [Sample(label, value) for label, value in sorted(found.items())]

@@ -36,6 +36,7 @@ OUTSIDE_SETTINGS = frozenset({"TREECAST_DEBUG"})
 NAME_ALLOWED = "1 to 63 of a-z, 0-9 and -, first and last not -"
 PATH_ALLOWED = "an absolute path"
 MODE_ALLOWED = "three octal digits, such as 644"
+LOG_LIMIT_LEAST, LOG_LIMIT_MOST = 1000, 1_000_000_000
 _SCAN_INTERVAL_MINIMUM_SECONDS = 1.0
 
 
@@ -193,6 +194,11 @@ class ProduceSettings(CommonSettings):
         "Which symlinks are carried: all, those that stay in the tree (each other one is a problem that is shown), or none.",
         "all, safe or skip",
         "all",
+    )
+    log_limit: Annotated[int, Field(ge=LOG_LIMIT_LEAST, le=LOG_LIMIT_MOST)] = _about(
+        "How many changes the change log keeps, at about 100 bytes each: for `treecast log`, and for replicas that were away.",
+        f"{LOG_LIMIT_LEAST} to {LOG_LIMIT_MOST}",
+        3_000_000,
     )
     wire: Annotated[int | None, Field(ge=LOWEST_WRITTEN, le=FORMAT)] = _about(
         "Pins the format version of messages, for an upgrade in steps.",

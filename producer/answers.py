@@ -6,10 +6,9 @@ through the same publisher, before the next batch is journaled. Knows no broker.
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 
 from common.digests import BUCKETS, EMPTY_BUCKET
-from common.entries import Entry, Event
+from common.entries import Event
 from common.messages import (
     INLINE_LIMIT_BYTES,
     Answer,
@@ -17,13 +16,15 @@ from common.messages import (
     AskBuckets,
     AskDigests,
     AskParts,
+    AskSince,
     BodyAnswer,
     BucketRows,
     PartAnswer,
     Question,
     Same,
 )
-from producer import parts
+from producer import changed, parts
+from producer.changed import Doubt, Reading
 from producer.journal import Journal
 from producer.values import Known
 
@@ -34,25 +35,22 @@ QUESTIONS_PER_REPLICA = 32
 REPLICAS_LIMIT = 10_000
 _ROW_OVERHEAD_BYTES = 400
 
-ReadBody = Callable[[bytes, Entry], bytes | None]
-"""The content that an entry names, from the source, proved by its digest; None when the source has it no more."""
 ReadPart = Callable[[Known, int], bytes | None]
 """One part of a large content, by its index row and offset; None when the source has it no more."""
-Reading = Callable[[], AbstractContextManager[ReadBody]]
-"""A short pass of reading bodies."""
-Doubt = Callable[[bytes], None]
-"""Told each path whose content in the source is not the one that the index names: it should be looked at again."""
+Alarm = Callable[[str, str], None]
+"""Told the kind and the text of an alarm."""
 
 
 class Answers:
     """The questions that wait, one queue for each replica, served in turn. Owned by one thread."""
 
-    def __init__(self, journal: Journal, reading: Reading, doubt: Doubt, read_part: ReadPart) -> None:
+    def __init__(self, journal: Journal, reading: Reading, doubt: Doubt, read_part: ReadPart, alarm: Alarm) -> None:
         self._journal = journal
         self._read_part = read_part
         self._rows = _RowsCache(journal, reading, doubt)
         self._reading = reading
         self._doubt = doubt
+        self._alarm = alarm
         self._waiting: OrderedDict[str, deque[Question]] = OrderedDict()
         self._open: dict[str, tuple[Question, Iterator[Answer]]] = {}
 
@@ -108,6 +106,8 @@ class Answers:
             case AskBuckets():
                 for bucket in question.ask.buckets:
                     yield self._bucket(question, bucket, question.ask.bodies)
+            case AskSince():
+                yield from self._since(question, question.ask.base)
             case AskBodies():
                 yield from self._bodies(question, question.ask)
             case AskParts():
@@ -125,6 +125,13 @@ class Answers:
         digest = stand.digests.of(bucket)
         rows = self._rows.of(bucket, digest, with_bodies)
         return BucketRows(stand.lineage, question.replica, question.nonce, stand.sequence, bucket, digest, rows)
+
+    def _since(self, question: Question, base: int) -> Iterator[Answer]:
+        found = self._journal.changed_since(base)
+        if isinstance(found, changed.Ahead):
+            self._alarm("journal-behind", changed.ahead_text(question.replica, base, found))
+        else:
+            yield from changed.answers(question, found, self._reading, self._doubt)
 
     def _bodies(self, question: Question, ask: AskBodies) -> Iterator[BodyAnswer]:
         for path, digest in ask.wanted:

@@ -1,10 +1,11 @@
-"""Does: the producer's durable state, one SQLite database: index, bucket digests, outbox, position.
+"""Does: the producer's durable state, one SQLite database: index, bucket digests, change log, outbox, position.
 
 One transaction for each batch makes all of it durable before anything is published. Owned by one thread. Knows nothing of the
 source, of watching and of brokers. Every method may raise NoRoomError (nothing was changed; the same call may be repeated),
 StateError and HaltError, as `journal_schema.converted` says.
 """
 
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -17,12 +18,13 @@ from common.entries import Entry, Kind
 from common.errors import SettingError
 from common.messages import Lineage
 from common.names import ROOT, range_below
-from producer import journal_schema
+from producer import changed, changelog, journal_schema
 from producer.epochs import first_head
 from producer.guard import RootIdentity
 from producer.numbering import Applied, Numbered, Stand
 from producer.values import Identity, Known
 
+LOG_LIMIT_ROWS = 3_000_000
 _PAGE_ROWS = 2000
 _QUESTION_MARKS = 500
 _ROW = "path, kind, mode, mtime_ns, size, digest, owner, inode, ctime_ns"
@@ -48,9 +50,10 @@ class Outgoing(NamedTuple):
 class Journal:
     """See the module. `stand` is where it stands, as of the last commit."""
 
-    def __init__(self, path: Path, tree: str) -> None:
+    def __init__(self, path: Path, tree: str, *, log_limit_rows: int = LOG_LIMIT_ROWS) -> None:
         """Opens or makes it. Raises SettingError when it is another tree's."""
         self.path = path
+        self._log_limit_rows = log_limit_rows
         self._database = journal_schema.open_database(path)
         self._confirmed: list[int] = []
         with self._converted():
@@ -78,6 +81,7 @@ class Journal:
         after = Stand(lineage, stand.sequence, first_head(lineage), stand.digests, stand.digest, stand.entries)
         with self._transaction():
             self._set(epoch=lineage.epoch, instance=lineage.instance, head=after.head)
+            changelog.begin_epoch(self._database, after.sequence)
         self.stand = after
 
     def note_epoch(self, epoch: int) -> None:
@@ -97,13 +101,14 @@ class Journal:
     # -- writing
 
     def commit(self, numbered: Numbered) -> None:
-        """Index, bucket digests, outbox and position of one batch, in one transaction: all of it or nothing.
+        """Index, bucket digests, change log, outbox and position of one batch, in one transaction: all of it or nothing.
 
         Also forgets what was confirmed. Not idempotent; after an error the journal stands where it stood.
         """
         after = numbered.after
         with self._transaction():
             self._write_index(numbered)
+            self._write_log(numbered)
             row = (numbered.first, after.sequence, numbered.message)
             self._database.execute("INSERT INTO outbox (first, last, message) VALUES (?, ?, ?)", row)
             self._set(sequence=after.sequence, head=after.head)
@@ -179,6 +184,19 @@ class Journal:
         """Everything that one bucket holds, from one read, in byte order."""
         return self._rows("bucket = ? ORDER BY path", (bucket,))
 
+    def changed_since(self, base: int) -> changed.Changed | changed.OutOfReach | changed.Ahead:
+        """What became of the tree after this sequence of our epoch, from one read."""
+        with self._converted():
+            return changed.changed_since(self._database, base)
+
+    def catch_up_window_seconds(self) -> float:
+        """See `changed.catch_up_window_seconds`."""
+        with self._converted():
+            stand = self.stand
+            return changed.catch_up_window_seconds(
+                self._database, stand.sequence, stand.entries, self._log_limit_rows, _unix_ms()
+            )
+
     # -- inner
 
     def _begin_state(self, tree: str) -> None:
@@ -213,6 +231,11 @@ class Journal:
         self._database.executemany("DELETE FROM entry WHERE path = ?", gone)
         self._database.executemany(_UPSERT, rows)
         self._database.executemany("INSERT OR REPLACE INTO bucket (number, digest) VALUES (?, ?)", digests)
+
+    def _write_log(self, numbered: Numbered) -> None:
+        epoch = numbered.after.lineage.epoch
+        changelog.append(self._database, epoch, numbered.first, numbered.changes, _unix_ms())
+        changelog.prune(self._database, len(numbered.changes), self._log_limit_rows)
 
     def _forget_confirmed(self) -> None:
         self._database.executemany("DELETE FROM outbox WHERE first = ?", [(first,) for first in self._confirmed])
@@ -257,6 +280,10 @@ def _known(row: tuple[bytes, int, int, int, int, bytes, str, int, int]) -> Known
     path, kind, mode, mtime_ns, size, digest, owner, inode, ctime_ns = row
     identity = _make_identity((inode if inode >= 0 else inode + (1 << 64), ctime_ns))
     return _make_known((path, _make_entry((_KINDS[kind], mode, mtime_ns, size, digest, owner)), identity))
+
+
+def _unix_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _signed(number: int) -> int:

@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import HaltError, NoRoomError, StateError
+from producer import changelog
 
 APPLICATION_ID = 0x5443504A  # "TCPJ"
 VERSION = 1
 _CACHE_KIB = 16 * 1024
 _BUSY_TIMEOUT_SECONDS = 10.0
 
-SCHEMA = """
+SCHEMA = f"""
 CREATE TABLE entry (
     path BLOB PRIMARY KEY, kind INTEGER NOT NULL, mode INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, size INTEGER NOT NULL,
     digest BLOB NOT NULL, owner TEXT NOT NULL, bucket INTEGER NOT NULL, inode INTEGER NOT NULL, ctime_ns INTEGER NOT NULL
@@ -24,6 +25,7 @@ CREATE INDEX entry_by_bucket ON entry (bucket);
 CREATE TABLE bucket (number INTEGER PRIMARY KEY, digest BLOB NOT NULL);
 CREATE TABLE outbox (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, message BLOB NOT NULL);
 CREATE TABLE state (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+{changelog.SCHEMA};
 """
 """Version 1. `inode` is the unsigned number as a signed one. `state`: see the keys in `journal`."""
 

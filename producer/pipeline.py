@@ -68,7 +68,7 @@ class Pipeline:
         self._upstream = Upstream(
             journal,
             self._stream,
-            Answers(journal, source.reading, self._doubt, source.read_part),
+            Answers(journal, source.reading, self._doubt, source.read_part, board.alarm),
             board,
             publisher=publisher,
             subscriber=subscriber,
@@ -283,6 +283,7 @@ class Pipeline:
             is_scanning=self._finding.is_scanning,
             is_believed=self._finding.may_build,
             is_quiet=is_quiet,
+            catch_up_window_seconds=self._journal.catch_up_window_seconds(),
         )
         self._telling.tell(facts, now)
 

@@ -55,7 +55,7 @@ def run(settings: ProduceSettings, stop: threading.Event, board: Board, orders: 
     with ExitStack() as parts:
         state = make_state_directory("TREECAST_STATE", settings.state)
         parts.enter_context(ProcessLock(state / LOCK_NAME))
-        journal = Journal(state / JOURNAL_NAME, settings.tree)
+        journal = Journal(state / JOURNAL_NAME, settings.tree, log_limit_rows=settings.log_limit)
         parts.callback(journal.close)
         begin_epoch(journal)
         password = settings.broker_password.get_secret_value() if settings.broker_password is not None else None

@@ -30,6 +30,7 @@ class Facts:
     is_believed: bool
     """Whether the source's root is above doubt."""
     is_quiet: bool
+    catch_up_window_seconds: float
 
     @property
     def is_ready(self) -> bool:
@@ -71,6 +72,7 @@ class Telling:
         self._board.gauge("dirty_paths", facts.dirty)
         self._board.gauge("unconfirmed_batches", unconfirmed)
         self._board.gauge("agreed", float(facts.is_ready))
+        self._board.gauge("catch_up_window_seconds", facts.catch_up_window_seconds)
         self._board.tell(
             state=_state(facts, link),
             position={"epoch": position.epoch, "sequence": position.sequence},
