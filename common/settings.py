@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 
 from common import names
 from common.errors import SettingError
+from common.holds import HOLD_ALLOWED, HoldLimit, parse_hold
 from common.patterns import Patterns
 from common.quantities import (
     LISTEN_ALLOWED,
@@ -163,6 +164,12 @@ class CommonSettings(BaseModel):
         "How much the embedded queue keeps for replicas that are away; RabbitMQ has policies for that.",
         QUEUE_LIMIT_ALLOWED,
         "1GiB,7d",
+    )
+    hold: Annotated[HoldLimit, PlainValidator(parse_hold)] = _about(
+        "How many deletes within 10 minutes are let through: so many, or that share of the tree where it is more; never more "
+        "than the second share of a tree of over 100 entries. The rest is held until a person releases it.",
+        HOLD_ALLOWED,
+        "5000,10%,50%",
     )
     log_level: LogLevel = _about("What is logged, to standard error.", "debug, info, warning or error", "info")
     log_format: Annotated[Literal["text", "json"], BeforeValidator(_lower)] = _about(
