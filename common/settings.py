@@ -19,11 +19,13 @@ from common.patterns import Patterns
 from common.quantities import (
     LISTEN_ALLOWED,
     QUEUE_LIMIT_ALLOWED,
+    SIZES_ALLOWED,
     TIMES_ALLOWED,
     ListenAddress,
     parse_listen,
     parse_queue_limit,
     parse_seconds,
+    parse_size_bytes,
 )
 from common.transport.limits import QueueLimits
 from common.transport.urls import ALLOWED as BROKER_ALLOWED
@@ -206,6 +208,12 @@ class ProduceSettings(CommonSettings):
         "How many changes the change log keeps, at about 100 bytes each: for `treecast log`, and for replicas that were away.",
         f"{LOG_LIMIT_LEAST} to {LOG_LIMIT_MOST}",
         3_000_000,
+    )
+    large_limit_bytes: Annotated[int, PlainValidator(parse_size_bytes)] = _about(
+        "The largest file that is carried; a larger one is a problem that is shown.",
+        SIZES_ALLOWED,
+        "1GiB",
+        name="large_limit",
     )
     wire: Annotated[int | None, Field(ge=LOWEST_WRITTEN, le=FORMAT)] = _about(
         "Pins the format version of messages, for an upgrade in steps.",

@@ -11,11 +11,13 @@ from common.entries import Entry
 from common.errors import TreecastError
 from producer import batching
 from producer.dirty import DirtySet
+from producer.hashing import Finished, HashingThread
 from producer.journal import Journal
-from producer.look import Looker
+from producer.look import AGAIN_SECONDS, Looker
 from producer.pathset import PathSet
 from producer.source import Source
-from producer.values import Absent, Busy, Change, Identity, Known, LeftOut, Looked, Present, Taken
+from producer.unhashed import Unhashed
+from producer.values import Absent, Busy, Change, Identity, Known, Large, LeftOut, Looked, Present, Problem, Taken
 
 CHUNK_PATHS = 256
 AGAIN_LIMIT_SECONDS = 1.0
@@ -59,13 +61,15 @@ class _Again:
 class Comparer:
     """See the module. Owned by one thread. `now`: seconds of the dirty set's clock."""
 
-    def __init__(self, source: Source, journal: Journal, dirty: DirtySet, board: Board) -> None:
+    def __init__(self, source: Source, journal: Journal, dirty: DirtySet, board: Board, hashing: HashingThread) -> None:
         self._source = source
         self._journal = journal
         self._dirty = dirty
         self._board = board
         self._is_selective = bool(source.patterns)
         self._again: dict[bytes, _Again] = {}
+        self._hashing = hashing
+        self.unhashed = Unhashed()
         self.problems = PathSet()
 
     def hint(self, path: bytes, now: float, *, from_scan: bool = False, force: bool = False) -> None:
@@ -84,6 +88,10 @@ class Comparer:
         since = before.since if before is not None else now
         self._again[path] = _Again(since, again_seconds, now + again_seconds)
         self._dirty.add(path, now, now + again_seconds)
+
+    def forget_hashed(self) -> None:
+        """Nothing is hashed any more: the end."""
+        self._hashing.close()
 
     def compare(self, now: float, *, with_bodies: bool = True) -> Compared:
         """One round of looks, as many as make a good batch.
@@ -121,7 +129,14 @@ class Comparer:
             self._leave(path, known, compared)
             return
         settle_seconds = self._source.settle_seconds if taken.from_scan else 0.0
-        looked = looker.look(path, known, force=taken.force, settle_seconds=settle_seconds)
+        hashed = self.unhashed.take(path)
+        looked = looker.look(path, known, force=taken.force, settle_seconds=settle_seconds, hashed=hashed)
+        if isinstance(looked, Large):
+            refused = self._hash(taken, looker) if hashed is None else Busy(path, AGAIN_SECONDS)
+            if refused is None:
+                return
+            looked = refused
+        self.unhashed.settled(path)
         if self._is_selective and self._source.excludes(path, _is_directory(looked, known)):
             self._leave(path, known, compared)
         elif isinstance(looked, Present):
@@ -137,6 +152,39 @@ class Comparer:
         else:
             self._again.pop(path, None)
             self._show(path, looked.why)
+
+    def _hash(self, taken: Taken, looker: Looker) -> Busy | Problem | None:
+        """Have a large file hashed when it is its turn; it comes back then (None). Otherwise why it cannot be."""
+        path = taken.path
+        if not self.unhashed.begin(path, force=taken.force, is_busy=path in self._again):
+            return None
+        opened: int | Busy | Problem | None = None
+        try:
+            opened = looker.open_large(path)
+        finally:
+            if not isinstance(opened, int):
+                self.unhashed.finished(path, None)
+        if not isinstance(opened, int):
+            return opened
+        self._hashing.begin(path, opened)
+        return None
+
+    def hear_hashed(self, now: float) -> None:
+        """Take in what was hashed: it is looked at again. And those whose turn it is now."""
+        for finished in self._hashing.finished():
+            self.unhashed.finished(finished.path, finished.hashed)
+            self._hear_one(finished, now)
+        for path, force in self.unhashed.next():
+            self.hint(path, now, force=force)
+
+    def _hear_one(self, finished: Finished, now: float) -> None:
+        if finished.hashed is not None:
+            self.hint(finished.path, now)
+        elif finished.why:
+            self._again.pop(finished.path, None)
+            self._show(finished.path, finished.why)
+        else:
+            self.look_again(finished.path, now, AGAIN_SECONDS)
 
     def _here(self, found: Present, known: Known | None, compared: Compared, now: float) -> None:
         path, entry, body, identity, fresh_seconds = found

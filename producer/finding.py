@@ -213,7 +213,7 @@ class Finding:
         """One slice of the scan whose turn it is."""
         if self._verdict.alarm or not self._scans.is_running:
             return
-        if self._dirty.ready(now) >= DIRTY_LIMIT_PATHS and not self._verdict.compare_whole:
+        if not self._may_find_more(now) and not self._verdict.compare_whole:
             return
         hints, finished = self._scans.advance()
         for hint in hints:
@@ -223,6 +223,10 @@ class Finding:
                 self._comparer.hint(hint.path, now, from_scan=hint.only_scanned)
         if finished is not None:
             self._finish(finished, now)
+
+    def _may_find_more(self, now: float) -> bool:
+        """Whether so little is to be looked at and hashed that a scan may find more."""
+        return self._dirty.ready(now) + len(self._comparer.unhashed) < DIRTY_LIMIT_PATHS
 
     def _cannot_read(self, path: bytes, why: str) -> None:
         if path != ROOT:
@@ -267,10 +271,10 @@ class Finding:
         return max(SCAN_PAUSE_LIMIT_SECONDS, SCAN_SHARE * spent_seconds)
 
     def took_for_base(self, taken: int, now: float) -> None:
-        """So many paths were taken into the base. It is complete when all that the scan had found was."""
+        """So many paths were taken into the base. It is complete when all that the scan had found was, and hashed."""
         if self._base_left is not None:
             self._base_left -= taken
-            if self._base_left <= 0:
+            if self._base_left <= 0 and not self._comparer.unhashed.owes:
                 self._compared_whole(now)
 
     def _compared_whole(self, now: float) -> None:
@@ -287,7 +291,7 @@ class Finding:
 
     def wait_seconds(self, now: float) -> float:
         """How long nothing here needs to be done, hints aside."""
-        if self._scans.is_running and not self._verdict.alarm and self._dirty.ready(now) < DIRTY_LIMIT_PATHS:
+        if self._scans.is_running and not self._verdict.alarm and self._may_find_more(now):
             return 0.0
         times = [self._next_root_check]
         if self.is_scan_complete and not self._verdict.alarm:

@@ -15,27 +15,23 @@ from typing import NamedTuple, Self
 from common.digests import content_digest
 from common.entries import MODE_MASK, Entry, Kind, directory_entry, file_entry, symlink_entry
 from common.errors import NoRoomError, PathError, RootGoneError
+from common.messages import INLINE_LIMIT_BYTES
 from common.names import ancestors, basename, check_path, parent
 from producer.carrying import EVERYTHING, Carrying
+from producer.freshness import fresh_ns, unsettled_ns
+from producer.reading import OPEN_FILE, read_file
 from producer.root import check_root, open_root, root_state
 from producer.scan import kind_of
-from producer.values import Absent, Busy, Identity, Known, LeftOut, Looked, Present, Problem
+from producer.values import Absent, Busy, Hashed, Identity, Known, Large, LeftOut, Looked, Present, Problem
 
 __all__ = ["Looker", "RootGoneError", "check_root", "look", "open_root", "read_body", "root_state"]
 
 AGAIN_SECONDS = 0.05
 """When to look again at what changed while it was read."""
-FRESH_NS = 20_000_000
-"""A content younger than this may change again without a change of its times."""
-FRESH_COARSE_NS = 2_000_000_000
-"""The same where times are whole seconds."""
-AHEAD_NS = 60_000_000_000
-"""A file server's clock may run ahead of ours by so much; a time further in the future tells nothing."""
 HELD_DIRECTORIES = 256
 """How many directories a pass keeps open; beyond that it forgets them all."""
 
 _OPEN_STEP = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _MOVED_ON = frozenset({errno.ENXIO, errno.EINVAL, errno.ESTALE})
@@ -92,6 +88,7 @@ class Looker:
         self._root_path = root_path
         self._limit_bytes = limit_bytes
         self._carrying = carrying
+        self._inline_bytes = min(limit_bytes, INLINE_LIMIT_BYTES)
         self._steps: dict[bytes, _Step] = {}
 
     def __enter__(self) -> Self:
@@ -112,14 +109,15 @@ class Looker:
         force: bool = False,
         settle_seconds: float = 0.0,
         now_ns: int | None = None,
+        hashed: Hashed | None = None,
     ) -> Looked:
         """What is at the path now.
 
-        Present: with `body` unless the content is the known one; a file whose identity, size and mtime are the known ones is not
-        read, unless `force`. LeftOut: a symlink that is not
-        carried. Absent: nothing there, and the way there could be walked. Busy: it changed while it was read,
-        or it would be read and its times are younger than `settle_seconds`. Problem: too large, of a kind that is not carried,
-        no permission, or a path that no tree may hold. `now_ns`: the clock, for tests.
+        Present: with `body` unless the content is the known one or a large file's; a file whose identity, size and mtime are the
+        known ones is not read, unless `force`. LeftOut: a symlink that is not carried. Absent: nothing there, and the way there
+        could be walked. Busy: it changed while it was read, or it would be read and its times are younger than `settle_seconds`.
+        Large: it must be hashed first, and `hashed`, what came of that, is not of the file that is there now. Problem: too large,
+        of a kind that is not carried, no permission, or a path that no tree may hold. `now_ns`: the clock, for tests.
         Raises RootGoneError when something is absent because the root is, NoRoomError when descriptors run out.
         """
         try:
@@ -128,7 +126,7 @@ class Looker:
             return Problem(path, str(error))
         for _ in range(2):
             try:
-                looked = self._look(path, known, force, settle_seconds, now_ns)
+                looked = self._look(path, known, force, settle_seconds, now_ns, hashed)
             except OSError as error:
                 looked = _looked_in_vain(path, error)
             if isinstance(looked, Present):
@@ -139,6 +137,15 @@ class Looker:
                 return looked
             self._forget()
         return Busy(path, AGAIN_SECONDS)
+
+    def open_large(self, path: bytes) -> int | Busy | Problem:
+        """A descriptor of the file at the path, which is the caller's then, or why there is none. Raises NoRoomError."""
+        try:
+            return os.open(basename(path), OPEN_FILE, dir_fd=self._above(path))
+        except OSError as error:
+            looked = _looked_in_vain(path, error)
+            # What is absent here may have been moved with its directory: the next look tells.
+            return looked if isinstance(looked, Problem) else Busy(path, AGAIN_SECONDS)
 
     def read_body(self, path: bytes, entry: Entry) -> bytes | None:
         """The content of a file or the target of a symlink, if its digest is the entry's now; None if it is anything else, for
@@ -158,14 +165,22 @@ class Looker:
             above = self._above(path)
             if entry.kind == Kind.SYMLINK:
                 return os.readlink(basename(path), dir_fd=above)
-            return _read(above, basename(path), entry.size)[0] if entry.kind == Kind.FILE else None
+            return read_file(above, basename(path), entry.size)[0] if entry.kind == Kind.FILE else None
         except PathError:
             return None
         except OSError as error:
             _raise_for_room(error)
             return None
 
-    def _look(self, path: bytes, known: Known | None, force: bool, settle_seconds: float, now_ns: int | None) -> Looked:
+    def _look(
+        self,
+        path: bytes,
+        known: Known | None,
+        force: bool,
+        settle_seconds: float,
+        now_ns: int | None,
+        hashed: Hashed | None,
+    ) -> Looked:
         """A Present is proven; anything else holds only if the directories on the way are in place. Raises OSError."""
         above = self._above(path)
         name = path[path.rfind(b"/") + 1 :]
@@ -178,19 +193,33 @@ class Looker:
             return self._look_at_link(path, found, os.readlink(name, dir_fd=above), owner, known)
         if kind is None:
             return Problem(path, f"{_special(found.st_mode)} is not carried")
+        if hashed is not None and _is_hashed(found, hashed):
+            entry = file_entry(found.st_mode, found.st_mtime_ns, found.st_size, hashed.digest, owner)
+            return self._prove(path, found, entry, None)
         if not force and known is not None and _is_known(found, known):
             return self._prove(path, found, known.entry._replace(mode=found.st_mode & MODE_MASK, owner=owner), None)
+        now_ns = time.time_ns() if now_ns is None else now_ns
+        refused = self._refuse_to_read(path, found, int(settle_seconds * 1e9), now_ns)
+        return refused if refused is not None else self._read(path, known, now_ns)
+
+    def _refuse_to_read(self, path: bytes, found: os.stat_result, settle_ns: int, now_ns: int) -> Looked | None:
+        """Why a file is not read here and now."""
         if found.st_size > self._limit_bytes:
             return Problem(path, f"too large: {found.st_size:,} bytes, the limit is {self._limit_bytes:,}")
-        now_ns = time.time_ns() if now_ns is None else now_ns
-        unsettled_ns = _unsettled_ns(found, int(settle_seconds * 1e9), now_ns) if settle_seconds else 0
-        if unsettled_ns > 0:
-            return Busy(path, unsettled_ns / 1e9)
-        content, found = _read(above, name, self._limit_bytes)
+        young_ns = unsettled_ns(found.st_mtime_ns, found.st_ctime_ns, settle_ns, now_ns)
+        if young_ns > 0:
+            return Busy(path, young_ns / 1e9)
+        return Large(path) if found.st_size > self._inline_bytes else None
+
+    def _read(self, path: bytes, known: Known | None, now_ns: int) -> Present | Busy:
+        """Raises OSError."""
+        content, found = read_file(self._above(path), path[path.rfind(b"/") + 1 :], self._inline_bytes)
+        owner = self._carrying.owner(found.st_uid, found.st_gid)
         entry = file_entry(found.st_mode, found.st_mtime_ns, found.st_size, content_digest(content), owner)
         if len(content) != found.st_size:
             return Busy(path, AGAIN_SECONDS)
-        return self._prove(path, found, entry, content, known, _fresh_ns(found, now_ns) / 1e9)
+        fresh_seconds = fresh_ns(found.st_mtime_ns, found.st_ctime_ns, now_ns) / 1e9
+        return self._prove(path, found, entry, content, known, fresh_seconds)
 
     def _look_at_link(
         self, path: bytes, found: os.stat_result, target: bytes, owner: str, known: Known | None
@@ -263,29 +292,6 @@ class Looker:
         self._steps.clear()
 
 
-def _read(above: int, name: bytes, limit_bytes: int) -> tuple[bytes, os.stat_result]:
-    """A regular file's content, at most one byte over its size, and what fstat said before. Raises OSError; ENXIO for what is no
-    regular file any more, or has grown over the limit."""
-    try:
-        file = os.open(name, _OPEN_FILE, dir_fd=above)
-    except OSError as error:
-        # A symlink took its place: this name is not absent.
-        raise OSError(errno.ENXIO, "no file any more") if error.errno == errno.ELOOP else error from error
-    try:
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > limit_bytes:
-            raise OSError(errno.ENXIO, "no such file any more")
-        content = os.read(file, found.st_size + 1)
-        while 0 < len(content) < found.st_size:
-            more = os.read(file, found.st_size + 1 - len(content))
-            if not more:
-                break
-            content += more
-        return content, found
-    finally:
-        os.close(file)
-
-
 def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
     """Whether nothing moved between two looks at one inode. What is in a directory may."""
     if one.st_ino != other.st_ino or one.st_dev != other.st_dev or one.st_mode != other.st_mode:
@@ -304,17 +310,9 @@ def _is_known(found: os.stat_result, known: Known) -> bool:
     )
 
 
-def _unsettled_ns(found: os.stat_result, settle_ns: int, now_ns: int) -> int:
-    """How long until both times are `settle_ns` old. A time in the future waits for nothing."""
-    ages = (now_ns - found.st_mtime_ns, now_ns - found.st_ctime_ns)
-    return max((settle_ns - age for age in ages if age >= 0), default=0)
-
-
-def _fresh_ns(found: os.stat_result, now_ns: int) -> int:
-    """How long the content may still change without a change of its times; 0 when it no longer can. ctime is the system's own."""
-    is_coarse = found.st_ctime_ns % 1_000_000_000 == 0 and found.st_mtime_ns % 1_000_000_000 == 0
-    age_ns = now_ns - found.st_ctime_ns
-    return max(0, (FRESH_COARSE_NS if is_coarse else FRESH_NS) - age_ns) if age_ns >= -AHEAD_NS else 0
+def _is_hashed(found: os.stat_result, hashed: Hashed) -> bool:
+    identity = (found.st_ino, found.st_ctime_ns) == hashed.identity
+    return identity and (found.st_mtime_ns, found.st_size) == (hashed.mtime_ns, hashed.size)
 
 
 def _looked_in_vain(path: bytes, error: OSError) -> Looked:

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from common.entries import Kind
 from common.messages import PART_BYTES, AskParts
 from common.names import basename, parent
+from producer.reading import OPEN_FILE
 from producer.scan import open_directory
 from producer.values import Known
-
-_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 def offsets(known: Known | None, ask: AskParts) -> Iterator[int]:
@@ -32,7 +31,7 @@ def read_part(root_fd: int, known: Known, offset: int) -> bytes | None:
     try:
         above = open_directory(root_fd, parent(known.path))
         try:
-            file = os.open(basename(known.path), _OPEN_FILE, dir_fd=above)
+            file = os.open(basename(known.path), OPEN_FILE, dir_fd=above)
         finally:
             os.close(above)
         try:

@@ -4,7 +4,7 @@ It puts the parts together and decides when each has its turn; what each does, i
 happens on one thread; `step` is one round, so that tests can drive it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from common.board import Board
@@ -17,6 +17,7 @@ from producer.comparing import Comparer
 from producer.dirty import DirtySet
 from producer.epochs import Lead, Standing
 from producer.finding import Finding, MakeWatch
+from producer.hashing import HashingThread
 from producer.journal import Journal
 from producer.source import Source
 from producer.stream import Stream, begin_epoch
@@ -57,13 +58,14 @@ class Pipeline:
         leader: str,
         scan_interval_seconds: float | None = None,
         wire_pin: int | None = None,
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._journal = journal
         self._board = board
         self._publisher = publisher
         self._subscriber = subscriber
         self._dirty = DirtySet()
-        self._comparer = Comparer(source, journal, self._dirty, board)
+        self._comparer = Comparer(source, journal, self._dirty, board, HashingThread(wake))
         self._stream = Stream(journal, publisher, board, leader=leader)
         self._upstream = Upstream(
             journal,
@@ -105,6 +107,7 @@ class Pipeline:
             if self._is_live:
                 self._stream.beat(now)
             self._finding.hear(now)
+            self._comparer.hear_hashed(now)
             self._finding.scan(now)
             self._work(now)
             if now >= self._paused_until:
@@ -237,7 +240,8 @@ class Pipeline:
     def _is_quiet(self) -> bool:
         """Whether everything that is known to have changed is published and confirmed."""
         is_found = self._finding.is_scan_complete and not self._finding.is_scanning and self._finding.may_publish
-        is_sent = not len(self._dirty) and self._round is None and self._publisher.in_flight()[0] == 0
+        is_looked_at = not len(self._dirty) and not len(self._comparer.unhashed)
+        is_sent = is_looked_at and self._round is None and self._publisher.in_flight()[0] == 0
         return is_found and is_sent and self._is_live
 
     def _wait_seconds(self, now: float) -> float:
@@ -288,5 +292,6 @@ class Pipeline:
         self._telling.tell(facts, now)
 
     def close(self) -> None:
-        """End the watch. What is not published is found again at the next start. Idempotent."""
+        """End the watch and the hashing. What is not published is found again at the next start. Idempotent."""
         self._finding.close_watch()
+        self._comparer.forget_hashed()

@@ -75,6 +75,7 @@ def run(settings: ProduceSettings, stop: threading.Event, board: Board, orders: 
             Patterns(settings.exclude),
             settle_seconds=settings.settle_seconds,
             carrying=Carrying(settings.symlinks, OWNERS_OF[settings.owner]),
+            large_limit_bytes=settings.large_limit_bytes,
         )
         parts.callback(source.close)
         pipeline = Pipeline(
@@ -87,6 +88,7 @@ def run(settings: ProduceSettings, stop: threading.Event, board: Board, orders: 
             leader=this_process(),
             scan_interval_seconds=settings.scan_interval_seconds,
             wire_pin=settings.wire,
+            wake=wake.set,
         )
         parts.callback(pipeline.close)
         parts.callback(board.untick, "pipeline")

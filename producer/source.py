@@ -20,8 +20,8 @@ from producer.root import open_root, root_state
 from producer.scan import walk
 from producer.values import Known
 
-BODY_LIMIT_BYTES = 15 * 1024 * 1024
-"""The largest file that is carried for now: in one message, which RabbitMQ limits to 16 MiB."""
+LARGE_LIMIT_BYTES = 1 << 30
+"""The largest file that is carried, unless it is set."""
 
 ReadBody = Callable[[bytes, Entry], bytes | None]
 
@@ -36,8 +36,10 @@ class Source:
         *,
         settle_seconds: float = 2.0,
         carrying: Carrying = EVERYTHING,
+        large_limit_bytes: int = LARGE_LIMIT_BYTES,
     ) -> None:
         self._carrying = carrying
+        self._large_limit_bytes = large_limit_bytes
         self._path = os.fsencode(path)
         self.patterns = patterns
         self.settle_seconds = settle_seconds
@@ -59,7 +61,7 @@ class Source:
         if self._root_fd < 0:
             raise RootGoneError("it was never there")
         with Looker(
-            self._root_fd, limit_bytes=BODY_LIMIT_BYTES, root_path=self._path, carrying=self._carrying
+            self._root_fd, limit_bytes=self._large_limit_bytes, root_path=self._path, carrying=self._carrying
         ) as looker:
             yield looker
 

@@ -80,7 +80,23 @@ class LeftOut(NamedTuple):
     why: str
 
 
-Looked = Present | Absent | Busy | Problem | LeftOut
+class Large(NamedTuple):
+    """A file that is too large to be read in a pass of looks: it is hashed first, beside the loop."""
+
+    path: bytes
+
+
+Looked = Present | Absent | Busy | Problem | LeftOut | Large
+
+
+class Hashed(NamedTuple):
+    """The digest of a large file's content, and the identity, mtime and size that it had from before it was read until after."""
+
+    path: bytes
+    digest: bytes
+    identity: Identity
+    mtime_ns: int
+    size: int
 
 
 class Change(NamedTuple):

@@ -13,12 +13,12 @@ from pathlib import Path
 from common import digests
 from common.board import Board
 from common.entries import Entry, Kind
-from common.messages import Batch, Heartbeat
+from common.messages import INLINE_LIMIT_BYTES, Batch, Heartbeat
 from common.patterns import Patterns
 from common.wire import codec
 from producer.journal import Journal
 from producer.pipeline import REPLICAS_SPEAK_SECONDS, Pipeline
-from producer.source import Source
+from producer.source import LARGE_LIMIT_BYTES, Source
 from producer.stream import begin_epoch
 from producer.watch.choice import choose_watch
 from producer.watch.port import Watch
@@ -40,6 +40,8 @@ class RunningProducer:
         exclude: tuple[str, ...] = (),
         watch: Watch | None = None,
         settle_seconds: float = 0.0,
+        large_limit_bytes: int = LARGE_LIMIT_BYTES,
+        scan_interval_seconds: float | None = None,
     ) -> None:
         self._path = source
         self.broker = broker
@@ -47,7 +49,9 @@ class RunningProducer:
         state.mkdir(exist_ok=True)
         self.journal = Journal(state / "journal.db", TREE)
         begin_epoch(self.journal)
-        self.source = Source(source, Patterns(exclude), settle_seconds=settle_seconds)
+        self.source = Source(
+            source, Patterns(exclude), settle_seconds=settle_seconds, large_limit_bytes=large_limit_bytes
+        )
         self._skew = 0.0
         self.publisher = broker.publisher()
         self.pipeline = Pipeline(
@@ -58,6 +62,7 @@ class RunningProducer:
             subscriber=broker.upstream_subscriber(),
             make_watch=lambda: watch or choose_watch(os.fsencode(source), self.source.patterns, lambda: None),
             leader="here:1",
+            scan_interval_seconds=scan_interval_seconds,
         )
 
     def now(self) -> float:
@@ -168,7 +173,8 @@ class PlainTree:
             return
         if body is not None:
             assert digests.content_digest(body) == entry.digest
-        elif not entry.is_directory:
+            assert len(body) <= INLINE_LIMIT_BYTES
+        elif not entry.is_directory and entry.size <= INLINE_LIMIT_BYTES:
             before, body = self.tree[path]
             assert before.same_content(entry), "a content that nobody was told"
         self.tree[path] = (entry, body)

@@ -145,10 +145,11 @@ def test_what_is_excluded_is_not_copied_and_not_touched(mirror: Mirror) -> None:
 
 
 def test_what_cannot_be_carried_is_named_and_the_rest_is_brought_level(mirror: Mirror) -> None:
-    """A file over 15 MiB and a fifo are problems with their paths; the exit code is 1, and everything else arrives."""
+    """A file over the limit and a fifo are problems with their paths; the exit code is 1, and everything else arrives."""
+    mirror.environ["TREECAST_LARGE_LIMIT"] = "3MiB"
     write(mirror.source / "small")
     with (mirror.source / "large").open("wb") as large:
-        large.truncate((15 << 20) + 1)
+        large.truncate((3 << 20) + 1)
     os.mkfifo(mirror.source / "pipe")
     assert "problem large" in mirror.run("-n", mirror.source, mirror.a).stdout
     done = mirror.run("--once", "--json", mirror.source, mirror.a, code=1)

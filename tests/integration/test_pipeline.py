@@ -9,6 +9,8 @@ import pytest
 from common.entries import Kind, Position
 from common.errors import AlreadyRunningError
 from common.messages import (
+    INLINE_LIMIT_BYTES,
+    Ask,
     AskBodies,
     AskBuckets,
     AskDigests,
@@ -86,7 +88,7 @@ class World:
     def messages(self) -> list[Downstream]:
         return [codec.decode_downstream(data, TREE) for data in self.broker.events]
 
-    def ask(self, question: AskDigests | AskBuckets | AskBodies, epoch: int = 0, replica: str = "paris") -> None:
+    def ask(self, question: Ask, epoch: int = 0, replica: str = "paris") -> None:
         epoch = epoch or self.producer.journal.stand.lineage.epoch
         self.broker.say(codec.encode(Question(TREE, epoch, replica, os.urandom(16), question, 0)))
 
@@ -341,13 +343,13 @@ def test_an_unreadable_directory_is_a_problem_and_deletes_nothing_beneath(
 
 def test_what_cannot_be_carried_is_a_shown_problem_until_it_is_gone(world: World, tmp_path: Path) -> None:
     _write(world.root / "large")
-    world.start()
+    world.start(large_limit_bytes=5_000_000)
     with open(world.root / "large", "wb") as file:
-        file.truncate(15 * 1024 * 1024 + 1)
+        file.truncate(5_000_001)
     os.mkfifo(world.root / "fifo")
     world.producer.run_until(lambda: len(world.producer.problems()) == 2, "shown")
     assert not world.batches(), "what was published before stays published"
-    os.truncate(world.root / "large", 15 * 1024 * 1024)
+    os.truncate(world.root / "large", 5_000_000)
     (world.root / "fifo").unlink()
     world.producer.run_until(lambda: not world.producer.problems(), "solved")
     world.level()
@@ -367,12 +369,17 @@ def test_a_problem_in_a_directory_that_goes_is_gone_with_it(world: World) -> Non
     assert not world.producer.problems()
 
 
-def test_the_largest_file_travels_alone(world: World) -> None:
+def test_a_file_travels_with_its_event_up_to_the_inline_limit(world: World) -> None:
+    """A batch is never much longer than the largest file that travels in one; what is larger takes no part of it."""
     world.start()
-    (world.root / "large").write_bytes(os.urandom(15 * 1024 * 1024))
+    (world.root / "inline").write_bytes(os.urandom(INLINE_LIMIT_BYTES))
+    (world.root / "large").write_bytes(os.urandom(INLINE_LIMIT_BYTES + 1))
     _write(world.root / "small")
     world.level()
-    assert max(map(len, world.broker.events)) < 16 * 1024 * 1024
+    assert max(map(len, world.broker.events)) < INLINE_LIMIT_BYTES + 4096
+    told = {event.path: event for batch in world.batches() for event in batch.events}
+    assert told[b"inline"].body is not None
+    assert told[b"large"].body is None
 
 
 def test_excluded_paths_are_no_part_of_the_tree_and_leave_it_without_being_deleted(world: World) -> None:

@@ -164,6 +164,19 @@ def _follow(processes: "Processes", requests: "StopRequests", _patterns: "Patter
     return _INTERRUPTED if requests.is_interrupt else 0
 
 
+def _large_limit_bytes() -> int:
+    """The largest file that a run would carry. Raises SettingError."""
+    from common.errors import SettingError
+    from common.quantities import SIZES_ALLOWED, parse_size_bytes
+    from producer.source import LARGE_LIMIT_BYTES
+
+    given = os.environ.get("TREECAST_LARGE_LIMIT", "")
+    try:
+        return parse_size_bytes(given) if given else LARGE_LIMIT_BYTES
+    except ValueError as error:
+        raise SettingError("TREECAST_LARGE_LIMIT", given, SIZES_ALLOWED) from error
+
+
 def _preview(layout: "Layout", patterns: "Patterns", *, adopt: bool, as_json: bool) -> None:
     """One line per path and totals, for each replica."""
     from contextlib import ExitStack
@@ -178,13 +191,14 @@ def _preview(layout: "Layout", patterns: "Patterns", *, adopt: bool, as_json: bo
             "treecast: the source is empty, and was not before: a run would stop and ask, not do this", file=sys.stderr
         )
     found = []
+    large_limit_bytes = _large_limit_bytes()
     for place in layout.replicas:
         if len(layout.replicas) > 1 and not as_json:
             print(f"{shown_path(place.given)}:")
         acts, refusal = [], refusal_of(place, layout, patterns, adopt=adopt)
         with ExitStack() as parts:
             is_published = published_by_us(place, layout.tree, parts)
-            for planned in preview(layout.source, place.target, patterns, is_published):
+            for planned in preview(layout.source, place.target, patterns, is_published, large_limit_bytes):
                 acts.append(planned)
                 if not as_json:
                     print(planned.line())

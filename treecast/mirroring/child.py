@@ -19,9 +19,10 @@ from common.endings import FAILED, STOPPED, USAGE
 from common.errors import TreecastError
 from common.places import make_state_directory
 
-PASSED_ON = frozenset(
-    {"TREECAST_DEBUG", "TREECAST_LOG_LEVEL", "TREECAST_QUEUE_LIMIT", "TREECAST_SCAN_INTERVAL", "TREECAST_WATCH"}
-)
+PASSED_ON = frozenset({
+    "TREECAST_DEBUG", "TREECAST_LARGE_LIMIT", "TREECAST_LOG_LEVEL", "TREECAST_QUEUE_LIMIT", "TREECAST_SCAN_INTERVAL",
+    "TREECAST_WATCH",
+})  # fmt: skip
 """Variables of the caller that mean in a child what they mean everywhere."""
 _ARGUMENTS = {"TREECAST_SOURCE": "SOURCE", "TREECAST_TARGET": "REPLICA", "TREECAST_STATE": "--state"}
 """What a child calls a setting, and what the person who typed this command calls it."""

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from common.names import escape, join
 from common.patterns import Patterns
-from producer.source import BODY_LIMIT_BYTES
 from treecast.comparing import Difference, Tally, What, compare_trees, kind_of
 
 _CHUNK_DIFFERENCES = 500
@@ -61,15 +60,20 @@ class AdoptionCounts(NamedTuple):
 
 
 def preview(
-    source: Path, replica: Path, patterns: Patterns, is_published: Callable[[Collection[bytes]], set[bytes]]
+    source: Path,
+    replica: Path,
+    patterns: Patterns,
+    is_published: Callable[[Collection[bytes]], set[bytes]],
+    large_limit_bytes: int,
 ) -> Iterator[Planned]:
-    """Every path that would be touched, once. `replica` may be missing. `is_published`: which paths our state put there."""
+    """Every path that would be touched, once. `replica` may be missing. `is_published`: which paths our state put there.
+    `large_limit_bytes`: larger files are not carried."""
     differences = _differences(source, replica, patterns, Tally())
     while chunk := list(islice(differences, _CHUNK_DIFFERENCES)):
         published = is_published([one.path for one in chunk if What.EXTRA in one.what])
         for difference in chunk:
             if not (patterns and difference.is_directory and _holds_protected(difference, replica, patterns)):
-                yield _planned(difference, source, published)
+                yield _planned(difference, source, published, large_limit_bytes)
 
 
 def count_adoption(source: Path, replica: Path, patterns: Patterns) -> AdoptionCounts:
@@ -96,13 +100,13 @@ def _differences(source: Path, replica: Path, patterns: Patterns, tally: Tally) 
         yield from compare_trees(os.fsencode(source), os.fsencode(nothing), patterns, tally)
 
 
-def _planned(difference: Difference, source: Path, published: set[bytes]) -> Planned:
+def _planned(difference: Difference, source: Path, published: set[bytes], large_limit_bytes: int) -> Planned:
     path, what = difference.path, difference.what
     if What.EXTRA in what:
         return Planned(Act.DELETE if path in published else Act.ASIDE, path)
     if What.UNREADABLE in what:
         return Planned(Act.PROBLEM, path, difference.detail)
-    why = _cannot_be_carried(os.path.join(os.fsencode(source), path))
+    why = _cannot_be_carried(os.path.join(os.fsencode(source), path), large_limit_bytes)
     if why:
         return Planned(Act.PROBLEM, path, why)
     return Planned(Act.CREATE if What.MISSING in what else Act.MODIFY, path)
@@ -122,7 +126,7 @@ def _holds_protected(difference: Difference, replica: Path, patterns: Patterns) 
     return False
 
 
-def _cannot_be_carried(path: bytes) -> str:
+def _cannot_be_carried(path: bytes, large_limit_bytes: int) -> str:
     try:
         found = os.lstat(path)
     except OSError:
@@ -130,6 +134,6 @@ def _cannot_be_carried(path: bytes) -> str:
     kind = kind_of(found)
     if kind not in _CARRIED:
         return f"a {kind} is not carried"
-    if stat.S_ISREG(found.st_mode) and found.st_size > BODY_LIMIT_BYTES:
-        return f"too large: {found.st_size:,} bytes, the limit is {BODY_LIMIT_BYTES:,}"
+    if stat.S_ISREG(found.st_mode) and found.st_size > large_limit_bytes:
+        return f"too large: {found.st_size:,} bytes, the limit is {large_limit_bytes:,}"
     return ""
