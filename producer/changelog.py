@@ -9,10 +9,9 @@ or the first position of the epoch. Rows of earlier epochs stay readable for a p
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from common.names import ROOT, range_below
-from producer.values import Change
+from producer.values import Change, Logged
 
 SCHEMA = """
 CREATE TABLE log (
@@ -25,29 +24,9 @@ sequence only goes up, over epochs too, so a row is appended and never moved; ab
 
 SLICE_ROWS = 1024
 """Pruned at once, beside as many as were added: no commit gets slow, and few touch the other end of the table."""
+_PAGE_ROWS = 5000
 _INSERT = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SET_REACH = "INSERT INTO state (key, value) VALUES ('reach', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
-
-
-class Logged(NamedTuple):
-    """One row. Kinds are those of `common.entries.Kind`, 0 for absent; sizes are bytes, 0 for a directory."""
-
-    sequence: int
-    epoch: int
-    unix_ms: int
-    path: bytes
-    old_kind: int
-    old_size: int
-    kind: int
-    size: int
-    kept: int
-
-    @property
-    def what(self) -> str:
-        """In one word: create, modify, delete, or exclude (a delete that touched no disk)."""
-        if not self.kind:
-            return "exclude" if self.kept else "delete"
-        return "modify" if self.old_kind else "create"
 
 
 def append(database: sqlite3.Connection, epoch: int, first: int, changes: Sequence[Change], unix_ms: int) -> None:
@@ -97,21 +76,40 @@ def time_of(database: sqlite3.Connection, sequence: int) -> int | None:
     return int(row[0]) if row is not None else None
 
 
-def newest(
+def history(
     database: sqlite3.Connection,
     path: bytes = ROOT,
     *,
     from_unix_ms: int | None = None,
     deleted: bool = False,
-    limit: int | None = None,
+    newest: int | None = None,
 ) -> Iterator[Logged]:
-    """Newest first: what changed at and below a path, at most `limit` of it; `deleted`: only what went away."""
-    wanted, arguments = ["1"], []
+    """What changed at and below a path, newest last; `deleted`: only what went away; `newest`: so many at most.
+
+    In pages: who reads it slowly holds no transaction open, behind which the journal's own log could only grow.
+    """
+    condition, arguments = _condition(path, from_unix_ms, deleted)
+    after = 0 if newest is None else _before_newest(database, condition, arguments, newest)
+    statement = f"SELECT * FROM log WHERE sequence > ? AND {condition} ORDER BY sequence LIMIT {_PAGE_ROWS}"
+    while page := database.execute(statement, (after, *arguments)).fetchall():
+        yield from map(Logged._make, page)
+        after = page[-1][0]
+
+
+def _condition(path: bytes, from_unix_ms: int | None, deleted: bool) -> tuple[str, list[bytes | int]]:
+    wanted, arguments = ["1"], list[bytes | int]()
     if path != ROOT:
         wanted.append("(path = ? OR (path >= ? AND path < ?))")
         arguments += [path, *range_below(path)]
+    if from_unix_ms is not None:
+        wanted.append("unix_ms >= ?")
+        arguments.append(from_unix_ms)
     if deleted:
         wanted.append("kind = 0")
-    condition = " AND ".join(wanted + ([f"unix_ms >= {from_unix_ms:d}"] if from_unix_ms is not None else []))
-    statement = f"SELECT * FROM log WHERE {condition} ORDER BY sequence DESC LIMIT {-1 if limit is None else limit:d}"
-    return (Logged(*row) for row in database.execute(statement, arguments))
+    return " AND ".join(wanted), arguments
+
+
+def _before_newest(database: sqlite3.Connection, condition: str, arguments: list[bytes | int], newest: int) -> int:
+    found = f"SELECT sequence FROM log WHERE {condition} ORDER BY sequence DESC LIMIT ?"
+    ((lowest,),) = database.execute(f"SELECT min(sequence) FROM ({found})", (*arguments, newest))
+    return lowest - 1 if lowest is not None else 0

@@ -3,14 +3,18 @@
 The file is opened through sqlite3 alone: an open() and close() of it elsewhere in the process would drop SQLite's locks.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from common.errors import HaltError, NoRoomError, StateError
 from producer import changelog
 
+JOURNAL_NAME = "journal.db"
+"""In the producer's state directory."""
 APPLICATION_ID = 0x5443504A  # "TCPJ"
 VERSION = 1
 _CACHE_KIB = 16 * 1024
@@ -67,16 +71,38 @@ def open_database(path: Path, migrations: Mapping[int, str] = MIGRATIONS, versio
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, migrations: Mapping[int, str], version: int) -> None:
-    is_new = connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A journal that is there, to be read only, beside the producer that writes it or while none runs.
+
+    Raises StateError where it is none that this program reads; see `converted` for the rest.
+    """
+    with converted(path):
+        uri = f"file:{quote(os.fsencode(path))}?mode=ro"
+        connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_SECONDS, isolation_level=None)
+        try:
+            _check_version(connection, path, VERSION)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _check_version(connection: sqlite3.Connection, path: Path, version: int) -> int:
+    """The version that the database is of."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (found,) = connection.execute("PRAGMA user_version").fetchone()
-    if not is_new and application != APPLICATION_ID:
+    if application != APPLICATION_ID:
         raise StateError(_advice(path, "is no journal of a producer"))
     if found > version:
         raise StateError(
             f"the journal {path} is of version {found}, this program knows {version}: upgrade this producer"
         )
+    return int(found)
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, migrations: Mapping[int, str], version: int) -> None:
+    is_new = connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    found = 0 if is_new else _check_version(connection, path, version)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")

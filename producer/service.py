@@ -24,6 +24,7 @@ from common.version import program_version
 from common.wire.codec import decode_downstream
 from producer.carrying import Carrying
 from producer.journal import Journal
+from producer.journal_schema import JOURNAL_NAME
 from producer.owners import OWNERS_OF
 from producer.pipeline import Pipeline
 from producer.source import Source
@@ -33,7 +34,6 @@ from producer.watch.port import Watch
 
 log = logging.getLogger("treecast")
 
-JOURNAL_NAME = "journal.db"
 LOCK_NAME = "lock"
 STOP_CHECK_SECONDS = 0.5
 CLOSE_SECONDS = 1.5

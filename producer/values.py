@@ -118,3 +118,24 @@ class Taken(NamedTuple):
     path: bytes
     from_scan: bool = False
     force: bool = False
+
+
+class Logged(NamedTuple):
+    """One row of the change log. Kinds are those of `Kind`, 0 for absent; sizes are bytes, 0 for a directory."""
+
+    sequence: int
+    epoch: int
+    unix_ms: int
+    path: bytes
+    old_kind: int
+    old_size: int
+    kind: int
+    size: int
+    kept: int
+
+    @property
+    def what(self) -> str:
+        """In one word: create, modify, delete, or exclude (a delete that touched no disk)."""
+        if not self.kind:
+            return "exclude" if self.kept else "delete"
+        return "modify" if self.old_kind else "create"

@@ -28,8 +28,8 @@ def logged(tmp_path: Path) -> Iterator[LoggedJournal]:
 
 
 def _log(logged: LoggedJournal, path: bytes = b"") -> list[tuple[int, str, bytes]]:
-    rows = changelog.newest(logged.journal._database, path)
-    return [(row.sequence, row.what, row.path) for row in rows][::-1]
+    rows = changelog.history(logged.journal._database, path)
+    return [(row.sequence, row.what, row.path) for row in rows]
 
 
 def _question(logged: LoggedJournal, base: int) -> Question:
@@ -229,9 +229,29 @@ def test_the_log_of_a_path_tells_what_became_of_it(logged: LoggedJournal) -> Non
     logged.commit((b"d", file("1")))
     assert _log(logged, b"d/a") == [(2, "create", b"d/a"), (5, "delete", b"d/a")]
     assert [path for _, _, path in _log(logged, b"d")] == [b"d", b"d/a", b"d/a", b"d", b"d"]
-    gone = list(changelog.newest(logged.journal._database, deleted=True))
-    assert [(row.path, row.old_size) for row in gone] == [(b"d", 0), (b"d/a", 1)]
-    assert [row.path for row in changelog.newest(logged.journal._database, limit=1)] == [b"d"]
+    gone = list(changelog.history(logged.journal._database, deleted=True))
+    assert [(row.path, row.old_size) for row in gone] == [(b"d/a", 1), (b"d", 0)]
+
+
+def test_the_newest_are_read_in_pages_with_no_transaction_open_between_them(
+    logged: LoggedJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changelog, "_PAGE_ROWS", 3)
+    logged.commit(*[(b"%d" % number, file("1")) for number in range(10)])
+    seen = []
+    for row in changelog.history(logged.journal._database, newest=7):
+        assert not logged.journal._database.in_transaction
+        seen.append(row.sequence)
+    assert seen == [4, 5, 6, 7, 8, 9, 10]
+    assert [row.path for row in changelog.history(logged.journal._database, b"9", newest=7)] == [b"9"]
+
+
+def test_only_what_is_late_enough_is_read(logged: LoggedJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    for unix_ms in (1000, 2000, 3000):
+        monkeypatch.setattr("producer.journal._unix_ms", lambda unix_ms=unix_ms: unix_ms)
+        logged.commit((b"a", file(str(unix_ms))))
+    late = changelog.history(logged.journal._database, from_unix_ms=2000)
+    assert [(row.sequence, row.unix_ms) for row in late] == [(2, 2000), (3, 3000)]
 
 
 def test_what_was_excluded_was_not_deleted(logged: LoggedJournal) -> None:
