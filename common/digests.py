@@ -61,6 +61,12 @@ def rows_digest(salt: bytes, rows: Iterable[tuple[bytes, Entry | None]]) -> byte
     return (total & _MODULUS_MASK).to_bytes(DIGEST_BYTES, "big")
 
 
+def joined_digest(one: bytes, other: bytes) -> bytes:
+    """The digest of two sets of rows that have no path in common, from the digests of each."""
+    total = int.from_bytes(one, "big") + int.from_bytes(other, "big")
+    return (total & _MODULUS_MASK).to_bytes(DIGEST_BYTES, "big")
+
+
 def bucket_digest(salt: bytes, entries: Iterable[tuple[bytes, Entry]]) -> bytes:
     """Digest of a whole bucket from scratch."""
     total = sum(entry_term(salt, path, entry) for path, entry in entries)

@@ -254,10 +254,11 @@ def _body_of(event: Event, earlier: Told | None) -> bytes | None:
 
 
 def _heard(standing: Standing, view: View, run: Run) -> Decision:
-    """A heartbeat for exactly our position: a batch of nothing. It states the digest anew; compare it, unless that is proved."""
+    """A heartbeat for exactly our position: a batch of nothing. It states the digest anew; compare it. Nothing to write where
+    that was proved before, and still holds."""
     if run.after != standing.digest:
         standing = replace(standing, digest=run.after, proved=None)
-    elif not may_compare(standing) or standing.proved == standing.position:
+    elif not may_compare(standing) or (standing.proved == standing.position and view.tree_digest() == run.after):
         return Drop("heard")
     return conclude(standing, view, Step(standing))
 

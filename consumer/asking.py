@@ -6,14 +6,28 @@ Time comes in as monotonic seconds, nonces from a function that never gives the 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from common.digests import EMPTY_BUCKET
 from common.entries import Entry
-from common.messages import Ask, AskBodies, AskBuckets, AskDigests, BodyAnswer, BucketRows, Same
+from common.messages import (
+    Ask,
+    AskBodies,
+    AskBuckets,
+    AskDigests,
+    AskSince,
+    BodyAnswer,
+    BucketRows,
+    Same,
+    Since,
+    TooOld,
+)
 from consumer.values import Stale
 
 ANSWER_TIMEOUT_SECONDS = 4.0
 """A question without any answer for this long is asked again: within 5 s."""
+SINCE_TIMEOUT_SECONDS = (4.0, 16.0)
+"""Of each try of since, before another question has its turn: its parts are large, and a line may be slow."""
 OPEN_BUCKETS_MINIMUM = 64
 OPEN_BUCKETS_LIMIT = 2048
 OPEN_BUCKETS_LIMIT_BYTES = 8 * 1024 * 1024
@@ -21,16 +35,20 @@ OPEN_BUCKETS_LIMIT_BYTES = 8 * 1024 * 1024
 ANSWER_BYTES_ASSUMED = 32 * 1024
 PORTIONS = 4
 """A question asks for a quarter of what may be open: few questions, and always some on their way."""
-BODIES_AT_ONCE = 64
-OPEN_BODIES_LIMIT = 256
+BODIES_AT_ONCE = 256
+OPEN_BODIES_LIMIT = 4096
 OPEN_BODIES_LIMIT_BYTES = 16 * 1024 * 1024
 
-Item = int | tuple[bytes, bytes] | None
-"""What one answer is about: a bucket, a (path, digest), or everything (digests)."""
+SINCE: Literal["since"] = "since"
+Item = int | tuple[bytes, bytes] | Literal["since"] | None
+"""What one answer is about: a bucket, a (path, digest), what changed since a base, or everything (digests)."""
+Answer = Same | BucketRows | BodyAnswer | Since | TooOld
 
 
-def item_of(answer: Same | BucketRows | BodyAnswer) -> Item:
+def item_of(answer: Answer) -> Item:
     """Which item of its question an answer is about."""
+    if isinstance(answer, Since | TooOld):
+        return SINCE
     if isinstance(answer, BucketRows):
         return answer.bucket
     if isinstance(answer, BodyAnswer):
@@ -39,7 +57,9 @@ def item_of(answer: Same | BucketRows | BodyAnswer) -> Item:
 
 
 def items_of(ask: Ask) -> set[Item]:
-    """The items that a question asks for, each answered by one message."""
+    """The items that a question asks for, each answered by one message; what changed since a base, by one or several."""
+    if isinstance(ask, AskSince):
+        return {SINCE}
     if isinstance(ask, AskBuckets):
         return set(ask.buckets)
     if isinstance(ask, AskBodies):
@@ -54,6 +74,8 @@ class OpenQuestion:
     ask: Ask
     left: set[Item]
     heard_at: float
+    is_begun: bool = False
+    """Some of a since answer has come."""
 
 
 @dataclass(slots=True)
@@ -62,13 +84,15 @@ class Wants:
 
     `digest_of(bucket)`: ours. `bodies(limit, after)`: unmet paths that are known, with their entries, the first in byte order
     behind `after`; only called when there is room for another question. `with_contents` False: only rows are asked for, so
-    that what goes makes room for what comes.
+    that what goes makes room for what comes. `is_merging`: a since answer is merged, and nothing else need be asked for what is
+    stale.
     """
 
     stale: Mapping[int, Stale]
     digest_of: Callable[[int], bytes]
     bodies: Callable[[int, bytes], Mapping[bytes, Entry]]
     with_contents: bool = True
+    is_merging: bool = False
 
 
 @dataclass(slots=True)
@@ -88,18 +112,28 @@ class Asking:
 
     sizes: dict[Item, int] = field(default_factory=dict)
     """Of the contents that were asked for, in bytes."""
+    since_tries: int = 0
+    """Since questions in a row that came to nothing. Its answer is pushed whole: where it drives what it needs out of a queue,
+    buckets, which are asked for by and by, come to an end."""
 
     def close_all(self) -> None:
         """Every question is forgotten: no answer to it is taken any more."""
+        self.since_tries += any(question.is_begun for question in self.open.values())
         self.open.clear()
         self.digests_answered = False
 
-    def expects(self, answer: Same | BucketRows | BodyAnswer) -> bool:
+    def expects(self, answer: Answer) -> bool:
         """Whether this answers an open question, and the first time."""
         question = self.open.get(answer.nonce)
         return question is not None and item_of(answer) in question.left
 
-    def answered(self, answer: Same | BucketRows | BodyAnswer, now: float, size_bytes: int = 0) -> None:
+    def heard(self, answer: Answer, now: float) -> None:
+        """A part of the answer has come: everything that is open is waited for longer."""
+        self.open[answer.nonce].is_begun = True
+        for question in self.open.values():
+            question.heard_at = now
+
+    def answered(self, answer: Answer, now: float, size_bytes: int = 0) -> None:
         """This answer, of this size on the wire where it is known, was merged or dropped for good. Idempotent."""
         if size_bytes and isinstance(answer, BucketRows):
             self.answer_bytes += (size_bytes - self.answer_bytes) / 16
@@ -111,6 +145,8 @@ class Asking:
             other.heard_at = now
         if isinstance(answer, Same):
             self.digests_answered = True
+        if isinstance(answer, Since | TooOld):
+            self.since_tries = 0
         if not question.left:
             del self.open[answer.nonce]
 
@@ -118,7 +154,9 @@ class Asking:
         """What to ask now: (nonce, question) pairs, which are open from here on."""
         self.expire(now)
         asks: list[Ask] = []
-        if wants.stale:
+        if not wants.stale:
+            self.since_tries = 0
+        elif not wants.is_merging:
             asks += self._for_stale(wants)
         asks += self._for_bodies(wants)
         asked = [(self.new_nonce(), ask) for ask in asks]
@@ -128,12 +166,25 @@ class Asking:
 
     def due_at(self) -> float | None:
         """When the next open question times out."""
-        return min((q.heard_at + ANSWER_TIMEOUT_SECONDS for q in self.open.values()), default=None)
+        return min((q.heard_at + self._timeout_seconds(q) for q in self.open.values()), default=None)
 
     def expire(self, now: float) -> None:
         """Questions that were not answered in time are open no more. Idempotent."""
-        for nonce in [n for n, q in self.open.items() if now - q.heard_at >= ANSWER_TIMEOUT_SECONDS]:
-            del self.open[nonce]
+        for nonce, question in list(self.open.items()):
+            if now - question.heard_at >= self._timeout_seconds(question):
+                del self.open[nonce]
+                self._count_try(question.ask)
+
+    def _timeout_seconds(self, question: OpenQuestion) -> float:
+        is_since = isinstance(question.ask, AskSince)
+        return SINCE_TIMEOUT_SECONDS[self.since_tries > 0] if is_since else ANSWER_TIMEOUT_SECONDS
+
+    def _count_try(self, ask: Ask) -> None:
+        """Who answers no digests either is not there: then it is since's turn again."""
+        if isinstance(ask, AskSince):
+            self.since_tries += 1
+        elif isinstance(ask, AskDigests):
+            self.since_tries = 0
 
     def _left(self, kind: type[Ask]) -> set[Item]:
         left: set[Item] = set()
@@ -143,9 +194,13 @@ class Asking:
         return left
 
     def _for_stale(self, wants: Wants) -> list[Ask]:
+        """Since the lowest base where there is one; else the digests of all; then the buckets that differ."""
         if not self.digests_answered:
-            if self._left(AskDigests):
+            if self._left(AskDigests) or self._left(AskSince):
                 return []
+            bases = [stale.base for stale in wants.stale.values() if stale.base is not None]
+            if bases and self.since_tries < len(SINCE_TIMEOUT_SECONDS):
+                return [AskSince(min(bases))]
             digests = _named(wants)
             self.named = frozenset(bucket for bucket, _ in digests)
             return [AskDigests(digests)]

@@ -13,20 +13,20 @@ from common.errors import NoRoomError
 from common.messages import Batch, Downstream, Heartbeat
 from common.transport.ports import Delivery, Subscriber
 from consumer import agreement, merging
-from consumer.agreement import Decided, Drop, Wait
+from consumer.agreement import Decided, Decision, Drop, Wait
 from consumer.apply import Applier
 from consumer.asking import Asking
+from consumer.gathering import Gathering
 from consumer.incoming import Incoming
 from consumer.merging import Answer
-from consumer.parking import Answers, Parking
+from consumer.parking import Parking
 from consumer.room import Patience, Room
 from consumer.state import State
+from consumer.syncing import Owner, Syncing
 from consumer.values import Reason
 
 log = logging.getLogger("treecast")
 
-MERGE_LIMIT = 512
-MERGE_LIMIT_BYTES = 2 * 1024 * 1024
 RETRY_SECONDS = 30.0
 MISSING_LIMIT_SECONDS = 300.0
 """So long a first copy waits for contents while none comes and the master speaks: a file that the master cannot read any more is
@@ -59,6 +59,7 @@ class Parts:
     applier: Applier
     subscriber: Subscriber
     asking: Asking
+    gathering: Gathering
     board: Board
 
 
@@ -70,13 +71,13 @@ class Follower:
         self._state = parts.state
         self._applier = parts.applier
         self._subscriber = parts.subscriber
-        self._asking = parts.asking
         self._board = parts.board
         self._incoming = Incoming(parts.subscriber, identity.tree, self._refuse)
         self._room = Room(parts.board, patience)
         self._clock = patience.clock
+        owner = Owner(self._try_if, self._drop)
+        self._syncing = Syncing(parts.state, parts.asking, parts.gathering, self._room, self._clock, owner)
         self._parking: Parking[Delivery] = Parking()
-        self._answers = Answers()
         self._retry_at = 0.0
         self._missing, self._missing_since = 0, 0.0
         self._retried_to = b""
@@ -84,9 +85,22 @@ class Follower:
         self._diverged_pause = 0.0
         self.ask_from = -math.inf
         """When the next question may be asked, in seconds of the clock."""
-        self.has_no_room_for_contents = False
         self.master_unix_seconds = 0.0
         """The master's clock, at its last heartbeat."""
+
+    @property
+    def is_merging(self) -> bool:
+        """Whether a since answer is whole, and not merged to its end."""
+        return self._syncing.is_merging
+
+    @property
+    def has_no_room_for_contents(self) -> bool:
+        """Whether only rows are asked for, so that what goes makes room for what comes."""
+        return self._syncing.has_no_room_for_contents
+
+    def merge(self) -> None:
+        """Merge what has come of questions, as far as one step goes."""
+        self._syncing.merge()
 
     @property
     def is_short_of_room(self) -> bool:
@@ -108,15 +122,15 @@ class Follower:
         if isinstance(message, Heartbeat):
             self.master_unix_seconds = message.unix_ns / 1e9
         if isinstance(message, Batch) and agreement.is_next(self._state.standing(), message):
-            self.merge()
+            self._syncing.merge()
             self._on_batches(self._incoming.together(message, delivery))
         elif isinstance(message, Batch | Heartbeat):
-            self.merge()
+            self._syncing.merge()
             self._on_stream(message, delivery, patient=True)
         else:
             self._subscriber.settle(delivery)
-            if isinstance(message, Answer):
-                self._on_answer(message, len(delivery.body))
+            if isinstance(message, Answer) and message.replica == self._identity.replica:
+                self._syncing.take(message, len(delivery.body))
 
     def _on_batches(self, together: Sequence[tuple[Batch, Delivery]]) -> None:
         """The next batch and what continues it: one set, one step, then each is settled."""
@@ -179,38 +193,14 @@ class Follower:
         if parked is not None:
             self._on_stream(parked.message, parked.held, patient=True)
             return
-        for answer, size in self._answers.reached(standing.sequence):
-            self._on_answer(answer, size)
+        self._syncing.reached(standing.sequence)
 
-    # -- answers
-    def _on_answer(self, answer: Answer, size: int) -> None:
-        if answer.replica != self._identity.replica or not self._asking.expects(answer):
-            return
-        refused = merging.refuses(self._state.standing(), answer)
-        if isinstance(refused, Wait):
-            self._answers.hold(answer, size)
-        elif isinstance(refused, Drop):
-            self._drop(refused)
-            if not refused.alarm:
-                # A broken answer leaves its question open: it is asked again after its time, and not as fast as it goes.
-                self._asking.answered(answer, self._clock())
-        else:
-            self._answers.gather(answer, size)
-            if self._answers.is_full(MERGE_LIMIT, MERGE_LIMIT_BYTES):
-                self.merge()
-
-    def merge(self) -> None:
-        """Merge what has come together, in one step."""
-        taken = [(answer, size) for answer, size in self._answers.take() if self._asking.expects(answer)]
-        if not taken:
-            return
-        for answer, size in taken:
-            self._asking.answered(answer, self._clock(), size)
-        decision = merging.merge(self._state.standing(), self._state, [answer for answer, _ in taken])
+    # -- steps
+    def _try_if(self, decision: Decision) -> None:
+        """Carry out what was decided; what was dropped is not worth a word here."""
         if isinstance(decision, Decided):
             self._try(decision)
 
-    # -- steps
     def _try(self, decided: Decided) -> bool:
         """Carry out a step that can be given up: False when there was no room for it, for five minutes.
 
@@ -220,9 +210,9 @@ class Follower:
         try:
             self.carry_out(decided, math.inf if decided.plan.is_empty else limit)
         except NoRoomError:
-            self.has_no_room_for_contents = True
+            self._syncing.has_no_room_for_contents = True
             self._room.patiently(self._applier.give_up, math.inf)
-            self._asking.close_all()
+            self._syncing.close()
             return False
         return True
 
@@ -234,8 +224,7 @@ class Follower:
     def _after_step(self, decided: Decided) -> None:
         step = decided.step
         if step.closes_questions:
-            self._asking.close_all()
-            self._answers.forget()
+            self._syncing.close()
         if step.alarm:
             self._alarm(step.alarm)
         standing = self._state.standing()
@@ -245,7 +234,7 @@ class Follower:
             self._on_agreed()
 
     def _on_agreed(self) -> None:
-        self.has_no_room_for_contents = False
+        self._syncing.has_no_room_for_contents = False
         self._diverged_pause = 0.0
         self._board.clear("diverged")
         if self._clock() - self._refused_at >= REFUSED_SHOWN_SECONDS:
@@ -295,17 +284,15 @@ class Follower:
         self._complete_first_copy(now)
 
     def due_at(self) -> float | None:
-        """When `tick` has something to do at the latest."""
-        return self._parking.due_at()
+        """When `tick` or `merge` has something to do at the latest."""
+        return -math.inf if self._syncing.is_merging else self._parking.due_at()
 
     def _retry_problems(self) -> None:
         paths = self._state.unmet_paths(RETRIES_AT_ONCE, Reason.PROBLEM, after=self._retried_to)
         self._retried_to = max(paths) if len(paths) == RETRIES_AT_ONCE else b""
         if not paths:
             return
-        decision = merging.retry(self._state.standing(), self._state, paths)
-        if isinstance(decision, Decided):
-            self._try(decision)
+        self._try_if(merging.retry(self._state.standing(), self._state, paths))
 
     def _complete_first_copy(self, now: float) -> None:
         if self._state.first_copy_complete or self._state.standing().stale or not self._state.standing().epoch:

@@ -1,20 +1,24 @@
 """Decides what answers make of a replica: which may be merged, and what merging them changes. The rules of docs/agreement.md.
 
 No disk, no database, no clock. A merge is never ahead of the stream, takes whole buckets only, and leaves what was told later.
+A since answer is a bucket answer for each bucket that it covers, shortened by what we have already.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from common.digests import bucket_digest, content_digest
-from common.entries import Entry, Position
-from common.messages import BodyAnswer, BucketRows, Same
+from common.entries import Entry, Event, Position
+from common.messages import BodyAnswer, BucketRows, Same, Since, TooOld
 from common.names import escape
 from consumer import agreement
-from consumer.agreement import Decision, Drop, Wait
-from consumer.values import Row, Standing, Step, Told, Unmet, View
+from consumer.agreement import Decided, Decision, Drop, Wait
+from consumer.gathering import Slice
+from consumer.values import Row, Stale, Standing, Step, Told, Unmet, View
 
-Answer = Same | BucketRows | BodyAnswer
+Merged = Same | BucketRows | BodyAnswer
+"""Answers that are merged whole, several in one step."""
+Answer = Merged | Since | TooOld
 
 
 def is_ahead(standing: Standing, answer: Answer) -> bool:
@@ -35,7 +39,7 @@ def refuses(standing: Standing, answer: Answer) -> Drop | Wait | None:
         return Drop("other-epoch")
     if agreement.is_of_another_lineage(standing, answer.lineage):
         return Drop("other-instance", f"another producer answers in epoch {answer.lineage.epoch}")
-    if is_ahead(standing, answer):
+    if not isinstance(answer, TooOld) and is_ahead(standing, answer):
         return Wait()
     if isinstance(answer, BucketRows) and not is_whole(answer):
         return Drop("torn-answer", f"the rows of bucket {answer.bucket} do not hash to its digest")
@@ -44,7 +48,7 @@ def refuses(standing: Standing, answer: Answer) -> Drop | Wait | None:
     return None
 
 
-def merge(standing: Standing, view: View, answers: Sequence[Answer]) -> Decision:
+def merge(standing: Standing, view: View, answers: Sequence[Merged]) -> Decision:
     """Several answers, each of which `refuses` passed, in one step: all of them tell what is true at our position.
 
     A bucket is levelled once: an answer that finds its bucket level, or is from before its floor, does nothing.
@@ -60,6 +64,11 @@ def merge(standing: Standing, view: View, answers: Sequence[Answer]) -> Decision
     for answer in answers:
         if isinstance(answer, BodyAnswer):
             _merge_body(view, answer, want)
+    return _levelling(standing, view, levelled, want)
+
+
+def _levelling(standing: Standing, view: View, levelled: Collection[int], want: Mapping[bytes, Told]) -> Decision:
+    """One step: what is wanted is placed, and these buckets are level."""
     if not levelled and not want:
         return Drop("no-news")
     stale = {bucket: row for bucket, row in standing.stale.items() if bucket not in levelled}
@@ -75,19 +84,50 @@ def may_level(standing: Standing, levelled: Collection[int], bucket: int, answer
 
 
 def _merge_bucket(standing: Standing, view: View, answer: BucketRows) -> dict[bytes, Told]:
-    """What one bucket answer makes known and new: all the bucket holds there, and nothing else; what was told later stays."""
+    """What one bucket answer makes known and new: all the bucket holds there, and nothing else."""
     rows = {event.path: event for event in answer.rows}
-    paths = rows.keys() | view.in_buckets([answer.bucket])
+    gone = view.in_buckets([answer.bucket]) - rows.keys()
+    return _news(view, [*answer.rows, *(Event(path, None) for path in gone)], Position(standing.epoch, answer.at))
+
+
+def merge_slice(standing: Standing, view: View, part: Slice) -> Decision:
+    """One slice of a since answer that is whole: the buckets among these that it covers are level, with its rows in them."""
+    levelled = {b for b in part.buckets if _may_level_since(standing, b, part)}
+    rows = [row for row in part.rows if view.bucket_of(row.path) in levelled]
+    return _levelling(standing, view, levelled, _news(view, rows, Position(standing.epoch, part.at)))
+
+
+def _may_level_since(standing: Standing, bucket: int, part: Slice) -> bool:
+    stale = standing.stale.get(bucket)
+    return stale is not None and covers(stale, part.base) and agreement.floor_allows(stale, standing.epoch, part.at)
+
+
+def covers(stale: Stale, base: int) -> bool:
+    """Whether an answer from this base names every change since the bucket was last level."""
+    return stale.base is not None and stale.base >= base
+
+
+def forget_bases(standing: Standing, reach: int) -> Decision:
+    """The log does not go back behind `reach`: bases below it serve no question any more."""
+    lost = {bucket: row._replace(base=None) for bucket, row in standing.stale.items() if is_too_old(row, reach)}
+    return Decided(Step(replace(standing, stale={**standing.stale, **lost}))) if lost else Drop("no-news")
+
+
+def is_too_old(stale: Stale, reach: int) -> bool:
+    """Whether a bucket's base is from before what the log still has."""
+    return stale.base is not None and stale.base < reach
+
+
+def _news(view: View, rows: Collection[Event], at: Position) -> dict[bytes, Told]:
+    """What these rows, true at this position, make known and new; what was told later stays."""
+    paths = [row.path for row in rows]
     ours, tombs, unmet = view.rows(paths), view.tombs(paths), view.unmet(paths)
-    at = Position(standing.epoch, answer.at)
     want = {}
-    for path in paths:
+    for path, entry, body, keep in rows:
         if stays_ours(agreement.told(ours.get(path), tombs.get(path)), at):
             continue
-        event = rows.get(path)
-        entry = event.entry if event is not None else None
         if differs(ours.get(path), entry) or path in unmet:
-            want[path] = Told(entry, at, event.body if event is not None else None)
+            want[path] = Told(entry, at, body, keep)
     return want
 
 

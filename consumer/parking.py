@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from common.messages import Batch, Heartbeat
-from consumer.merging import Answer
+from consumer.merging import Answer, Merged
 
 PATIENCE_SECONDS = 2.0
 PARKED_LIMIT = 16
 ANSWERS_LIMIT = 1024
-ANSWERS_LIMIT_BYTES = 64 * 1024 * 1024
+ANSWERS_LIMIT_BYTES = 16 * 1024 * 1024
 
 Held = TypeVar("Held")
 
@@ -67,12 +67,12 @@ class Parking(Generic[Held]):
 class Answers:
     """Answers that have come: those to merge together now, and those ahead of the stream."""
 
-    gathered: list[tuple[Answer, int]] = field(default_factory=list)
+    gathered: list[tuple[Merged, int]] = field(default_factory=list)
     gathered_bytes: int = 0
     ahead: list[tuple[Answer, int]] = field(default_factory=list)
     ahead_bytes: int = 0
 
-    def gather(self, answer: Answer, size_bytes: int) -> None:
+    def gather(self, answer: Merged, size_bytes: int) -> None:
         """This one can be merged."""
         self.gathered.append((answer, size_bytes))
         self.gathered_bytes += size_bytes
@@ -81,7 +81,7 @@ class Answers:
         """Whether enough has come together for one step."""
         return len(self.gathered) >= limit or self.gathered_bytes >= limit_bytes
 
-    def take(self) -> list[tuple[Answer, int]]:
+    def take(self) -> list[tuple[Merged, int]]:
         """Everything gathered, with sizes in bytes; nothing is gathered from here on."""
         taken, self.gathered, self.gathered_bytes = self.gathered, [], 0
         return taken

@@ -28,9 +28,11 @@ from consumer.alarming import Alarming, Seen
 from consumer.apply import Applier
 from consumer.asking import Asking, Wants
 from consumer.following import Follower, Identity, Parts
+from consumer.gathering import Gathering
 from consumer.opening import Stopping, open_replica
 from consumer.reporting import ReportClock
 from consumer.room import Patience
+from consumer.spool import Spool
 from consumer.state import State
 from consumer.target import Target
 from consumer.values import Reason
@@ -44,6 +46,7 @@ CLOSE_SECONDS = 1.5
 """For each of the two ports, one after the other: with a broker that hangs, a stop still takes less than 5 s."""
 TELL_SECONDS = 0.25
 """How old what status shows may be while there is no news to report, as in a first copy."""
+SPOOL_NAME = "since.db"
 PROBLEMS_REPORTED = 20
 PROBLEM_LIMIT_CHARACTERS = 500
 """Of each: a path may be long, a report may not."""
@@ -133,13 +136,14 @@ class Replica:
         self._board = board
         self._stop = stop
         self._asking = Asking(lambda: secrets.token_bytes(NONCE_BYTES))
+        spool = Spool(state.path.with_name(SPOOL_NAME))
         self._reports = ReportClock()
         self._alarming = Alarming()
         self._asked_for_queue_at = self._told_at = 0.0
         self._is_halted = False
         self._follower = Follower(
             Identity(settings.tree, settings.replica),
-            Parts(state, applier, subscriber, self._asking, board),
+            Parts(state, applier, subscriber, self._asking, Gathering(spool), board),
             Patience(stop, time.monotonic, self._speak),
         )
 
@@ -217,7 +221,11 @@ class Replica:
         if not (self._publisher.link.is_open and self._subscriber.link.is_open):
             return
         wants = Wants(
-            standing.stale, self._state.bucket_digest, self._missing_bodies, not self._follower.has_no_room_for_contents
+            standing.stale,
+            self._state.bucket_digest,
+            self._missing_bodies,
+            with_contents=not self._follower.has_no_room_for_contents,
+            is_merging=self._follower.is_merging,
         )
         for nonce, ask in self._asking.next(wants, now):
             question = Question(self._settings.tree, standing.epoch, self._settings.replica, nonce, ask, time.time_ns())

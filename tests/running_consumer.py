@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 
 from common.board import Board
-from common.digests import BUCKETS, EMPTY_BUCKET, BucketDigests, bucket_of, content_digest
+from common.digests import BUCKETS, EMPTY_BUCKET, BucketDigests, bucket_of, content_digest, rows_digest
 from common.entries import Entry, Event, directory_entry, file_entry, symlink_entry
 from common.messages import (
+    Answer,
     AskBodies,
     AskBuckets,
     AskDigests,
+    AskSince,
     Batch,
     BodyAnswer,
     BucketRows,
@@ -29,6 +31,8 @@ from common.messages import (
     Question,
     Report,
     Same,
+    Since,
+    TooOld,
 )
 from common.orders import Orders
 from common.settings import ConsumeSettings
@@ -71,17 +75,22 @@ class Master:
         self.digests = BucketDigests(SALT)
         self.sequence = 0
         self.counter = 0
+        self.part_rows = 4096
+        """How many rows a part of a since answer has."""
         self.start_epoch(epoch)
 
     def start_epoch(self, epoch: int) -> None:
         """Another run of the producer."""
         self.lineage = Lineage(TREE, epoch, epoch.to_bytes(16, "big"), SALT)
+        self.log: list[tuple[int, bytes]] = []
+        self.reach = self.sequence
         self.head = content_digest(b"start of %d" % epoch)
 
     def batch(self, tree: dict[bytes, Content], *, bodies: bool = True) -> bytes:
         """These paths become so: the next batch."""
         events = tuple(event_of(path, content) for path, content in tree.items())
         before = self.digests.tree_digest()
+        self.log += [(number, event.path) for number, event in enumerate(events, self.sequence + 1)]
         for event in events:
             old = self.events.pop(event.path, None)
             self.digests.replace(event.path, old.entry if old else None, event.entry)
@@ -100,7 +109,11 @@ class Master:
             Heartbeat(self.lineage, self.sequence, self.head, self.digests.tree_digest(), self.counter, 0, "here:1")
         )
 
-    def answers(self, question: Question) -> list[Same | BucketRows | BodyAnswer]:
+    def forget_log(self) -> None:
+        """What changed until now is not in the log any more."""
+        self.log, self.reach = [], self.sequence
+
+    def answers(self, question: Question) -> list[Answer]:
         """What is true, as messages that are not encoded yet."""
         about = (self.lineage, question.replica, question.nonce, self.sequence)
         match question.ask:
@@ -113,8 +126,17 @@ class Master:
                 return [BucketRows(*about, b, self.digests.of(b), self._rows(b, bodies)) for b in buckets]
             case AskBodies(wanted):
                 return [BodyAnswer(*about, path, digest, self._body(path)) for path, digest in wanted]
+            case AskSince(base):
+                return [TooOld(*about, self.reach)] if base < self.reach else self._since(about, base)
             case _:
                 return []
+
+    def _since(self, about: tuple[Lineage, str, bytes, int], base: int) -> list[Answer]:
+        changed = sorted({path for sequence, path in self.log if sequence > base})
+        rows = [self.events.get(path, Event(path, None)) for path in changed]
+        parts = [tuple(rows[i : i + self.part_rows]) for i in range(0, len(rows), self.part_rows)] or [()]
+        digest = rows_digest(SALT, ((row.path, row.entry) for row in rows))
+        return [Since(*about, base, number, len(parts), digest, part) for number, part in enumerate(parts)]
 
     def _rows(self, bucket: int, bodies: bool) -> tuple[Event, ...]:
         inside = (e for p, e in sorted(self.events.items()) if bucket_of(SALT, p) == bucket)

@@ -1,7 +1,7 @@
 """The model's mutants made in our own code: each leaves one rule of docs/agreement.md out (or several, joined by +).
 
 A mutant is a set of (module, name, replacement); `tests.property.test_agreement_rules` applies it and wants to see it break.
-Left out here: those of *since*, which is not built; `one-read` and `deletes-by-name` are the producer's: test_producer_rules.
+`one-read` and `deletes-by-name` are the producer's: test_producer_rules. `too-old` is the replica's half: it does not listen.
 """
 
 from collections.abc import Callable, Collection
@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from common.entries import Position
-from consumer import agreement, asking, merging, planning
-from consumer.values import Plan, Stale
+from common.messages import Since
+from consumer import agreement, asking, gathering, merging, planning
+from consumer.values import Plan, Stale, Standing, Step
 from tests.memory_state import MemoryState
 
 Patch = tuple[Any, str, Any]
@@ -28,6 +29,48 @@ def _level_again(standing: Any, levelled: Collection[int], bucket: int, answer: 
 
 def _plan_without_unmet(*args: Any) -> Plan:
     return replace(_FINISHED(*args), unmet={})
+
+
+def _mark_moving_base(stale: Any, buckets: Any, at: Position, last_level: int | None) -> dict[int, Stale]:
+    return {bucket: Stale(at, last_level) for bucket in buckets} | {
+        b: row for b, row in stale.items() if b not in buckets
+    }
+
+
+def _with_base(marking: Callable[..., Step]) -> Callable[..., Step]:
+    """Where the rule leaves no base, the sequence at which the replica stands is one."""
+
+    def marked(*args: Any) -> Step:
+        step = marking(*args)
+        if not step.marked:
+            return step
+        return replace(
+            step, standing=_based(args[0] if isinstance(args[0], Standing) else args[0].standing, step.standing)
+        )
+
+    return marked
+
+
+def _based(before: Standing, after: Standing) -> Standing:
+    marked = [bucket for bucket in after.stale if after.stale[bucket].floor == after.position]
+    return replace(after, stale={**after.stale, **_MARK(before.stale, marked, after.position, after.sequence)})
+
+
+def _jump_with_base_behind(standing: Standing, run: Any) -> Step:
+    return agreement.distrust_all(standing, run.start, sequence=run.start, head=run.prev, digest=run.before)
+
+
+def _left_plan_with_base(standing: Standing, buckets: Any) -> Standing:
+    stale = _MARK(standing.stale, buckets, standing.position, standing.sequence)
+    return replace(standing, stale=stale, proved=None)
+
+
+def _of_one_question(part: Since) -> gathering.Key:
+    return gathering.Key(part.nonce, 0, 0, b"")
+
+
+def _counted(coming: gathering.Coming, part: Since) -> bool:
+    return len(coming.parts) == part.of
 
 
 def _nothing(*args: Any, **kwargs: Any) -> None:
@@ -70,4 +113,13 @@ MUTANTS: dict[str, list[Patch]] = {
     "compare-level": [(agreement, "may_compare", always(True))],
     "fence": [(agreement, "is_fenced", always(False))],
     "epoch-marks": [(agreement, "starts_from_ours", always(True))],
+    "base-before-jump": [(agreement, "jump", _jump_with_base_behind)],
+    "base-kept": [(agreement, "mark", _mark_moving_base)],
+    "base-covers": [(merging, "covers", always(True))],
+    "base-not-over-epochs": [(agreement, "follow", _with_base(agreement.follow))],
+    "base-not-after-plan": [(agreement, "after_left_plan", _left_plan_with_base)],
+    "base-not-after-divergence": [(agreement, "diverged", _with_base(agreement.diverged))],
+    "too-old": [(merging, "is_too_old", always(False))],
+    "all-parts": [(gathering, "is_whole", always(True))],
+    "one-answer": [(gathering, "key_of", _of_one_question), (gathering, "is_whole", _counted)],
 }

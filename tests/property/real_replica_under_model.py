@@ -19,10 +19,11 @@ from common.board import Board
 from common.digests import BucketDigests
 from common.entries import BEFORE_ALL, Entry
 from common.settings import ConsumeSettings
-from consumer import agreement, index, reserve, tables
+from consumer import agreement, gathering, index, reserve, tables
 from consumer import state as state_module
 from consumer.apply import Applier
 from consumer.opening import open_replica
+from consumer.spool import Spool
 from consumer.state import State
 from consumer.target import Target
 from consumer.values import Outcome, Plan, Stale, Step
@@ -50,6 +51,7 @@ def bucket_for_salt(_: bytes, path: bytes) -> int:
 def install(patch: pytest.MonkeyPatch) -> DyingOs:
     """Four buckets everywhere, and a disk at which a process can die."""
     patch.setattr(agreement, "ALL_BUCKETS", model.BUCKETS)
+    patch.setattr(gathering, "SLICE_ROWS", 1)
     patch.setattr(digests, "bucket_of", bucket_for_salt)
     patch.setattr(index, "bucket_of", bucket_for_salt)
     stale = dict.fromkeys(model.BUCKETS, Stale(BEFORE_ALL, None))
@@ -136,6 +138,9 @@ class RealReplica(ReplicaUnderModel):
         self._disk: DiskView | None = None
         super().__init__(rng, count)
         self._open()
+
+    def new_spool(self) -> Spool:
+        return Spool(self.place / "since.db")
 
     # -- the process
     def _open(self) -> None:

@@ -13,14 +13,29 @@ from functools import cache
 from hashlib import blake2b
 from typing import Any
 
-from common.digests import content_digest
+from common.digests import content_digest, rows_digest
 from common.entries import Entry, Event, directory_entry, file_entry
-from common.messages import AskBodies, AskBuckets, AskDigests, Batch, BodyAnswer, BucketRows, Heartbeat, Lineage, Same
+from common.messages import (
+    AskBodies,
+    AskBuckets,
+    AskDigests,
+    AskSince,
+    Batch,
+    BodyAnswer,
+    BucketRows,
+    Heartbeat,
+    Lineage,
+    Same,
+    Since,
+    TooOld,
+)
 from common.names import ROOT, ancestors
 from consumer import agreement, merging
-from consumer.asking import Asking, Wants
+from consumer.asking import SINCE_TIMEOUT_SECONDS, Asking, Wants
+from consumer.gathering import Came, Gathering, Spool
 from consumer.state import State
 from consumer.values import Found, LeftPlan, Outcome, Plan, Put, Reason, Step, Unmet
+from tests.memory_spool import MemorySpool
 from tests.memory_state import MemoryState
 from tests.model import agreement_model
 
@@ -103,6 +118,8 @@ class ReplicaUnderModel(ABC):
         self.entry_at_alarm: dict[str, str] = {}
         self.ahead: dict[int, tuple[int, int]] = {}
         self.nonces: Iterator[int] = iter(())
+        self.since_first = rng.choice([0, 0.6, 1, 1])
+        """How often since is asked where it can be: a matter of cost only."""
         self.forget_volatile()
 
     # -- what it stands on
@@ -129,6 +146,10 @@ class ReplicaUnderModel(ABC):
     @abstractmethod
     def plant(self, path: bytes, entry: Entry) -> None:
         """A bug writes this into the index."""
+
+    def new_spool(self) -> Spool:
+        """Where the rows of since answers wait."""
+        return MemorySpool()
 
     # -- the model's face
     @property
@@ -164,7 +185,8 @@ class ReplicaUnderModel(ABC):
 
     def forget_volatile(self) -> None:
         self.asking = Asking(lambda: nonce_of(next(self.nonces)))
-        self.gathered: list[merging.Answer] = []
+        self.gathering = Gathering(self.new_spool())
+        self.gathered: list[merging.Merged] = []
         self.together: list[Batch] = []
         self.parked: list[Any] = []
         self.steps_to_crash: int | None = None
@@ -184,8 +206,6 @@ class ReplicaUnderModel(ABC):
     # -- messages
     def receive(self, m: Any) -> bool:
         """One message of the model. True: it has to wait."""
-        if isinstance(m, model.Since | model.TooOld):
-            return False
         message = translated(m, self)
         if isinstance(message, Batch | Heartbeat):
             self.flush()
@@ -229,13 +249,42 @@ class ReplicaUnderModel(ABC):
         if isinstance(refused, agreement.Wait):
             return True
         if refused is None:
-            self.gathered.append(answer)
+            self.take(answer)
         if self.rng.random() < 0.6:
             self.flush()
         return False
 
+    def take(self, answer: merging.Answer) -> None:
+        """An answer that is not refused."""
+        if isinstance(answer, TooOld):
+            self.asking.answered(answer, 0.0)
+            self.count["since too old"] += 1
+            self.carry_out(merging.forget_bases(self.state.standing(), answer.reach))
+        elif isinstance(answer, Since):
+            self.asking.heard(answer, 0.0)
+            self.gathering.keep(self.asking.open)
+            if self.gathering.gather(answer, self.state.bucket_of) is Came.WHOLE:
+                self.asking.answered(answer, 0.0)
+        else:
+            self.gathered.append(answer)
+
     def flush(self) -> None:
-        """Merge what was gathered, in one step."""
+        """Merge what was gathered, in one step, and some slices of a since answer, each in one."""
+        self.merge_gathered()
+        while self.gathering.is_merging and self.rng.random() < 0.7:
+            self.merge_slice()
+
+    def merge_slice(self) -> None:
+        part = self.gathering.next_slice(self.state.standing().stale)
+        if part is None:
+            return
+        decision = merging.merge_slice(self.state.standing(), self.state, part)
+        if isinstance(decision, agreement.Decided):
+            self.count["slices of since answers merged"] += 1
+            self.ahead.update(dict.fromkeys(decision.step.levelled, (self.epoch, part.at)))
+        self.carry_out(decision)
+
+    def merge_gathered(self) -> None:
         gathered, self.gathered = [a for a in self.gathered if self.asking.expects(a)], []
         if not gathered:
             return
@@ -260,6 +309,7 @@ class ReplicaUnderModel(ABC):
         """What a durable step closes."""
         if step.closes_questions:
             self.asking.close_all()
+            self.gathering.forget()
             self.gathered = []
 
     def note(self, step: Step) -> None:
@@ -282,7 +332,9 @@ class ReplicaUnderModel(ABC):
             return []
         unmet = [path for path in self.state.unmet_paths(1000) if agreement.is_known(standing, self.state, path)]
         bodies = {path: row.entry for path, row in self.state.rows(unmet).items()}
-        wants = Wants(standing.stale, self.state.bucket_digest, lambda limit, after: bodies)
+        self.asking.since_tries = 0 if self.rng.random() < self.since_first else len(SINCE_TIMEOUT_SECONDS)
+        is_merging = self.gathering.is_merging
+        wants = Wants(standing.stale, self.state.bucket_digest, lambda limit, after: bodies, is_merging=is_merging)
         entry = dict(self.entry)
         asked = []
         for nonce, ask in self.asking.next(wants, 0.0):
@@ -292,6 +344,8 @@ class ReplicaUnderModel(ABC):
                 asked.append(model.Question("digests", standing.epoch, number, about))
             elif isinstance(ask, AskBuckets):
                 asked += [model.Question("bucket", standing.epoch, number, b) for b in ask.buckets]
+            elif isinstance(ask, AskSince):
+                asked.append(model.Question("since", standing.epoch, number, ask.base))
             elif isinstance(ask, AskBodies):
                 asked += [
                     model.Question("body", standing.epoch, number, (p.decode(), f"f:{CONTENTS[d]}"))
@@ -429,6 +483,12 @@ def translated(m: Any, replica: ReplicaUnderModel) -> Batch | Heartbeat | mergin
         rows = tuple(event_of(path, text, path in m.bodies) for path, text in m.rows.items())
         digest = replica.bucket_digest_of(tree_of(dict(m.digest)), m.bucket)
         return BucketRows(lineage, "r", nonce, m.at, m.bucket, digest, rows)
+    if isinstance(m, model.Since):
+        rows = tuple(event_of(path, text, path in m.bodies) for path, text in m.rows.items())
+        whole = ((path.encode(), entry_of(text) if text is not None else None) for path, text in m.digest)
+        return Since(lineage, "r", nonce, m.at, m.base, m.part, m.parts, rows_digest(SALT, whole), rows)
+    if isinstance(m, model.TooOld):
+        return TooOld(lineage, "r", nonce, 0, m.reach)
     content = body_of(m.content)
     assert content is not None
     return BodyAnswer(lineage, "r", nonce, 0, m.path.encode(), content_digest(content), content)

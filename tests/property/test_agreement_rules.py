@@ -10,26 +10,30 @@ from collections.abc import Callable
 
 import pytest
 
-from common.digests import content_digest
+from common.digests import content_digest, rows_digest
 from common.entries import Entry, Event, Position
-from common.messages import AskDigests, Batch, BodyAnswer, Heartbeat, Same
-from consumer import agreement
+from common.messages import Ask, AskDigests, AskSince, Batch, BodyAnswer, Heartbeat, Same, Since
+from consumer import agreement, gathering
 from consumer.asking import Wants
-from consumer.values import Stale
+from consumer.values import LeftPlan, Stale
 from tests.memory_state import MemoryState
 from tests.model import agreement_model as model
 from tests.property.mutants import MUTANTS
-from tests.property.replica_under_model import OurReplica, entry_of, hash_of, lineage_of, survey
+from tests.property.replica_under_model import SALT, OurReplica, entry_of, hash_of, lineage_of, survey
 
 STORMS = int(os.environ.get("TREECAST_TEST_STORMS", "120"))
 STORMS_FOR_A_MUTANT = 120
-RARE = {"nonce", "close-questions", "body-checked", "fence"}
+RARE = {
+    *("nonce", "close-questions", "body-checked", "fence"),
+    *("base-not-after-plan", "base-not-after-divergence", "one-answer"),
+}
 """Random storms find these seldom: each has a scenario below."""
 
 
 @pytest.fixture(autouse=True)
 def four_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agreement, "ALL_BUCKETS", model.BUCKETS)
+    monkeypatch.setattr(gathering, "SLICE_ROWS", 1)
 
 
 def leave_out(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,6 +47,8 @@ def test_all_invariants_hold_in_every_storm_and_the_replica_agrees_in_the_calm()
     assert count["plans resolved"]
     assert count["answers merged together"]
     assert count["states lost, disk adopted"]
+    assert count["slices of since answers merged"]
+    assert count["since too old"]
 
 
 @pytest.mark.parametrize("name", sorted(MUTANTS.keys() - RARE))
@@ -78,22 +84,37 @@ class Scenario:
 
     def heartbeat(self, epoch: int, sequence: int, tree: Tree) -> None:
         digest = self.state.digest_of(tree)
-        self.replica.on_stream(Heartbeat(lineage_of(epoch), sequence, hash_of((epoch, sequence)), digest, 0, 0))
+        while self.replica.on_stream(Heartbeat(lineage_of(epoch), sequence, hash_of((epoch, sequence)), digest, 0, 0)):
+            """A hole before it: patience ends by chance."""
 
     def batch(self, epoch: int, first: int, event: Event, before: Tree, after: Tree) -> None:
         of = self.state.digest_of
         chain = hash_of((epoch, first - 1)), of(before), of(after), hash_of((epoch, first))
         while self.replica.on_stream(Batch(lineage_of(epoch), first, (event,), *chain)):
             """A hole before it: patience ends by chance."""
+        self.replica.apply_together()
+
+    def ask(self) -> tuple[bytes, Ask]:
+        """Open the question that comes first; its nonce, and what it asks."""
+        ((nonce, ask),) = self.replica.asking.next(agreement_wants(self.replica), 0.0)
+        return nonce, ask
 
     def ask_digests(self) -> bytes:
         """Open a question over all buckets; its nonce."""
-        standing = self.state.standing()
-        wants = agreement_wants(self.replica)
-        ((nonce, ask),) = self.replica.asking.next(wants, 0.0)
+        nonce, ask = self.ask()
         assert isinstance(ask, AskDigests)
-        assert standing.stale
         return nonce
+
+    def level_at(self, epoch: int, sequence: int) -> None:
+        """It holds an empty tree, and knows it."""
+        self.heartbeat(epoch, sequence, {})
+        self.same(epoch, sequence, self.ask_digests())
+
+    def since(self, answer: Since) -> None:
+        """A part of an answer comes; what is whole is merged to its end."""
+        self.replica.on_answer(answer)
+        while self.replica.gathering.is_merging:
+            self.replica.merge_slice()
 
     def same(self, epoch: int, at: int, nonce: bytes) -> None:
         self.replica.on_answer(Same(lineage_of(epoch), "r", nonce, at, tuple(model.BUCKETS)))
@@ -160,7 +181,64 @@ def lower_epoch() -> list[bytes]:
     return [] if s.replica.here == (2, 5) and not s.state.standing().is_forked else [PATH]
 
 
+def since(nonce: bytes, at: int, base: int, *parts: Tree) -> list[Since]:
+    """The parts of one answer."""
+    digest = rows_digest(SALT, [row for part in parts for row in part.items()])
+    return [
+        Since(
+            lineage_of(1), "r", nonce, at, base, n, len(parts), digest, tuple(Event(p, e, b"") for p, e in part.items())
+        )
+        for n, part in enumerate(parts)
+    ]
+
+
+def plan_of_what_drifted() -> list[bytes]:
+    """A plan that a crash left took what somebody had put there into the index; on the master nothing changed there."""
+    s = Scenario()
+    s.level_at(1, 5)
+    s.batch(1, 6, Event(PATH, entry(OLD), OLD), {}, {PATH: entry(OLD)})
+    s.replica.disk[PATH.decode()] = "f:foreign"
+    s.replica.plan = LeftPlan(s.state.standing().commits + 1, frozenset({PATH}))
+    s.replica.restart()
+    nonce, ask = s.ask()
+    if isinstance(ask, AskSince):
+        s.since(since(nonce, 6, ask.base, {})[0])
+    return known_wrong(s.replica, {PATH: entry(OLD)})
+
+
+def diverged_index() -> list[bytes]:
+    """A bug spoiled the index: what changed since then on the master heals nothing, and it would diverge for ever."""
+    s = Scenario()
+    s.level_at(1, 5)
+    s.batch(1, 6, Event(PATH, entry(OLD), OLD), {}, {PATH: entry(OLD)})
+    s.replica.plant(PATH, entry(NEW))
+    after = {PATH: entry(OLD), b"a": entry(OLD)}
+    s.batch(1, 7, Event(b"a", entry(OLD), OLD), {PATH: entry(OLD)}, after)
+    assert s.replica.alarms == 1
+    nonce, ask = s.ask()
+    if isinstance(ask, AskSince):
+        s.since(since(nonce, 7, ask.base, {})[0])
+    return [PATH] if s.replica.alarms > 1 else []
+
+
+def parts_of_two_answers() -> list[bytes]:
+    """A question was answered twice, and a part of each was lost."""
+    s = Scenario()
+    s.level_at(1, 5)
+    a, b, new = {b"a": entry(OLD)}, {b"b": entry(OLD)}, {PATH: entry(NEW)}
+    s.batch(1, 8, Event(b"a", entry(OLD), OLD), new, new | a)
+    nonce, ask = s.ask()
+    assert ask == AskSince(5)
+    s.batch(1, 9, Event(b"b", entry(OLD), OLD), new | a, new | a | b)
+    s.since(since(nonce, 8, 5, a, new)[0])
+    s.since(since(nonce, 9, 5, a | new, b)[1])
+    return known_wrong(s.replica, new | a | b)
+
+
 SCENARIOS = {
+    "base-not-after-plan": plan_of_what_drifted,
+    "base-not-after-divergence": diverged_index,
+    "one-answer": parts_of_two_answers,
     "nonce": late_same,
     "close-questions": same_over_a_gap,
     "body-checked": body_of_another_version,

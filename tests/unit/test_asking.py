@@ -169,7 +169,7 @@ def test_bodies_asked_at_once_are_bounded_in_bytes() -> None:
 
 def test_contents_that_are_never_answered_keep_no_other_waiting() -> None:
     """The next in byte order are asked first, and those without an answer once more when the others had their turn."""
-    missing = {b"%04d" % n: file_entry(0o644, 0, 1, content_digest(b"%d" % n)) for n in range(1000)}
+    missing = {b"%05d" % n: file_entry(0o644, 0, 1, content_digest(b"%d" % n)) for n in range(10_000)}
 
     def bodies(limit: int, after: bytes) -> dict[bytes, Entry]:
         return {path: missing[path] for path in [path for path in sorted(missing) if path > after][:limit]}
@@ -179,6 +179,6 @@ def test_contents_that_are_never_answered_keep_no_other_waiting() -> None:
         asks = [ask for _, ask in asking.next(Wants({}, lambda b: DIGEST, bodies), now) if isinstance(ask, AskBodies)]
         seen += [path for ask in asks for path, _ in ask.wanted]
         now += ANSWER_TIMEOUT_SECONDS
-    assert seen[:1000] == sorted(missing)
-    assert seen[1000:] == sorted(missing)[: len(seen) - 1000]
-    assert len(seen) > 1000
+    assert seen[:10_000] == sorted(missing)
+    assert seen[10_000:] == sorted(missing)[: len(seen) - 10_000]
+    assert len(seen) > 10_000
