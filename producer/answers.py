@@ -118,13 +118,14 @@ class Answers:
         stand = self._journal.stand
         theirs = dict(ask.digests)
         equal = tuple(b for b in range(BUCKETS) if theirs.get(b, EMPTY_BUCKET) == stand.digests.of(b))
-        return Same(stand.lineage, question.replica, question.nonce, stand.sequence, equal)
+        return Same(stand.lineage, question.replica, question.nonce, stand.sequence, equal, stand.released)
 
     def _bucket(self, question: Question, bucket: int, with_bodies: bool) -> BucketRows:
         stand = self._journal.stand
         digest = stand.digests.of(bucket)
         rows = self._rows.of(bucket, digest, with_bodies)
-        return BucketRows(stand.lineage, question.replica, question.nonce, stand.sequence, bucket, digest, rows)
+        about = (stand.lineage, question.replica, question.nonce, stand.sequence)
+        return BucketRows(*about, bucket, digest, rows, stand.released)
 
     def _since(self, question: Question, base: int) -> Iterator[Answer]:
         found = self._journal.changed_since(base)

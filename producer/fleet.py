@@ -80,6 +80,15 @@ class Fleet:
         counts = [report.details.get("entries") for report in reports if report.position.epoch]
         return max((count for count in counts if isinstance(count, int)), default=0)
 
+    def vouches(self, lineage: Lineage) -> bool:
+        """Whether a replica is proved equal under this lineage with nothing held there, and none that told has another tree:
+        then the tree of a new journal is no surprise to anybody."""
+        reports = [
+            one.report for one in self._replicas.values() if one.report is not None and one.report.position.epoch
+        ]
+        is_ours = [(report.position.epoch, report.instance) == (lineage.epoch, lineage.instance) for report in reports]
+        return all(is_ours) and any(report.agreed for report in reports)
+
     def wires(self, now: float) -> list[int]:
         """The newest formats that replicas heard from within a day can read."""
         return [

@@ -8,6 +8,7 @@ StateError and HaltError, as `journal_schema.converted` says.
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -78,11 +79,18 @@ class Journal:
     def begin_epoch(self, lineage: Lineage) -> None:
         """A new run: from now on everything is numbered under this lineage; the sequence goes on."""
         stand = self.stand
-        after = Stand(lineage, stand.sequence, first_head(lineage), stand.digests, stand.digest, stand.entries)
+        after = replace(stand, lineage=lineage, head=first_head(lineage))
         with self._transaction():
             self._set(epoch=lineage.epoch, instance=lineage.instance, head=after.head)
             changelog.begin_epoch(self._database, after.sequence)
         self.stand = after
+
+    def release(self) -> None:
+        """Somebody vouches for the tree as it stands: all deletes up to here are meant, and from now on those of each batch."""
+        released = max(1, self.stand.sequence)
+        with self._transaction():
+            self._set(released=released)
+        self.stand = replace(self.stand, released=released)
 
     def note_epoch(self, epoch: int) -> None:
         """Another producer's epoch was seen: the next one of ours is above it."""
@@ -111,7 +119,7 @@ class Journal:
             self._write_log(numbered)
             row = (numbered.first, after.sequence, numbered.message)
             self._database.execute("INSERT INTO outbox (first, last, message) VALUES (?, ?, ?)", row)
-            self._set(sequence=after.sequence, head=after.head)
+            self._set(sequence=after.sequence, head=after.head, released=after.released)
             self._forget_confirmed()
         self.stand, self._confirmed = after, []
 
@@ -214,7 +222,8 @@ class Journal:
         lineage = Lineage(tree, self._get("epoch", 0), self._get("instance", b""), digests.salt)
         (entries,) = self._database.execute("SELECT count(*) FROM entry").fetchone()
         sequence, head = self._get("sequence", 0), self._get("head", b"")
-        return Stand(lineage, sequence, head, digests, digests.tree_digest(), entries)
+        released = self._get("released", 0)
+        return Stand(lineage, sequence, head, digests, digests.tree_digest(), entries, released)
 
     def _read_root_identity(self) -> RootIdentity | None:
         told = self._get("root_identity", None)

@@ -16,7 +16,11 @@ from producer.values import Change
 @dataclass(frozen=True, slots=True)
 class Stand:
     """Where the journal stands. `head` is the hash of the batch that ended at `sequence`, `digest` the tree's digest there,
-    `entries` the number of paths. The bucket digests are never changed in place."""
+    `entries` the number of paths. The bucket digests are never changed in place.
+
+    `released`: the sequence up to which deletes are released: where somebody vouches for the whole tree it moves on with
+    every batch, because the guard has judged what is in it; 0 where nobody does, as for the base of a new journal. It is at
+    least 1 where a base without an event is released."""
 
     lineage: Lineage
     sequence: int
@@ -24,6 +28,7 @@ class Stand:
     digests: BucketDigests
     digest: bytes
     entries: int
+    released: int = 0
 
     @property
     def position(self) -> Position:
@@ -31,7 +36,9 @@ class Stand:
 
     def heartbeat(self, counter: int, unix_ns: int, leader: str) -> Heartbeat:
         """The heartbeat of this stand."""
-        return Heartbeat(self.lineage, self.sequence, self.head, self.digest, counter, unix_ns, leader)
+        return Heartbeat(
+            self.lineage, self.sequence, self.head, self.digest, counter, unix_ns, leader, released=self.released
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,9 @@ def number(stand: Stand, changes: Sequence[Change]) -> Numbered:
     applied = apply(stand, changes)
     first = stand.sequence + 1
     events = tuple(Event(change.path, change.new, change.body, change.keep) for change in changes)
-    batch = Batch(stand.lineage, first, events, stand.head, stand.digest, applied.after.digest)
+    last = stand.sequence + len(changes)
+    released = last if stand.released else 0
+    batch = Batch(stand.lineage, first, events, stand.head, stand.digest, applied.after.digest, released=released)
     message, head = codec.encode_batch(batch)
-    after = replace(applied.after, sequence=batch.last, head=head)
+    after = replace(applied.after, sequence=last, head=head, released=released)
     return Numbered(changes, applied.buckets, after, first, message)

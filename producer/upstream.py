@@ -74,6 +74,9 @@ class Upstream:
             self._answers.ask(message)
         elif reply is Reply.STEP_DOWN and not isinstance(message, Question):
             self._step_down(message.replica, message.position.epoch)
+        elif not stand.released and not isinstance(message, Question) and self.fleet.vouches(stand.lineage):
+            self._journal.release()
+            self._stream.beat_soon()
 
     def _step_down(self, replica: str, epoch: int) -> None:
         self._journal.note_epoch(epoch)

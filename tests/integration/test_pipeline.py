@@ -647,3 +647,34 @@ def test_answers_wait_while_the_broker_has_enough_to_write(world: World) -> None
     world.producer.publisher.queued_bytes = 0
     world.producer.step()
     assert len(world.broker.direct) == 1
+
+
+def test_nobody_vouches_for_a_new_tree_until_a_replica_is_proved_equal_and_then_all_deletes_are_released(
+    world: World,
+) -> None:
+    _write(world.root / "a")
+    producer = world.start()
+    world.ask(AskDigests(()))
+    producer.run_until(lambda: bool(world.answers()), "answered")
+    _write(world.root / "b")
+    world.level()
+    assert {message.released for message in _that_take_away(world)} == {0}
+    seen = len(world.broker.events)
+    lineage = producer.journal.stand.lineage
+    position = Position(lineage.epoch, 1)
+    report = Report(TREE, "paris", lineage.instance, position, True, ReplicaState.FOLLOWING, 0, "1", 1)
+    world.broker.say(codec.encode(report))
+    producer.run_until(lambda: bool(producer.journal.stand.released), "vouched for")
+    _write(world.root / "c")
+    world.level()
+    world.restart()
+    world.ask(AskBuckets((0,), False))
+    world.producer.run_until(lambda: len(world.answers()) == 2, "answered")
+    later = [message for message in _that_take_away(world, seen)[1:] if getattr(message, "sequence", 2) == 2]
+    assert later
+    assert {message.released for message in later} == {2}
+
+
+def _that_take_away(world: World, seen: int = 0) -> list[Batch | Heartbeat | Same | BucketRows]:
+    found = world.messages()[seen:] + world.answers()[min(seen, 1) :]
+    return [message for message in found if isinstance(message, Batch | Heartbeat | Same | BucketRows)]

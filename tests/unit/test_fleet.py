@@ -81,3 +81,18 @@ def test_wires_of_replicas_that_were_silent_for_a_day_do_not_count() -> None:
     fleet.hear(_report(), OURS, 0.0)
     assert fleet.wires(10.0) == [1]
     assert fleet.wires(90_000.0) == []
+
+
+def test_a_new_tree_is_vouched_for_by_a_replica_that_is_equal_while_none_has_another() -> None:
+    fleet = Fleet()
+    assert not fleet.vouches(OURS)
+    agreed = Report("music", "paris", OURS.instance, Position(OURS.epoch, 3), True, ReplicaState.FOLLOWING, 0, "1.0", 1)
+    other = replace(agreed, replica="rome", position=Position(OURS.epoch - 1, 9), agreed=False)
+    fleet.hear(replace(agreed, agreed=False), OURS, 0)
+    assert not fleet.vouches(OURS)
+    fleet.hear(agreed, OURS, 0)
+    assert fleet.vouches(OURS)
+    fleet.hear(other, OURS, 0)
+    assert not fleet.vouches(OURS)
+    fleet.hear(replace(other, position=Position(0, 0)), OURS, 0)
+    assert fleet.vouches(OURS)
