@@ -62,6 +62,32 @@ CATCH_UP_WINDOW = Metric(
     "in proportion. At most 2592000, also when nothing changes. After longer it compares buckets.",
     is_always=False,
 )
+DRIFT_KINDS = (
+    "added", "bit-rot", "edited", "kind", "link-target", "missing", "mode", "mtime", "owner", "truncated", "unreadable",
+)  # fmt: skip
+SCRUB_FINDINGS = Metric("scrub_findings_total", "counter", "What scrubs found on this disk.", "kind", DRIFT_KINDS)
+SCRUB_REPAIRED = Metric("scrub_repaired_total", "counter", "What scrubs found and was put right.", "kind", DRIFT_KINDS)
+SCRUB_PROGRESS = Metric("scrub_progress_ratio", "gauge", "How much of the disk the scrub under way has read, 0 to 1.")
+SCRUB_SUCCESS = Metric(
+    "scrub_last_success_timestamp_seconds",
+    "gauge",
+    "Unix time when the disk was last read again whole.",
+    is_always=False,
+)
+COMPARE_FINDINGS = Metric(
+    "compare_findings_total",
+    "counter",
+    "Files whose content differs from what was published, though nothing else does.",
+)
+COMPARE_PROGRESS = Metric(
+    "compare_progress_ratio", "gauge", "How much of the source the comparison under way has read, 0 to 1."
+)
+COMPARE_SUCCESS = Metric(
+    "compare_last_success_timestamp_seconds",
+    "gauge",
+    "Unix time when all contents were last compared.",
+    is_always=False,
+)
 UNANSWERABLE = Metric("unanswerable_total", "counter", "Answers that could not be written.", "reason")
 
 METRICS: tuple[Metric, ...] = (
@@ -85,6 +111,13 @@ METRICS: tuple[Metric, ...] = (
     SET_ASIDE,
     SCANS,
     CATCH_UP_WINDOW,
+    SCRUB_FINDINGS,
+    SCRUB_REPAIRED,
+    SCRUB_PROGRESS,
+    SCRUB_SUCCESS,
+    COMPARE_FINDINGS,
+    COMPARE_PROGRESS,
+    COMPARE_SUCCESS,
     UNANSWERABLE,
 )
 

@@ -35,7 +35,7 @@ ConsumeService = Service[ConsumeSettings]
 
 PRODUCE_VERBS: tuple[str, ...] = ()
 """What a person may order a producer's loop to do; `producer.service` serves them."""
-CONSUME_VERBS: tuple[str, ...] = ()
+CONSUME_VERBS: tuple[str, ...] = ("scrub",)
 """What a person may order a consumer's loop to do; `consumer.service` serves them."""
 
 

@@ -116,6 +116,10 @@ def _octal(given: object) -> int:
     return int(text[-3:], 8)
 
 
+def _interval_or_off(given: object) -> float | None:
+    return None if given is None or _lower(given) == "off" else _scan_interval(given)
+
+
 def _lower(given: object) -> object:
     return given.lower() if isinstance(given, str) else given
 
@@ -215,6 +219,12 @@ class ProduceSettings(CommonSettings):
         "1GiB",
         name="large_limit",
     )
+    compare_interval_seconds: Annotated[float | None, PlainValidator(_interval_or_off)] = _about(
+        "In how long the content of every file is read and compared, slowly, with what was published.",
+        f"{TIMES_ALLOWED}, or off",
+        "24h",
+        name="compare_interval",
+    )
     wire: Annotated[int | None, Field(ge=LOWEST_WRITTEN, le=FORMAT)] = _about(
         "Pins the format version of messages, for an upgrade in steps.",
         f"{LOWEST_WRITTEN} to {FORMAT}",
@@ -231,6 +241,12 @@ class ConsumeSettings(CommonSettings):
         "Take over a target that holds files and is not ours yet: equal files are kept, others set aside for 7 days.",
         "true or false",
         False,
+    )
+    scrub_interval_seconds: Annotated[float | None, PlainValidator(_interval_or_off)] = _about(
+        "In how long everything on the disk is read again, slowly, and what differs is repaired.",
+        f"{TIMES_ALLOWED}, or off",
+        "24h",
+        name="scrub_interval",
     )
 
     dir_mode: Annotated[int | None, _optional(_octal)] = _about(

@@ -292,7 +292,7 @@ def after_left_plan(standing: Standing, buckets: Iterable[int]) -> Standing:
 def conclude(before: Standing, view: View, step: Step) -> Decision:
     """Plan the step, and compare if nothing is stale after it: the proof is the digest that was published for exactly here."""
     try:
-        plan = make_plan(step.want, view, lambda path: is_known(before, view, path))
+        plan = make_plan(step.want, view, lambda path: is_known(before, view, path), step.drift)
     except ContradictionError:
         return Decided(diverged(step))
     standing = step.standing

@@ -21,7 +21,7 @@ class Applier:
     """One target and its state."""
 
     def __init__(self, target: Target, state: State, board: Board) -> None:
-        self._target = target
+        self.target = target
         self._state = state
         self._board = board
 
@@ -42,29 +42,30 @@ class Applier:
     def _content_names_index(self, step: Step, plan: Plan) -> Outcome:
         """Content and plan, barrier, names, barrier, index; then the plan is finished."""
         token = new_token()
-        staged = self._target.stage(plan, step.standing.commits, token)
-        self._target.barrier(staged)
-        outcome = self._target.swap(plan, staged)
-        self._target.names_barrier()
+        staged = self.target.stage(plan, step.standing.commits, token)
+        self.target.barrier(staged)
+        outcome = self.target.swap(plan, staged)
+        self.target.names_barrier()
         self._state.commit(step, plan, outcome, token=token)
-        self._target.finish_plan()
+        self.target.finish_plan()
         return outcome
 
     def give_up(self) -> None:
         """A step had no room and is not tried again: what it left half done is resolved as at a start. Raises NoRoomError."""
-        resolve_left(self._state, self._target)
-        self._target.settle(Age(self._state.standing().commits, self._state.token))
+        resolve_left(self._state, self.target)
+        self.target.settle(Age(self._state.standing().commits, self._state.token))
         problems = self._board.problem_paths()
         self._solved(set(problems).difference(self._state.unmet(problems)))
 
     def prune_aside(self, before_unix_seconds: float) -> None:
         """Remove for good what was set aside before then; what cannot be removed now stays for the next time."""
         with suppress(NoRoomError):
-            self._target.prune_aside(before_unix_seconds)
+            self.target.prune_aside(before_unix_seconds)
 
     def _tell(self, step: Step, plan: Plan, outcome: Outcome) -> None:
         board = self._board
-        board.count("events_applied_total", len(step.want))
+        if not step.drift:
+            board.count("events_applied_total", len(step.want))
         if outcome.aside:
             board.count("foreign_set_aside_total", len(outcome.aside))
         for path in plan.mismatched:

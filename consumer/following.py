@@ -216,6 +216,10 @@ class Follower:
             return False
         return True
 
+    def put_right(self, decided: Decided) -> bool:
+        """What a scrub found, as one step between two others. False when there was no room for it."""
+        return self._try(decided)
+
     def carry_out(self, decided: Decided, limit_seconds: float) -> None:
         """Make one step durable, waiting for room. Raises NoRoomError when there was none for as long as the limit."""
         self._room.patiently(lambda: self._applier.carry_out(decided), limit_seconds)

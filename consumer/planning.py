@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from common.digests import content_digest
 from common.entries import Entry, directory_entry
 from common.names import ancestors, depth, escape
-from consumer.values import MakeDirectory, Plan, Put, Reason, Row, Told, Touch, Unmet, View
+from consumer.values import Drift, MakeDirectory, Plan, Put, Reason, Row, Told, Touch, Unmet, View
 
 GUESSED_DIRECTORY = directory_entry(0o755)
 """A directory that must be there because something is below it; its mode is not known."""
 
 IsKnown = Callable[[bytes], bool]
+NO_DRIFT: Mapping[bytes, Drift] = {}
+_IS_FOREIGN = (Drift.ADDED, Drift.KIND)
 
 
 class ContradictionError(Exception):
@@ -36,6 +38,7 @@ class _Draft:
     want: Mapping[bytes, Told]
     rows: dict[bytes, Row]
     unmet_before: Mapping[bytes, Unmet]
+    drift: Mapping[bytes, Drift]
     corrections: dict[bytes, Entry | None] = field(default_factory=dict)
     room_for: set[bytes] = field(default_factory=set)
     clear: list[bytes] = field(default_factory=list)
@@ -47,12 +50,15 @@ class _Draft:
     above: set[bytes] = field(default_factory=set)
 
 
-def make_plan(want: Mapping[bytes, Told], view: View, is_known: IsKnown) -> Plan:
+def make_plan(
+    want: Mapping[bytes, Told], view: View, is_known: IsKnown, drift: Mapping[bytes, Drift] = NO_DRIFT
+) -> Plan:
     """The plan for these paths, which are known to be true together.
 
-    `is_known(path)`: whether the index knows (rather than guesses) what it has at a path. Raises ContradictionError.
+    `is_known(path)`: whether the index knows (rather than guesses) what it has at a path. `drift`: where the disk was seen to
+    differ from the index. Raises ContradictionError.
     """
-    draft = _Draft(want, view.rows(want.keys() | _above(want)), view.unmet(want.keys()))
+    draft = _Draft(want, view.rows(want.keys() | _above(want)), view.unmet(want.keys()), drift)
     _correct_below(draft, view)
     _correct_above(draft)
     for path in draft.corrections:
@@ -138,7 +144,7 @@ def _order_directories(draft: _Draft) -> None:
     wanted |= {path: entry for path, entry in draft.corrections.items() if entry is not None}
     for path in shallow_first(wanted):
         row = draft.rows.get(path)
-        if row is None or row.entry != wanted[path] or path in draft.unmet_before:
+        if row is None or row.entry != wanted[path] or path in draft.unmet_before or path in draft.drift:
             draft.directories.append(MakeDirectory(path, wanted[path].mode, wanted[path].owner))
 
 
@@ -149,9 +155,10 @@ def matches(entry: Entry, body: bytes) -> bool:
 
 def _content(draft: _Draft, path: bytes, entry: Entry, body: bytes | None) -> None:
     row = draft.rows.get(path)
+    drift = draft.drift.get(path)
     is_here = row is not None and entry.same_content(row.entry) and path not in draft.unmet_before
-    if is_here and row is not None:
-        if row.entry != entry:
+    if is_here and row is not None and (drift is None or drift.is_in_place):
+        if row.entry != entry or drift:
             draft.contents.append(Touch(path, entry))
     elif body is None:
         draft.unmet[path] = Unmet(Reason.BODY)
@@ -163,10 +170,11 @@ def _content(draft: _Draft, path: bytes, entry: Entry, body: bytes | None) -> No
 
 
 def _foreign(draft: _Draft) -> frozenset[bytes]:
-    """Paths whose old content was found on the disk, published by nobody that we know, and gives way."""
+    """Paths whose old content was found on the disk, published by nobody that we know, and gives way; and what drifted there."""
+    drifted = {path for path, drift in draft.drift.items() if drift in _IS_FOREIGN}
     gives_way = {*draft.clear, *draft.remove, *(put.path for put in draft.contents if isinstance(put, Put))}
     gives_way.update(made.path for made in draft.directories if not _was_directory(draft, made.path))
-    return frozenset(path for path in gives_way if path in draft.rows and draft.rows[path].found)
+    return frozenset(path for path in gives_way if path in draft.rows and draft.rows[path].found) | drifted
 
 
 def _was_directory(draft: _Draft, path: bytes) -> bool:

@@ -32,6 +32,7 @@ from consumer.gathering import Gathering
 from consumer.opening import Stopping, open_replica
 from consumer.reporting import ReportClock
 from consumer.room import Patience
+from consumer.scrubbing import Scrub
 from consumer.spool import Spool
 from consumer.state import State
 from consumer.target import Target
@@ -126,7 +127,6 @@ class Replica:
         orders: Orders,
     ) -> None:
         self._orders = orders
-        self._handlers: dict[str, Verb] = {}
         self._settings = settings
         self._state = state
         self._applier = applier
@@ -146,13 +146,16 @@ class Replica:
             Parts(state, applier, subscriber, self._asking, Gathering(spool), board),
             Patience(stop, time.monotonic, self._speak),
         )
+        self._scrub = Scrub(settings.scrub_interval_seconds, state, applier.target, board, self._follower.put_right)
+        self._handlers: dict[str, Verb] = {**self._scrub.verbs}
 
     def follow(self) -> None:
         """Until stopped."""
         self._show_old_problems()
         try:
-            while not self._stop.is_set():
-                self._round()
+            with self._scrub.running():
+                while not self._stop.is_set():
+                    self._round()
         except Stopping:
             return
         except HaltError as error:
@@ -168,6 +171,7 @@ class Replica:
         if delivery is None:
             self._follower.merge()
             self._follower.tick(time.monotonic())
+            self._scrub.turn()
             self._ask()
             self._speak()
             self._prune()
@@ -175,6 +179,7 @@ class Replica:
         if delivery is not None:
             self._follower.take(delivery)
             self._follower.tick(time.monotonic())
+            self._scrub.turn()
             self._speak()
 
     def _check_held(self) -> None:
@@ -195,6 +200,8 @@ class Replica:
             self._applier.prune_aside(unix_seconds - ASIDE_KEPT_SECONDS)
 
     def _pause_seconds(self) -> float:
+        if self._scrub.has_news:
+            return 0.0
         now = time.monotonic()
         dues = [self._reports.due_at(self._news()), self._follower.due_at(), self._asking.due_at()]
         return max(0.0, min([WAIT_SECONDS, *(due - now for due in dues if due is not None)]))
@@ -273,7 +280,7 @@ class Replica:
         standing, unmet = self._state.standing(), self._state.count_unmet()
         details: dict[str, Any] = {f"unmet_{reason}": count for reason, count in unmet.items()}
         problems = [text[:PROBLEM_LIMIT_CHARACTERS] for text in self._board.problem_texts(PROBLEMS_REPORTED)]
-        details |= {"entries": self._state.counts.entries, "problems": problems}
+        details |= {"entries": self._state.counts.entries, "problems": problems, **self._scrub.details()}
         instance = standing.instance or bytes(16)
         return Report(
             self._settings.tree,

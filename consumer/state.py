@@ -14,6 +14,7 @@ from types import TracebackType
 from common.entries import Entry, Position
 from consumer import tables
 from consumer.index import Counts, Index, numbers
+from consumer.scrub_record import ScrubRecord, read_record, save_record
 from consumer.statefile import connect, converted
 from consumer.tables import FRESH, Flags
 from consumer.values import Found, Outcome, Plan, Reason, Row, Standing, Step, Told, Unmet
@@ -234,6 +235,16 @@ class State:
     def complete_first_copy(self) -> None:
         """The replica is level with the master for the first time. Idempotent."""
         self._set(self._flags._replace(first_copy_complete=True))
+
+    def scrubbed(self) -> ScrubRecord:
+        """How far the scrub was when that was last saved."""
+        with converted(self.path):
+            return read_record(self._database)
+
+    def save_scrub(self, record: ScrubRecord) -> None:
+        """The scrub is so far. Idempotent."""
+        with self._transaction(self._standing, self._flags):
+            save_record(self._database, record)
 
     # -- inside
     def _set(self, flags: Flags) -> None:

@@ -41,6 +41,10 @@ MIGRATIONS: tuple[str, ...] = (
     ) WITHOUT ROWID;
     CREATE TABLE unmet (path BLOB PRIMARY KEY, reason TEXT NOT NULL, detail TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE recent (last INTEGER PRIMARY KEY, hash BLOB NOT NULL);
+    CREATE TABLE scrub (
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1), is_under_way INTEGER NOT NULL, run INTEGER NOT NULL,
+        began REAL NOT NULL, after BLOB NOT NULL, is_swept INTEGER NOT NULL, remaining BLOB NOT NULL, ended REAL NOT NULL
+    );
     """,
 )
 """Migration n brings a file of version n to n + 1. One that was released is never edited."""

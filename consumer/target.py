@@ -50,7 +50,7 @@ class Target:
 
     def __init__(self, path: Path, root: int, protects: Protects | None, appearance: Appearance) -> None:
         """Use `open`."""
-        self._appearance = appearance
+        self.appearance = appearance
         self.path = path
         self._root = root
         self._protects = protects
@@ -85,6 +85,21 @@ class Target:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def root(self) -> int:
+        """A descriptor of the target, which stays ours."""
+        return self._root
+
+    @property
+    def protects(self) -> Protects | None:
+        """What is neither seen nor touched."""
+        return self._protects
+
+    @property
+    def has_left_plan(self) -> bool:
+        """Whether a plan was left half carried out, and is not resolved."""
+        return bool(self._left)
 
     # -- looking
     def mark(self) -> Mark | None:
@@ -138,7 +153,7 @@ class Target:
         with self._faults("opening the stage"):
             try:
                 if self._stage is None:
-                    self._stage = Stage(self._root, self._appearance)
+                    self._stage = Stage(self._root, self.appearance)
                 self._stage.try_rename()
             except OSError as error:
                 raise_if_general(error, "trying the stage")
@@ -186,7 +201,7 @@ class Target:
         with self._faults("swapping"):
             aside = Aside(self._opened.home, staged.number)
             contents = self._opened.contents
-            swap = Swap(plan, self._root, contents, aside, self._protects, staged.failed, appearance=self._appearance)
+            swap = Swap(plan, self._root, contents, aside, self._protects, staged.failed, appearance=self.appearance)
             try:
                 outcome = swap.carry_out()
             finally:

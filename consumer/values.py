@@ -75,6 +75,30 @@ class Unmet(NamedTuple):
     detail: str = ""
 
 
+class Drift(StrEnum):
+    """In what the disk differs from the index, where nobody told it to. One for each path: the first that holds."""
+
+    ADDED = "added"
+    """Something stands where nothing shall."""
+    MISSING = "missing"
+    KIND = "kind"
+    """Something of another kind stands there."""
+    LINK_TARGET = "link-target"
+    TRUNCATED = "truncated"
+    """The file is shorter."""
+    BIT_ROT = "bit-rot"
+    """Other content under the same size and mtime: nobody wrote it, or somebody hid it."""
+    EDITED = "edited"
+    MODE = "mode"
+    MTIME = "mtime"
+    OWNER = "owner"
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the content is right, and mode, time or owner alone must be set."""
+        return self in (Drift.MODE, Drift.MTIME, Drift.OWNER)
+
+
 class View(Protocol):
     """What decisions may read: the index as of the last commit. An in-memory twin serves tests."""
 
@@ -123,6 +147,8 @@ class Step:
     forget_recent: bool = False
     recent: tuple[tuple[int, bytes], ...] = ()
     """(last, hash) of each batch that this step applies."""
+    drift: Mapping[bytes, Drift] = field(default_factory=dict)
+    """Wanted paths at which the disk was just seen to differ from the index, which stays as it is."""
     alarm: str = ""
     """Kind of the alarm that this step raises, "" for none: "diverged" and the like."""
 

@@ -10,7 +10,7 @@ _LABELS = {"entries": "paths"}
 _PLACED = frozenset(
     {
         *_FIRST, "role", "tree", "replica", "state", "ready", "problems", "problem_count", "alarms",
-        "figures", "version", "pid", "uptime_seconds", "state_directory", "replicas", "link",
+        "figures", "scrub", "version", "pid", "uptime_seconds", "state_directory", "replicas", "link",
     }
 )  # fmt: skip
 
@@ -45,6 +45,8 @@ def problem_words(path: str, why: str) -> str:
 def _facts(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key in (*_FIRST, *(key for key in status if key not in _PLACED)):
         yield _LABELS.get(key, key.replace("_", " ")), _text(status.get(key))
+    if status.get("scrub"):
+        yield "scrub", scrub_words(status["scrub"])
     link = status.get("link") or {}
     yield "broker", " ".join(str(word) for word in (link.get("phase"), link.get("detail")) if word) or "none yet"
     yield "ready", _text(status.get("ready"))
@@ -54,6 +56,15 @@ def _facts(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         f"{status.get('pid')}, version {status.get('version')}, up {duration(status.get('uptime_seconds', 0))}",
     )
     yield "state directory", _text(status.get("state_directory"))
+
+
+def scrub_words(scrub: Mapping[str, Any]) -> str:
+    """How the re-reading of a replica's disk stands."""
+    words = {"resting": "resting", "waiting": "waiting for buckets to be level", "repairing": "repairing"}
+    state = words.get(scrub["state"], f"{scrub['ratio']:.0%} read")
+    found = ", ".join(f"{count:,} {kind}" for kind, count in scrub["findings"].items())
+    problems = f", {scrub['problems']:,} cannot be read" if scrub["problems"] else ""
+    return f"{state}; found: {found or 'nothing'}{problems}"
 
 
 def _replica(told: Mapping[str, Any], here: Mapping[str, int]) -> str:

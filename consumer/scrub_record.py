@@ -1,0 +1,50 @@
+"""How far the scrub of this disk is, as one row of the state's database: it goes on behind a restart. Decides nothing.
+
+Its functions run inside the caller's transaction. SQLite's errors are the caller's to convert.
+"""
+
+import sqlite3
+from array import array
+from typing import NamedTuple
+
+
+class Pass(NamedTuple):
+    """One reading of everything, and how far it is.
+
+    `run`: the number of the order, 0: paced. `after`: what comes behind this path is to be read. `left`: the buckets that were
+    stale when their turn came; `is_swept`: they alone are to be read. `began`: unix seconds, by a clock that may jump.
+    """
+
+    run: int
+    began: float
+    after: bytes = b""
+    is_swept: bool = False
+    left: frozenset[int] = frozenset()
+
+
+class ScrubRecord(NamedTuple):
+    """`under_way`: the pass to go on with. `ended`: unix seconds when all was last read and nothing left wrong; 0: never."""
+
+    under_way: Pass | None = None
+    ended: float = 0.0
+
+
+def read_record(database: sqlite3.Connection) -> ScrubRecord:
+    """What was saved last."""
+    query = "SELECT is_under_way, run, began, after, is_swept, remaining, ended FROM scrub"
+    row = database.execute(query).fetchone()
+    if row is None:
+        return ScrubRecord()
+    is_under_way, run, began, after, is_swept, remaining, ended = row
+    here = Pass(run, began, after, bool(is_swept), frozenset(array("H", remaining)))
+    return ScrubRecord(here if is_under_way else None, ended)
+
+
+def save_record(database: sqlite3.Connection, record: ScrubRecord) -> None:
+    """The one row, whole."""
+    here = record.under_way or Pass(0, 0.0)
+    remaining = array("H", sorted(here.left)).tobytes()
+    database.execute(
+        "INSERT OR REPLACE INTO scrub VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+        (record.under_way is not None, here.run, here.began, here.after, here.is_swept, remaining, record.ended),
+    )

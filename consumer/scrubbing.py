@@ -1,0 +1,318 @@
+"""The scrub's side of the thread that applies: checks suspicions between two commits, has them put right, and keeps account.
+
+What the rereader saw may be older than the last commit, in both directions; so nothing is done but for what is seen again here,
+against the index as it is now.
+"""
+
+import logging
+import queue
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.board import Board
+from common.entries import Entry, Kind
+from common.errors import NoRoomError, PathError
+from common.names import check_path
+from common.orders import Verb
+from consumer import drifting
+from consumer.agreement import Decided
+from consumer.drifting import UNREAD, Seen, drift_at
+from consumer.rereader import Disk, Over, Reached, Rereader, Suspicion
+from consumer.rereading import has_stayed, look
+from consumer.scrub_record import Pass, ScrubRecord
+from consumer.state import State
+from consumer.target import Target
+from consumer.values import Drift, Reason
+from consumer.walking import Directories
+
+log = logging.getLogger("treecast")
+
+AT_ONCE = 256
+"""So many suspicions are checked and put right in one step."""
+AT_ONCE_BYTES = 8 * 1024 * 1024
+OPEN_LIMIT = 4096
+"""While so many findings wait for their bodies, nothing more is read."""
+OWN_HANDS_LIMIT_BYTES = 1024 * 1024
+"""A larger file is not read twice: the stream must not wait for it. It must be the one that was read, unchanged."""
+SAVE_SECONDS = 60.0
+SETTLE_SECONDS = 0.25
+GIVEN_UP_SECONDS = 300.0
+"""A finding whose body does not come for so long is a problem that remains, for whoever waits for the end of a scrub."""
+UNREADABLE = "unreadable"
+
+PutRight = Callable[[Decided], bool]
+"""Carries one step out, waiting for room; False: it was given up for want of it."""
+
+
+@dataclass(slots=True)
+class _Finding:
+    """A path that was found and is not put right yet."""
+
+    drift: Drift
+    since: float
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one pass came to."""
+
+    run: int = 0
+    began_at: float = 0.0
+    found: Counter[str] = field(default_factory=Counter)
+    repaired: Counter[str] = field(default_factory=Counter)
+
+
+class Scrub:
+    """See the module. Owned by the thread that applies; the rereader is its own."""
+
+    def __init__(
+        self, interval_seconds: float | None, state: State, target: Target, board: Board, put_right: PutRight
+    ) -> None:
+        self._state = state
+        self._target = target
+        self._board = board
+        self._put_right = put_right
+        self._root = target.root
+        disk = Disk(self._root, lambda: target.protects, target.appearance, state.path)
+        self._rereader = Rereader(disk, board, interval_seconds, may_go_on=lambda: len(self._open) < OPEN_LIMIT)
+        self._open: dict[bytes, _Finding] = {}
+        self._unreadable: set[bytes] = set()
+        self._seen_unreadable: set[bytes] = set()
+        self._total: Counter[str] = Counter()
+        self._tally = Tally()
+        self._record = ScrubRecord()
+        self._over: Over | None = None
+        self._saved_at = self._settled_at = 0.0
+        self._is_saved = True
+        self._last: dict[str, Any] = {}
+        self.verbs: Mapping[str, Verb] = {"scrub": self._order}
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The rereader runs meanwhile, from where an earlier process left off."""
+        self._record = self._state.scrubbed()
+        under_way = self._record.under_way
+        self._tally = Tally(under_way.run if under_way is not None else 0, time.monotonic())
+        self._rereader.start(under_way)
+        try:
+            yield
+        finally:
+            self._rereader.close()
+            self._save()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to check."""
+        return not self._rereader.items.empty()
+
+    # -- orders
+    def _order(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        """Everything at once, from now on. One that is under way already is joined."""
+        if not self._tally.run:
+            number = int(time.time() * 1000)
+            # What is open already will not be found again, and belongs to this one.
+            found = Counter(str(finding.drift) for finding in self._open.values())
+            self._tally = Tally(number, time.monotonic(), found)
+            self._over = None
+            self._record, self._is_saved = self._record._replace(under_way=Pass(number, time.time())), False
+            self._save()
+            self._rereader.order(number)
+        return {"run": self._tally.run}
+
+    # -- between two commits
+    def turn(self) -> None:
+        """Check what waits, a portion at most, and see what became of what was found before. Raises Stopping, HaltError."""
+        self._check(self._take())
+        now = time.monotonic()
+        if now - self._settled_at >= SETTLE_SECONDS:
+            self._settled_at = now
+            self._settle(now)
+            self._tell()
+            if now - self._saved_at >= SAVE_SECONDS:
+                self._save()
+
+    def _take(self) -> list[Suspicion]:
+        """What is suspected next, and how far that is."""
+        taken: list[Suspicion] = []
+        size_bytes = 0
+        while len(taken) < AT_ONCE and size_bytes < AT_ONCE_BYTES:
+            try:
+                item = self._rereader.items.get_nowait()
+            except queue.Empty:
+                break
+            if isinstance(item, Suspicion):
+                taken.append(item)
+                size_bytes += min(item.seen.entry.size if item.seen.entry is not None else 0, OWN_HANDS_LIMIT_BYTES)
+            elif isinstance(item, Reached):
+                # Saved behind the check of all that was said before it: this turn's, or an earlier one's.
+                self._record, self._is_saved = self._record._replace(under_way=item.here), False
+            elif item.run == self._tally.run:
+                self._over = item
+        return taken
+
+    def _check(self, suspicions: Sequence[Suspicion]) -> None:
+        """RACE: a batch may have been applied since the rereader looked: the path may be another file by now, unmet, in a stale
+        bucket, or gone. The index and the disk are both read here, with nothing in between that could change the index; what
+        agrees now is nothing. Somebody else may still change the disk between this look and the swap: that is drift again, and
+        the next scrub's.
+        """
+        if not suspicions or self._target.has_left_plan:
+            return
+        by_path = {suspicion.path: suspicion.seen for suspicion in suspicions}
+        paths = drifting.in_question(self._state.standing(), self._state, by_path)
+        rows = self._state.rows(paths)
+        drift: dict[bytes, Drift] = {}
+        with closing(Directories(self._root, may_loosen=False)) as directories:
+            for path in paths:
+                entry = rows[path].entry if path in rows else None
+                seen = _look_again(directories, path, entry, by_path[path])
+                if seen.why:
+                    self._cannot_read(path, seen.why)
+                elif not seen.is_busy and (found := drift_at(entry, seen, self._target.appearance)) is not None:
+                    drift[path] = found
+        self._repair(drift)
+
+    def _repair(self, drift: dict[bytes, Drift]) -> None:
+        for path in [path for path in drift if not _may_be_named(path)]:
+            self._count(drift.pop(path), self._repaired_aside(path))
+        decision = drifting.put_right(self._state.standing(), self._state, drift)
+        if not isinstance(decision, Decided) or not self._put_right(decision) or decision.step.alarm:
+            return
+        unmet, now = self._state.unmet(drift), time.monotonic()
+        for path, found in drift.items():
+            self._count(found, path not in unmet)
+            if path in unmet:
+                self._open[path] = _Finding(found, now)
+
+    def _repaired_aside(self, path: bytes) -> bool:
+        """What no tree may name is moved aside without a plan: no plan could name it either."""
+        try:
+            return bool(self._target.set_aside([path], self._state.standing().commits))
+        except NoRoomError:
+            return False
+
+    def _cannot_read(self, path: bytes, why: str) -> None:
+        """Nothing is concluded from that: the path stays as it is, shown as a problem until it can be read."""
+        if path not in self._unreadable:
+            self._total[UNREADABLE] += 1
+            self._tally.found[UNREADABLE] += 1
+            self._board.count("scrub_findings_total", label=UNREADABLE)
+        self._unreadable.add(path)
+        self._seen_unreadable.add(path)
+        self._board.problem(path, why)
+
+    # -- account
+    def _count(self, drift: Drift, is_repaired: bool) -> None:
+        self._total[drift] += 1
+        self._tally.found[drift] += 1
+        self._board.count("scrub_findings_total", label=drift)
+        if is_repaired:
+            self._count_repaired(drift)
+
+    def _count_repaired(self, drift: Drift) -> None:
+        self._tally.repaired[drift] += 1
+        self._board.count("scrub_repaired_total", label=drift)
+
+    def _settle(self, now: float) -> None:
+        """What was unmet and is no more was put right. The pass is over when nothing is open but what stays a problem."""
+        unmet = self._state.unmet(self._open)
+        for path in [path for path in self._open if path not in unmet]:
+            self._count_repaired(self._open.pop(path).drift)
+        stays = [
+            path
+            for path, finding in self._open.items()
+            if unmet[path].reason is not Reason.BODY or now - finding.since >= GIVEN_UP_SECONDS
+        ]
+        if self._over is not None and len(stays) == len(self._open) and not self.has_news:
+            self._end(self._over, len(stays), now)
+
+    def _end(self, over: Over, problems: int, now: float) -> None:
+        readable = self._unreadable - self._seen_unreadable
+        for path in readable.difference(self._state.unmet(readable)):
+            self._board.solved(path)
+        self._unreadable, self._seen_unreadable = self._seen_unreadable, set()
+        problems += len(self._unreadable)
+        self._open.clear()
+        self._over = None
+        ended = time.time() if not problems else self._record.ended
+        self._record, self._is_saved = ScrubRecord(None, ended), False
+        self._save()
+        if self._tally.run:
+            seconds = round(now - self._tally.began_at, 3)
+            self._last = {**self._summary(over.paths, over.size_bytes), "problems": problems, "seconds": seconds}
+        if self._tally.found:
+            log.info("a scrub is over: %s", _words(self._tally, problems))
+        self._tally = Tally(0, now)
+        self._rereader.settled()
+
+    def _summary(self, paths: int, size_bytes: int) -> dict[str, Any]:
+        return {
+            "run": self._tally.run,
+            "paths": paths,
+            "bytes": size_bytes,
+            "findings": dict(sorted(self._tally.found.items())),
+            "repaired": self._tally.repaired.total(),
+        }
+
+    def _save(self) -> None:
+        """A moment without room loses nothing but progress."""
+        self._saved_at = time.monotonic()
+        if not self._is_saved:
+            try:
+                self._state.save_scrub(self._record)
+            except NoRoomError:
+                return
+            self._is_saved = True
+
+    def _tell(self) -> None:
+        progress = self._rereader.progress
+        state = "repairing" if self._over is not None else progress.state
+        self._board.gauge("scrub_progress_ratio", progress.ratio)
+        self._board.gauge("scrub_last_success_timestamp_seconds", self._record.ended)
+        self._board.tell(
+            scrub={
+                "state": state,
+                **self._summary(progress.paths, progress.size_bytes),
+                "ratio": round(progress.ratio, 4),
+                "left_seconds": progress.left_seconds,
+                "open": len(self._open),
+                "problems": len(self._unreadable | self._seen_unreadable),
+                "ended": self._record.ended,
+                "last": self._last,
+            }
+        )
+
+    def details(self) -> dict[str, Any]:
+        """For the report: what was found since the start by kind, and when all was last read."""
+        found = {f"scrub_found_{kind.replace('-', '_')}": count for kind, count in sorted(self._total.items())}
+        return {**found, "scrub_open": len(self._open), "scrub_ended": int(self._record.ended)}
+
+
+def _look_again(directories: Directories, path: bytes, entry: Entry | None, before: Seen) -> Seen:
+    """Under our own hands. A large file counts as read if it is the same one, unchanged since."""
+    is_large = entry is not None and entry.kind is Kind.FILE and entry.size > OWN_HANDS_LIMIT_BYTES
+    if not is_large:
+        return look(directories, path, entry)
+    if before.entry is None or before.entry.digest == UNREAD or not has_stayed(directories, path, before):
+        # Whatever can be told without reading it: nothing else is, until the next scrub.
+        unread = look(directories, path, None)
+        is_same_size = entry is not None and unread.entry is not None and unread.entry.size == entry.size
+        return unread._replace(is_busy=True) if is_same_size and unread.entry is not None else unread
+    return before
+
+
+def _may_be_named(path: bytes) -> bool:
+    try:
+        check_path(path)
+    except PathError:
+        return False
+    return True
+
+
+def _words(tally: Tally, problems: int) -> str:
+    found = ", ".join(f"{count} {kind}" for kind, count in sorted(tally.found.items()))
+    return f"{found}; {tally.repaired.total()} repaired, {problems} problems"
