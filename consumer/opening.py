@@ -114,6 +114,9 @@ def _carry_out(
         _take(start, state, target, settings)
         for path in target.set_aside(others, state.standing().commits):
             log.info("set aside, because no tree carries it: %s", escape(path))
+        if others:
+            # Before state and disk count as of one age: what came back with the power would be seen by no start again.
+            target.make_durable()
     else:
         target.take()
     if start is Start.RESOLVE:

@@ -11,10 +11,12 @@ _FIGURE = "figure"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--broker URL`: test against this RabbitMQ instead of a private one. `--large`: sizes that take minutes."""
+    """`--broker URL`: test against this RabbitMQ instead of a private one. `--large`: sizes that take minutes. `--seeds N`: how
+    many stories the machine is told."""
     parser.addoption(
         "--broker", metavar="URL", default=None, help="amqp:// URL of a RabbitMQ to run the contract against"
     )
+    parser.addoption("--seeds", type=int, metavar="N", default=None, help="how many stories tests/machine is told")
     parser.addoption("--large", action="store_true", help="acceptance tests in sizes that take minutes")
 
 

@@ -1,0 +1,330 @@
+"""What can happen in the world, one act at a time, and the calm in which everything must become equal.
+
+An act is named by its function; one that happens to a replica is called with the replica's name behind: "round one".
+"""
+
+from collections.abc import Callable
+from random import Random
+
+from common.transport.ports import Route
+from tests.machine.broker import UPSTREAM, CopyingQueues
+from tests.machine.disk import FIFO, FILE, Inode
+from tests.machine.laws import Observed
+from tests.machine.process import clock, databases
+from tests.machine.processes import JOURNAL
+from tests.machine.reference import Hand, LawBroken
+from tests.machine.world import PATHS, Copy, World
+
+FOREIGN = [b"foreign", b"a/foreign", b"b/foreign"]
+CALM_ROUNDS = 400
+CALM_SECONDS = 0.5
+BACKUPS_KEPT = 3
+
+
+def perform(world: World, what: str, luck: int) -> None:
+    """Let it happen, then check the laws. Raises LawBroken."""
+    world.rng.seed(luck)
+    name, _, who = what.partition(" ")
+    if who in world.replicas:
+        TO_A_REPLICA[name](world, world.replicas[who])
+    else:
+        TO_ALL[name](world)
+    world.check()
+
+
+# ------------------------------------------------------------------------------------------------- what happens always
+
+
+def edit(world: World) -> None:
+    """The master's tree is edited."""
+    for _ in range(world.rng.choice([1, 1, 1, 4])):
+        world.edit_master()
+
+
+def produce(world: World) -> None:
+    """A few rounds of the producer."""
+    for _ in range(world.rng.choice([1, 3])):
+        world.turn_producer()
+        if world.producer.is_running:
+            world.producer.publisher.pump()
+
+
+def turn(world: World, replica: Observed) -> None:
+    """A few rounds of a replica."""
+    for _ in range(world.rng.choice([1, 3])):
+        world.turn_replica(replica)
+
+
+def wait(world: World) -> None:
+    """Time passes."""
+    clock.now += world.rng.choice([0.001, 0.03, 0.03, 0.3, 2.1, 5.1])
+
+
+# ------------------------------------------------------------------------------------------------------------- deaths
+
+
+def _soon(rng: Random) -> int:
+    return rng.randrange(rng.choice([4, 20, 80]))
+
+
+def kill_producer(world: World) -> None:
+    """It dies between two steps."""
+    world.turn_producer(_soon(world.rng))
+
+
+def stop_producer(world: World) -> None:
+    """It ends between two rounds."""
+    if world.producer.is_running:
+        world.producer.end()
+
+
+def kill(world: World, replica: Observed) -> None:
+    """A replica's process dies between two steps."""
+    world.turn_replica(replica, _soon(world.rng))
+
+
+def cut_power(world: World, replica: Observed) -> None:
+    """A replica's machine loses power between two steps."""
+    world.turn_replica(replica, _soon(world.rng), power=True)
+    if replica.process.is_running and world.rng.random() < 0.5:
+        world.bury(replica, power=True)
+
+
+# ------------------------------------------------------------------------------------------------------------ broker
+
+
+def write_some(world: World) -> None:
+    """A round of the producer with a bad line: some is written, some confirmed, some refused."""
+    world.turn_producer()
+    if world.producer.is_running:
+        world.producer.publisher.write_some(world.rng)
+
+
+def disconnect(world: World, replica: Observed) -> None:
+    """A replica's connection breaks: what it did not settle comes again."""
+    world.broker.disconnect(replica.process.name)
+
+
+def restart_broker(world: World) -> None:
+    """Every connection breaks, and it is away for a while; what was not synced is gone."""
+    for name in (UPSTREAM, *world.replicas):
+        if world.rng.random() < 0.3:
+            world.broker.queues.drop(name, world.broker.queues.waiting(name)[-1:])
+    world.broker.disconnect()
+    world.broker.is_up = world.rng.random() < 0.5
+
+
+def bring_broker_back(world: World) -> None:
+    """It can be reached again."""
+    world.broker.is_up = True
+
+
+def lose(world: World, replica: Observed) -> None:
+    """The oldest messages of a queue are dropped, or any one."""
+    name, queues = replica.process.name, world.broker.queues
+    waiting = queues.waiting(name)
+    if not waiting:
+        return
+    if isinstance(queues, CopyingQueues) and world.rng.random() < 0.6:
+        queues.drop(name, [world.rng.choice(waiting)])
+    else:
+        queues.drop(name, waiting[: world.rng.randrange(1, 4)])
+
+
+def swap(world: World, replica: Observed) -> None:
+    """Two messages change places."""
+    name, queues = replica.process.name, world.broker.queues
+    if isinstance(queues, CopyingQueues) and len(queues.waiting(name)) > 1:
+        queues.swap(name, world.rng.randrange(len(queues.waiting(name)) - 1))
+
+
+def purge(world: World, replica: Observed) -> None:
+    """Everything that waits is gone."""
+    queues = world.broker.queues
+    queues.drop(replica.process.name, queues.waiting(replica.process.name))
+
+
+def delete_queue(world: World, replica: Observed) -> None:
+    """The queue itself is gone."""
+    world.broker.queues.delete(replica.process.name)
+    world.broker.disconnect(replica.process.name)
+
+
+def replay(world: World, replica: Observed) -> None:
+    """A message from any time comes again."""
+    if world.heard:
+        message = world.rng.choice(world.heard[-40:] if world.rng.random() < 0.7 else world.heard)
+        if message.route is Route.EVENTS or message.replica == replica.process.name:
+            world.count["replays"] += 1
+            world.broker.queues.append(replica.process.name, message.body, clock.now)
+
+
+# ------------------------------------------------------------------------------------------------------------- disks
+
+
+def drift(world: World, replica: Observed) -> None:
+    """Somebody edits a replica's disk."""
+    hand = Hand(replica.process.disk, replica.process.target)
+    before = replica.disk()
+    rng = world.rng
+    dice = rng.random()
+    if dice < 0.1:
+        hand.rot(rng.choice(PATHS))
+    elif dice < 0.2:
+        hand.put(rng.choice([*PATHS, *FOREIGN]), FIFO, 0o644)
+    elif dice < 0.5:
+        world.edit(hand, FOREIGN, b"foreign %d" % rng.randrange(1 << 20))
+    else:
+        world.edit(hand, PATHS, b"drift %d" % rng.randrange(1 << 20))
+    after = replica.disk()
+    replica.edited |= {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    replica.seen = after
+    world.count["drift"] += 1
+
+
+def lose_state(world: World, replica: Observed) -> None:
+    """A replica's state is lost; its disk is not."""
+    _put_back(replica, b"", None)
+    world.count["states lost"] += 1
+
+
+def back_up(world: World, replica: Observed) -> None:
+    """A copy of state and disk, of one moment."""
+    if replica.process.is_running and replica.process.state.mark:
+        process = replica.process
+        copies = world.backups.setdefault(process.name, [])
+        copies.append(Copy(databases.image(process.state_path), process.disk.copy(process.target), set(replica.edited)))
+        del copies[:-BACKUPS_KEPT]
+
+
+def restore(world: World, replica: Observed) -> None:
+    """State, disk or both are what they were."""
+    copies = world.backups.get(replica.process.name)
+    if not copies:
+        return
+    copy, what = world.rng.choice(copies), world.rng.choice(["both", "state", "disk"])
+    world.count[f"restore {what}"] += 1
+    replica.edited = copy.edited if what == "both" else replica.edited | copy.edited
+    _put_back(replica, copy.database if what != "disk" else None, copy.target if what != "state" else None)
+
+
+def _put_back(replica: Observed, state: bytes | None, target: Inode | None) -> None:
+    process = replica.process
+    process.end()
+    if state is not None:
+        databases.images[process.state_path] = state
+    if target is not None:
+        process.disk.put_copy(b"target", target)
+    replica.promised = (0, 0)
+    replica.seen = replica.disk()
+
+
+def lose_journal(world: World) -> None:
+    """The producer's journal is gone."""
+    world.producer.end()
+    databases.images.pop(JOURNAL, None)
+    clock.now += 2.0
+    world.count["journals lost"] += 1
+
+
+def back_up_journal(world: World) -> None:
+    """A copy of the journal."""
+    if world.producer.is_running and world.producer.journal.is_base_complete:
+        copies = world.backups.setdefault(JOURNAL, [])
+        copies.append(Copy(databases.image(JOURNAL)))
+        del copies[:-BACKUPS_KEPT]
+
+
+def restore_journal(world: World) -> None:
+    """The journal is an older copy."""
+    if world.backups.get(JOURNAL):
+        world.producer.end()
+        databases.images[JOURNAL] = world.rng.choice(world.backups[JOURNAL]).database
+        clock.now += 2.0
+        world.count["journals restored"] += 1
+
+
+def deafen(world: World) -> None:
+    """The watch loses what happens from now on, and will say so."""
+    if world.producer.watch is not None:
+        world.producer.watch.is_deaf = True
+
+
+def overflow(world: World) -> None:
+    """The watch says that it lost something."""
+    if world.producer.watch is not None:
+        world.producer.watch.overflow()
+
+
+Happening = Callable[..., None]
+
+ALWAYS: dict[Happening, float] = {edit: 12, produce: 20, turn: 16, wait: 10, bring_broker_back: 2}
+CHAOS: dict[Happening, float] = {
+    kill_producer: 1.5, stop_producer: 0.3, kill: 2, cut_power: 2,
+    write_some: 2, disconnect: 1.5, restart_broker: 0.8,
+    lose: 2, swap: 1.5, purge: 0.4, delete_queue: 0.3, replay: 1.5,
+    drift: 1.5, lose_state: 0.1, back_up: 0.4, restore: 0.15,
+    lose_journal: 0.1, back_up_journal: 0.4, restore_journal: 0.15, deafen: 0.5, overflow: 0.5,
+}  # fmt: skip
+"""How often each happens; what happens to a replica happens to each of them so often."""
+_ONE_ARGUMENT = 1
+TO_ALL = {f.__name__: f for f in {**ALWAYS, **CHAOS} if f.__code__.co_argcount == _ONE_ARGUMENT}
+TO_A_REPLICA = {f.__name__: f for f in {**ALWAYS, **CHAOS} if f.__code__.co_argcount != _ONE_ARGUMENT}
+
+
+# -------------------------------------------------------------------------------------------------------------- calm
+
+
+def calm(world: World) -> None:
+    """Law 7: faults stop and the master is quiet: every replica agrees, and is equal to the dict of the master's tree."""
+    world.rng.seed(0)
+    glance, world.disks[b"master"].glance = world.disks[b"master"].glance, lambda: None
+    world.broker.is_up = True
+    if not world.master.tree:
+        # An empty source is a disk that is not mounted, to the guard.
+        world.hand.put(b"a", FILE, 0o644, b"not empty")
+        world.master.look()
+    overflow(world)
+    for replica in world.replicas.values():
+        cure_drift(world, replica)
+    try:
+        for _ in range(CALM_ROUNDS):
+            produce(world)
+            for replica in world.replicas.values():
+                turn(world, replica)
+            clock.now += CALM_SECONDS
+            world.check()
+            if all(is_level(world, replica) for replica in world.replicas.values()):
+                return
+    finally:
+        world.disks[b"master"].glance = glance
+    raise LawBroken("law 7: never agrees: " + "; ".join(why_not_level(world, r) for r in world.replicas.values()))
+
+
+def cure_drift(world: World, replica: Observed) -> None:
+    """Edits that nobody knows of are found by a start that scans."""
+    if replica.edited:
+        _put_back(replica, b"", None)
+
+
+def is_level(world: World, replica: Observed) -> bool:
+    """Whether it says to agree where the producer stands, and is equal."""
+    if not (replica.process.is_running and world.producer.is_running):
+        return False
+    here = replica.process.state.standing().position == world.producer.journal.stand.position
+    return here and replica.process.replica._follower.is_agreed() and replica.disk() == world.master.tree
+
+
+def why_not_level(world: World, replica: Observed) -> str:
+    """For a person."""
+    if not (replica.process.is_running and world.producer.is_running):
+        return "somebody does not run"
+    state, stand = replica.process.state, world.producer.journal.stand
+    standing = state.standing()
+    disk, tree = replica.disk(), world.master.tree
+    differ = sorted(path for path in disk.keys() | tree.keys() if disk.get(path) != tree.get(path))
+    return (
+        f"{replica.process.name} at {tuple(standing.position)} of {tuple(stand.position)}, stale {sorted(standing.stale)}, "
+        f"unmet {state.count_unmet()}, forked {standing.is_forked}, differs at {differ}, "
+        f"alarms {sorted(replica.process.board.alarms())} and {sorted(world.producer.board.alarms())}"
+    )

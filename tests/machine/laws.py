@@ -1,0 +1,190 @@
+"""The laws of docs/design as claims about what is seen from outside: a replica's disk, what it says it knows, what was published.
+
+What a replica claims is read from its database by plain SQL; what is true comes from `reference`. Nothing here repairs anything.
+"""
+
+import sqlite3
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tests.machine.disk import Node, tree_below
+from tests.machine.processes import ReplicaProcess
+from tests.machine.reference import LawBroken, Place, Published, Tree, check, is_below, parents
+
+STAGE = b".treecast"
+UNREADABLE = bytes(32)
+"""What stands in the index for a content that a scan was not allowed to read: equal to no content's digest."""
+TRIAL = b".treecast-trial-"
+"""How an empty file at the root begins that a start tries its renames with."""
+
+
+class Claim(NamedTuple):
+    """What a replica says of one path: the entry's figures, and the position that told it."""
+
+    kind: int
+    mode: int
+    mtime_ns: int
+    digest: bytes
+    told: Place
+
+
+@dataclass
+class Claims:
+    """What a replica says it knows, as of its last commit."""
+
+    at: Place
+    is_forked: bool
+    is_proved: bool
+    floors: dict[int, Place]
+    rows: dict[bytes, Claim]
+    tombs: dict[bytes, Place]
+    unmet: dict[bytes, str]
+
+    @property
+    def is_agreed(self) -> bool:
+        """Nothing stale, nothing unmet, proved here."""
+        return self.is_proved and not self.floors and not self.unmet
+
+
+def claims_of(database: sqlite3.Connection) -> Claims:
+    """Read them."""
+    epoch, sequence, proved_epoch, proved_sequence, is_forked = database.execute(
+        "SELECT epoch, sequence, proved_epoch, proved_sequence, is_forked FROM standing"
+    ).fetchone()
+    rows = {
+        path: Claim(kind, mode, mtime_ns, digest, (e, s) if e is not None else (0, 0))
+        for path, kind, mode, mtime_ns, digest, e, s in database.execute(
+            "SELECT path, kind, mode, mtime_ns, digest, epoch, sequence FROM entries"
+        )
+    }
+    return Claims(
+        (epoch, sequence),
+        bool(is_forked),
+        (proved_epoch, proved_sequence) == (epoch, sequence),
+        {bucket: (e, s) for bucket, e, s in database.execute("SELECT bucket, epoch, sequence FROM stale")},
+        rows,
+        {path: (e, s) for path, e, s in database.execute("SELECT path, epoch, sequence FROM tombs")},
+        dict(database.execute("SELECT path, reason FROM unmet")),
+    )
+
+
+@dataclass
+class Observed:
+    """One replica as the world sees it."""
+
+    process: ReplicaProcess
+    published: Published
+    edited: set[bytes] = field(default_factory=set)
+    """Paths that somebody else edited on its disk, and of which it does not know yet."""
+    promised: Place = (0, 0)
+    """The highest position at which it acked a message."""
+    diverged: int = 0
+    seen: Tree = field(default_factory=dict)
+    """What its disk showed when it was last looked at."""
+
+    def disk(self) -> Tree:
+        """What a reader sees now."""
+        trials = [name for name in self.process.target.names if name.startswith(TRIAL)]
+        return tree_below(self.process.target, but=(STAGE, b"lost+found", *trials))
+
+    # -- after each step of a living replica
+    def check(self) -> None:
+        """Laws 1, 2, 4, 6 and the invariants of the protocol, as of its last commit."""
+        state = self.process.state
+        claims = claims_of(state._database)
+        disk = self.disk()
+        self._forget_edits(claims, disk)
+        self._check_index(claims, disk)
+        if claims.at[0]:
+            truth = self.published.history.get(claims.at)
+            check(truth is not None, f"{claims.at} is no boundary of the stream")
+            self._check_known(claims, truth or {})
+        self._check_divergence()
+        self.seen = disk
+
+    def _forget_edits(self, claims: Claims, disk: Tree) -> None:
+        if self.edited:
+            same = {p for p in self.edited if p in claims.unmet or self._shows(disk.get(p), claims.rows.get(p))}
+            self.edited -= same
+
+    def _check_index(self, claims: Claims, disk: Tree) -> None:
+        for path, claim in claims.rows.items():
+            for above in parents(path):
+                check(above in claims.rows and claims.rows[above].kind == 2, f"the index is no tree at {path!r}")
+            if path not in claims.unmet and path not in self.edited:
+                shows = self._shows(disk.get(path), claim)
+                what = f"{path!r} is {_short(disk.get(path))} on the disk, {_short(claim)} in the index"
+                check(shows, f"{what}, and nobody knows it")
+        for path in disk.keys() - claims.rows.keys() - claims.unmet.keys() - self.edited:
+            raise LawBroken(f"{path!r} stands on the disk, and in no index")
+
+    def _shows(self, node: Node | None, claim: Claim | None) -> bool:
+        if node is None or claim is None:
+            return node is None and claim is None
+        if claim.kind == 2:
+            return node == ("d", claim.mode)
+        if claim.digest == UNREADABLE:
+            return node[0] == "f"
+        content = self.published.master.contents.get(claim.digest)
+        if content is None:
+            return node[-1] not in self.published.master.contents.values()  # somebody else's
+        return node == (("f", claim.mode, claim.mtime_ns, content) if claim.kind == 1 else ("l", content))
+
+    def _check_known(self, claims: Claims, truth: Mapping[bytes, Node]) -> None:
+        """What is known is exactly T_w: nothing deleted comes back, nothing new is lost, no older version returns."""
+        bucket_of = self.process.state.bucket_of
+        for path in claims.rows.keys() | truth.keys() | claims.tombs.keys():
+            claim = claims.rows.get(path)
+            if claims.floors:
+                floor = claims.floors.get(bucket_of(path))
+                told = max(claim.told if claim is not None else (0, 0), claims.tombs.get(path, (0, 0)))
+                if floor is not None and told <= floor:
+                    continue
+            true = truth.get(path)
+            what = f"{path!r} is 'known' as {_short(claim)} at {claims.at}, but is {_short(true)}"
+            check(self._shows(true, claim), what)
+
+    def _check_divergence(self) -> None:
+        """Nobody spoils an index here, so none may diverge."""
+        diverged = int(self.process.board.figures().get(("divergences_total", ""), 0))
+        check(diverged == 0, "a false alarm: 'diverged'")
+
+    # -- after a death
+    def check_death(self, before: Place) -> None:
+        """Law 3: each path is as it was, or as something says that was published at the position or later."""
+        disk = self.disk()
+        later = [tree for place, tree in self.published.history.items() if place >= before]
+        for path in disk.keys() | self.seen.keys():
+            if any(path == edited or is_below(path, edited) or is_below(edited, path) for edited in self.edited):
+                continue
+            allowed = {self.seen.get(path), *(tree.get(path) for tree in later)}
+            now, was = _short(disk.get(path)), _short(self.seen.get(path))
+            what = f"law 3: {path!r} is {now} after a death at {tuple(before)}, was {was}"
+            check(_may_be(disk.get(path), path, allowed, [self.seen, *later]), what)
+
+    def check_promise(self) -> None:
+        """Law 5: what was acked survives."""
+        at = self.process.state.standing().position
+        check(at >= self.promised or not at.epoch, f"law 5: it acked at {self.promised}, and stands at {at}")
+
+
+def _short(value: object) -> str:
+    """For a message."""
+    text = str(tuple(value)) if isinstance(value, tuple) else str(value)
+    return text if len(text) < 120 else f"{text[:80]}...{text[-30:]}"
+
+
+def _may_be(node: Node | None, path: bytes, allowed: Collection[Node | None], trees: Collection[Tree]) -> bool:
+    """Whether a reader may meet this in the middle of a change between the allowed ones."""
+    if node in allowed:
+        return True
+    if node is None:
+        # A change between directory and anything else has no atomic form; nor has one above it.
+        lines = ({tree.get(p, "?")[0] for tree in trees} for p in [path, *parents(path)])
+        return any("d" in kinds and len(kinds) > 1 for kinds in lines)
+    if node[0] == "d":
+        is_above = any(is_below(other, path) for tree in trees for other in tree)
+        return is_above or any(one is not None and one[0] == "d" for one in allowed)
+    # Mode and time of a content that stays are set one after the other.
+    return node[0] == "f" and any(one is not None and one[0] == "f" and one[3] == node[3] for one in allowed)

@@ -1,0 +1,209 @@
+"""The two kinds of process, made of the product's own parts as its services make them, on simulated machines.
+
+A process is started, takes rounds of its loop, and ends or is killed. What happens to it, and when, is the world's business.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from common.board import Board
+from common.errors import AlreadyRunningError
+from common.orders import Orders
+from common.patterns import Patterns
+from common.settings import ConsumeSettings
+from consumer.apply import Applier
+from consumer.opening import open_replica
+from consumer.service import Replica
+from consumer.state import State
+from producer.journal import Journal
+from producer.pipeline import Pipeline
+from producer.source import Source
+from producer.stream import begin_epoch
+from producer.watch.choice import NoWatch
+from producer.watch.port import Hint, Watch
+from tests.machine.broker import UPSTREAM, SimulatedBroker
+from tests.machine.disk import DIRECTORY, Disk, Inode
+from tests.machine.process import Life, clock, databases, system
+
+TREE = "tree"
+JOURNAL = "/master/state/journal.db"
+SCAN_SECONDS = 20.0
+
+
+class HintingWatch:
+    """A `Watch` that is told what is edited, until it overflows."""
+
+    def __init__(self) -> None:
+        self.wake: Callable[[], None] = lambda: None
+        self._hints: list[Hint] = []
+        self._lost = 0
+        self.is_deaf = False
+
+    def start(self) -> None:
+        self._hints = []
+
+    def hint(self, path: bytes) -> None:
+        """Something happened there; who is told of a directory scans it."""
+        if not self.is_deaf:
+            self._hints.append(Hint(path, True))
+
+    def overflow(self) -> None:
+        """What was lost is somewhere."""
+        self.is_deaf, self._lost = False, self._lost + 1
+        self._hints = [Hint(b"", True)]
+
+    def drain(self) -> list[Hint]:
+        taken, self._hints = self._hints, []
+        return list(dict.fromkeys(taken))
+
+    def overflows(self) -> int:
+        return self._lost
+
+    def uncovered(self) -> dict[bytes, str]:
+        return {}
+
+    def is_alive(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        return None
+
+
+class ProducerProcess:
+    """The producer, beside the master's tree at `/master/tree`."""
+
+    def __init__(self, disk: Disk, broker: SimulatedBroker, *, watches: bool) -> None:
+        self.disk = disk
+        self._broker = broker
+        self.watch = HintingWatch() if watches else None
+        self.life = Life()
+        self.is_running = False
+
+    def start(self, on_publish: Callable[[Any], None]) -> None:
+        """As `producer.service` puts it together."""
+        self.life = Life()
+        self.board = Board("producer", TREE)
+        self.journal = Journal(Path(JOURNAL), TREE)
+        begin_epoch(self.journal)
+        self.publisher = self._broker.publisher_of(self.life)
+        self.publisher.on_publish = on_publish
+        self._source = Source(Path("/master/tree"), Patterns(()), settle_seconds=2.0)
+        self.pipeline = Pipeline(
+            self.journal,
+            self._source,
+            self.board,
+            publisher=self.publisher,
+            subscriber=self._broker.subscriber_of(UPSTREAM, self.life),
+            make_watch=self._make_watch,
+            leader="here:1",
+            scan_interval_seconds=None if self.watch is not None else SCAN_SECONDS,
+        )
+        self.is_running = True
+
+    def _make_watch(self) -> Watch:
+        return self.watch if self.watch is not None else NoWatch(lambda: None, "not watched")
+
+    def round(self) -> None:
+        """One step of its loop. Ends by itself when another leads."""
+        try:
+            self.pipeline.step(clock.monotonic())
+        except AlreadyRunningError:
+            self.end()
+
+    def end(self) -> None:
+        """The process is gone; all it had open is closed, all it had not committed is lost."""
+        self.life.is_dead = True
+        self.is_running = False
+        self._broker.forget(self.life)
+        system.forget_process(self.disk)
+        databases.end(JOURNAL)
+
+
+class Stop(threading.Event):
+    """Nobody stops; who waits lets the clock go on."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        clock.now += timeout or 0.0
+        return False
+
+
+class ReplicaProcess:
+    """A consumer and its target, at `/NAME/target`."""
+
+    def __init__(self, name: str, disk: Disk, broker: SimulatedBroker) -> None:
+        self.name = name
+        self.disk = disk
+        self._broker = broker
+        self.life = Life()
+        self.is_running = False
+        self.settings = _settings(name)
+        self.state_path = f"/{name}/state/state.db"
+
+    @property
+    def target(self) -> Inode:
+        """The directory that readers see."""
+        target = self.disk.root.names[b"target"]
+        assert target.kind == DIRECTORY
+        return target
+
+    def start(self, steps_to_death: int | None = None) -> None:
+        """As `consumer.service` puts it together."""
+        self.life = Life()
+        self.life.left = steps_to_death
+        self.disk.step = self.life.step
+        self.is_running = True
+        self.board = Board("consumer", TREE, self.name)
+        self._parts = ExitStack()
+        self.orders = Orders()
+        stop = Stop()
+        self.state: State
+        self.state, target = open_replica(self.settings, stop, self.board, self._parts, self._no_broker)
+        self.subscriber = self._broker.subscriber_of(self.name, self.life)
+        self.publisher = self._broker.publisher_of(self.life)
+        self.replica = Replica(
+            self.settings,
+            self.state,
+            Applier(target, self.state, self.board),
+            self.publisher,
+            self.subscriber,
+            self.board,
+            stop=stop,
+            orders=self.orders,
+        )
+        self.replica._show_old_problems()
+        self.life.left = None
+
+    @staticmethod
+    def _no_broker() -> Any:
+        raise AssertionError("no start here needs a broker")
+
+    def round(self) -> None:
+        """One round of its loop."""
+        self.replica._round()
+
+    def end(self) -> None:
+        """The process is gone."""
+        self.life.is_dead = True
+        self.is_running = False
+        self._broker.forget(self.life)
+        system.forget_process(self.disk)
+        databases.end(self.state_path)
+
+
+_SETTINGS: dict[str, ConsumeSettings] = {}
+
+
+def _settings(name: str) -> ConsumeSettings:
+    if name not in _SETTINGS:
+        _SETTINGS[name] = ConsumeSettings(
+            tree=TREE,
+            broker="sqlite:////nowhere/queue.db",
+            target=Path(f"/{name}/target"),
+            state=Path(f"/{name}/state"),
+            replica=name,
+            adopt=True,
+        )
+    return _SETTINGS[name]

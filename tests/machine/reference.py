@@ -1,0 +1,280 @@
+"""The plain truth: the master's tree as a dict, and what was published of it, position by position. None of the product's code.
+
+Batches are read by docs/wire.md. Trees are dicts from path to a node: ("d", mode), ("f", mode, mtime_ns, content), ("l", target).
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from struct import Struct
+from typing import Any, NamedTuple
+
+from tests.machine.disk import DIRECTORY, FILE, SYMLINK, Disk, Inode, Node, tree_below
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+Tree = dict[bytes, Node]
+Place = tuple[int, int]
+"""A position: (epoch, sequence)."""
+
+_HEADER = Struct(">4sHB64sQ16sQI32s32s32s32sBBII32sQ64s16sQQII32sQqQ")
+_FRAME_OFFSET = 445 + 32 + 8 + 64
+BATCH = 1
+
+
+class LawBroken(Exception):
+    """A law of the design does not hold."""
+
+
+def check(holds: object, what: str) -> None:
+    """Raise LawBroken unless it holds."""
+    if not holds:
+        raise LawBroken(what)
+
+
+def is_below(path: bytes, directory: bytes) -> bool:
+    """Whether it lies in the directory, however deep."""
+    return path.startswith(directory + b"/")
+
+
+def parents(path: bytes) -> list[bytes]:
+    """The directories above, the nearest last."""
+    names = path.split(b"/")
+    return [b"/".join(names[:depth]) for depth in range(1, len(names))]
+
+
+def digest_of(content: bytes) -> bytes:
+    """What names a content."""
+    return blake2b(content, digest_size=32).digest()
+
+
+class Row(NamedTuple):
+    """One event as it is written on the wire; kind 0: absent."""
+
+    path: bytes
+    kind: int
+    mode: int
+    mtime_ns: int
+    size: int
+    digest: bytes
+    body: bytes | None
+    keep: bool
+
+
+class Read(NamedTuple):
+    """A message as far as it matters here."""
+
+    kind: int
+    epoch: int
+    first: int
+    rows: tuple[Row, ...]
+
+
+def read(message: bytes) -> Read:
+    """By docs/wire.md. Rows of batches only."""
+    fields = _HEADER.unpack_from(message)
+    kind, epoch, first, count = fields[2], fields[4], fields[6], fields[7]
+    if kind != BATCH:
+        return Read(kind, epoch, first, ())
+    raw = zstd.decompress(message[_FRAME_OFFSET:])
+    length = int.from_bytes(raw[:4], "big")
+    document = json.loads(raw[4 : 4 + length])
+    sections, at = {}, 4 + length
+    for name, size in document["sections"]:
+        sections[name], at = raw[at : at + size], at + size
+    return Read(kind, epoch, first, tuple(_rows(document, sections, count)))
+
+
+def _rows(document: dict[str, Any], sections: dict[str, bytes], count: int) -> list[Row]:
+    paths, digests, bodies = _Cut(sections["paths"]), _Cut(sections["digests"]), _Cut(sections["bodies"])
+    rows = []
+    for n in range(count):
+        kind, size = document["kinds"][n], document["bodies"][n]
+        path = paths.take(document["paths"][n])
+        digest = digests.take(32 if kind in (1, 3) else 0)
+        body = bodies.take(size) if size >= 0 else None
+        mode, mtime_ns = document["modes"][n], document["mtimes"][n]
+        rows.append(Row(path, kind, mode, mtime_ns, document["sizes"][n], digest, body, n in document.get("keep", ())))
+    return rows
+
+
+class _Cut:
+    """Takes bytes off the front."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    def take(self, length: int) -> bytes:
+        self._at += length
+        return self._data[self._at - length : self._at]
+
+
+@dataclass
+class Hand:
+    """Somebody who edits a tree on a disk, without regard for anybody. What it does is durable at once."""
+
+    disk: Disk
+    top: Inode
+
+    def find(self, path: bytes) -> Inode | None:
+        """What stands there."""
+        inode: Inode | None = self.top
+        for name in path.split(b"/"):
+            inode = inode.names.get(name) if inode is not None else None
+        return inode
+
+    def above(self, path: bytes) -> Inode | None:
+        """The directory that it lies in, if that is one."""
+        directory = path.rpartition(b"/")[0]
+        inode = self.find(directory) if directory else self.top
+        return inode if inode is not None and inode.kind == DIRECTORY else None
+
+    def put(self, path: bytes, kind: int, mode: int, content: bytes = b"") -> None:
+        """A new thing at a name, in the place of what is there, as a rename does it."""
+        above = self.above(path)
+        if above is None:
+            return
+        self.remove(path)
+        inode = self.disk.new(kind, mode, content)
+        self._link(above, path, inode)
+
+    def write(self, path: bytes, content: bytes) -> None:
+        """Into the file that is there."""
+        inode = self.find(path)
+        if inode is not None and inode.kind == FILE:
+            inode.content = content
+            inode.mtime_ns = self.disk.now_ns()
+            self._altered(inode)
+
+    def set(self, path: bytes, *, mode: int | None = None, mtime_ns: int | None = None) -> None:
+        """Mode or time of what is there; nothing of a symlink."""
+        inode = self.find(path)
+        if inode is not None and inode.kind != SYMLINK:
+            inode.mode = mode if mode is not None else inode.mode
+            inode.mtime_ns = mtime_ns if mtime_ns is not None else inode.mtime_ns
+            self._altered(inode)
+
+    def rot(self, path: bytes) -> None:
+        """One byte is another, and nothing tells."""
+        inode = self.find(path)
+        if inode is not None and inode.kind == FILE and inode.content:
+            inode.content = bytes([inode.content[0] ^ 1]) + inode.content[1:]
+            inode.save()
+            self.disk.changes += 1
+
+    def remove(self, path: bytes) -> None:
+        """With all that is in it."""
+        above, inode = self.above(path), self.find(path)
+        if above is None or inode is None:
+            return
+        for name in list(inode.names):
+            self.remove(path + b"/" + name)
+        removed = inode if inode.kind == DIRECTORY else None
+        self.disk.change((above, path.rpartition(b"/")[2], None), removed=removed)
+        self.disk.sync_last()
+
+    def rename(self, path: bytes, to: bytes) -> None:
+        """With all that is in it; what stands at the other name goes."""
+        above, inode = self.above(path), self.find(path)
+        if above is None or inode is None or path == to or is_below(to, path) or is_below(path, to):
+            return
+        to_above = self.above(to)
+        if to_above is None:
+            return
+        self.remove(to)
+        self.disk.change((above, path.rpartition(b"/")[2], None), (to_above, to.rpartition(b"/")[2], inode))
+        self.disk.sync_last()
+
+    def _link(self, above: Inode, path: bytes, inode: Inode) -> None:
+        self.disk.change((above, path.rpartition(b"/")[2], inode))
+        self.disk.sync_last()
+
+    def _altered(self, inode: Inode) -> None:
+        self.disk.altered(inode)
+        inode.save()
+
+
+@dataclass
+class Master:
+    """The master's tree: a dict, and every state that any of its paths ever had."""
+
+    disk: Disk
+    top: Inode
+    tree: Tree = field(default_factory=dict)
+    states: dict[bytes, set[Node]] = field(default_factory=dict)
+    contents: dict[bytes, bytes] = field(default_factory=dict)
+
+    def look(self) -> None:
+        """It may have changed: the dict is what a plain reader sees now."""
+        self.tree = tree_below(self.top, but=(b".treecast", b"lost+found"))
+        for path, node in self.tree.items():
+            states = self.states.setdefault(path, set())
+            if node not in states:
+                states.add(node)
+                content = node[-1]
+                if isinstance(content, bytes):
+                    self.contents[digest_of(content)] = content
+
+
+@dataclass
+class Published:
+    """What was published: T_k for every boundary k."""
+
+    master: Master
+    tree: Tree = field(default_factory=dict)
+    at: Place = (0, 0)
+    history: dict[Place, Tree] = field(default_factory=dict)
+    messages: dict[Place, bytes] = field(default_factory=dict)
+    versions: dict[bytes, set[Node | None]] = field(default_factory=dict)
+
+    def begin_epoch(self, epoch: int, sequence: int, tree: Mapping[bytes, Node]) -> None:
+        """An epoch starts from this tree: what was published before, or a base that nobody was told."""
+        for path, node in tree.items():
+            check(node in self.master.states.get(path, ()), f"law 8: {path!r} in the base never was {node}")
+            self.versions.setdefault(path, {None}).add(node)
+        self.tree, self.at = dict(tree), (epoch, sequence)
+        self.history[self.at] = dict(tree)
+
+    def hear(self, message: bytes) -> None:
+        """The producer hands a message over."""
+        batch = read(message)
+        if batch.kind != BATCH:
+            return
+        last = (batch.epoch, batch.first + len(batch.rows) - 1)
+        check(self.messages.setdefault(last, message) == message, f"a pair means two things: {last}")
+        if last in self.history:
+            return
+        check((batch.epoch, batch.first - 1) == self.at, f"batch {last} does not follow {self.at}")
+        for row in batch.rows:
+            self._apply(row)
+        for path in self.tree:
+            check(all(self.tree.get(above, "?")[0] == "d" for above in parents(path)), f"{last}: no tree at {path!r}")
+        self.at = last
+        self.history[last] = dict(self.tree)
+
+    def _apply(self, row: Row) -> None:
+        if row.kind == 0:
+            check(row.path in self.tree, f"a delete of nothing: {row.path!r}")
+            del self.tree[row.path]
+            self.versions.setdefault(row.path, {None}).add(None)
+            return
+        node = self.node_of(row.path, row.kind, row.mode, row.mtime_ns, row.digest)
+        if row.body is not None:
+            check(digest_of(row.body) == row.digest, f"law 8: {row.path!r} came with another content")
+        elif row.kind != 2:
+            before = self.tree.get(row.path)
+            check(before is not None and before[-1] == node[-1], f"a content that nobody was told: {row.path!r}")
+        self.tree[row.path] = node
+        self.versions.setdefault(row.path, {None}).add(node)
+
+    def node_of(self, path: bytes, kind: int, mode: int, mtime_ns: int, digest: bytes) -> Node:
+        """What an entry says, as a node that the master's path really had (law 8)."""
+        content = self.master.contents.get(digest, b"")
+        node: Node = {1: ("f", mode, mtime_ns, content), 2: ("d", mode), 3: ("l", content)}[kind]
+        check(node in self.master.states.get(path, ()), f"law 8: {path!r} never was {str(node)[:200]}")
+        return node

@@ -1,0 +1,102 @@
+"""Stories: lists of acts drawn from a seed, told, shortened, and told again.
+
+`python -m tests.machine --help` runs them from a shell.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from tests.machine.acts import ALWAYS, CHAOS, TO_A_REPLICA, calm, perform
+from tests.machine.reference import LawBroken
+from tests.machine.world import REPLICAS, Setting, World
+
+Told = tuple[str, int]
+"""One act of a story: what happens, and the luck that all its choices follow from."""
+LENGTHS = (15, 40, 40, 90)
+
+
+@dataclass(frozen=True)
+class Story:
+    """A setting and what happens in it."""
+
+    setting: Setting
+    acts: tuple[Told, ...]
+
+
+@dataclass(frozen=True)
+class Break:
+    """A law that did not hold: in which act (the last: the calm), and what."""
+
+    place: int
+    what: str
+
+
+def story_of(seed: int) -> Story:
+    """The story that a seed stands for."""
+    rng = Random(f"story {seed}")
+    setting = Setting(
+        broker=rng.choice(["rabbit", "rabbit", "embedded"]),
+        watches=rng.random() < 0.8,
+        interleaves=rng.random() < 0.5,
+        is_root_user=rng.random() < 0.6,
+        umask=rng.choice([0o022, 0o022, 0o027, 0o000]),
+        seed=rng.randrange(1 << 32),
+    )
+    chaos = rng.choice([0.2, 0.5, 1.0, 2.0])
+    weights = {**ALWAYS, **{what: weight * chaos for what, weight in CHAOS.items()}}
+    names, odds = [], []
+    for what, weight in weights.items():
+        each = [f"{what.__name__} {name}" for name in REPLICAS] if what.__name__ in TO_A_REPLICA else [what.__name__]
+        names += each
+        odds += [weight] * len(each)
+    whats = rng.choices(names, odds, k=rng.choice(LENGTHS))
+    return Story(setting, tuple((what, rng.randrange(1 << 32)) for what in whats))
+
+
+def tell(story: Story, count: Counter[str] | None = None) -> Break | None:
+    """Let it happen. None when every law held."""
+    place = 0
+    try:
+        world = World(story.setting, count if count is not None else Counter())
+        for place, (what, luck) in enumerate(story.acts):  # noqa: B007 - said in the Break
+            perform(world, what, luck)
+        place = len(story.acts)
+        calm(world)
+    except LawBroken as broken:
+        return Break(place, str(broken))
+    except Exception as error:  # noqa: BLE001 - whatever else stops the product is a break too
+        return Break(place, f"{type(error).__name__}: {error}")
+    return None
+
+
+def survey(seeds: Iterable[int], enough: int | None = None) -> tuple[int, dict[int, Break], Counter[str]]:
+    """Tell the stories of these seeds: how many were told, which broke, and what happened in them."""
+    told, broken, count = 0, dict[int, Break](), Counter[str]()
+    for seed in seeds:
+        told += 1
+        found = tell(story_of(seed), count)
+        if found is not None:
+            broken[seed] = found
+            if len(broken) == enough:
+                break
+    return told, broken, count
+
+
+def shorten(story: Story, seconds: float = 60.0) -> Story:
+    """A story with fewer acts that breaks a law too: acts are left out in ever smaller runs, as long as it still breaks."""
+    until = time.monotonic() + seconds
+    acts: Sequence[Told] = story.acts
+    size = len(acts) // 2
+    while size and time.monotonic() < until:
+        place = 0
+        while place < len(acts) and time.monotonic() < until:
+            fewer = [*acts[:place], *acts[place + size :]]
+            if tell(replace(story, acts=tuple(fewer))) is not None:
+                acts = fewer
+            else:
+                place += size
+        size //= 2
+    return replace(story, acts=tuple(acts))

@@ -1,0 +1,263 @@
+"""The hostile world: a master that is edited, a producer, two replicas, a broker between them, and all that can happen to each.
+
+What can happen to it is in `acts`. Every choice is taken from `rng`, which each act seeds anew.
+"""
+
+import sqlite3
+from collections import Counter
+from dataclasses import dataclass, field
+from random import Random
+
+from common.transport.ports import Outgoing, Route
+from tests.machine.broker import CopyingQueues, Item, LogQueues, SimulatedBroker
+from tests.machine.disk import DIRECTORY, FILE, SYMLINK, Disk, Inode, Node, tree_below
+from tests.machine.laws import Observed
+from tests.machine.process import Killed, Life, chance, clock, databases, system
+from tests.machine.processes import JOURNAL, ProducerProcess, ReplicaProcess
+from tests.machine.reference import Hand, LawBroken, Master, Published, check
+
+PATHS = [
+    b"a", b"b", b"c", b"d", b"a/x", b"a/y", b"b/x", b"a/x/p", b"a/x/q", b"b/x/p", b"c/z", b"d/\xff", b"d/\xff/n", b"e",
+]  # fmt: skip
+DIRECTORY_MODES = (0o755, 0o755, 0o750, 0o700, 0o555)
+FILE_MODES = (0o644, 0o644, 0o600, 0o444, 0o200, 0o755)
+REPLICAS = ("one", "two")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What stays the same in one story."""
+
+    broker: str = "rabbit"
+    """"rabbit" or "embedded"."""
+    watches: bool = True
+    interleaves: bool = True
+    """Whether the master is edited in the middle of looks at it."""
+    is_root_user: bool = True
+    umask: int = 0o022
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A backup of one moment: a database, and for a replica its disk, with what somebody had edited there."""
+
+    database: bytes
+    target: Inode | None = None
+    edited: set[bytes] = field(default_factory=set)
+
+
+@dataclass
+class World:
+    """One story as it happens."""
+
+    setting: Setting
+    count: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        setting = self.setting
+        self.rng = Random(setting.seed)
+        clock.begin()
+        chance.begin(setting.seed)
+        databases.begin(self._life_of)
+        names = [b"master", *(name.encode() for name in REPLICAS)]
+        self.disks = {name: Disk(name, clock.file_ns, umask=setting.umask) for name in names}
+        system.begin(self.disks)
+        for disk in self.disks.values():
+            top = Hand(disk, disk.root)
+            top.put(b"outside", DIRECTORY, 0o755)
+            top.put(b"outside/secret", FILE, 0o600, b"not ours")
+            disk.is_root_user = setting.is_root_user or disk.name == b"master"
+        self._make_master()
+        queues = CopyingQueues() if setting.broker == "rabbit" else LogQueues()
+        self.broker = SimulatedBroker(queues, lambda: clock.now, self.rng)
+        self.producer = ProducerProcess(self.disks[b"master"], self.broker, watches=setting.watches)
+        self.replicas = {name: self._make_replica(name) for name in REPLICAS}
+        self.backups: dict[str, list[Copy]] = {}
+        self.heard: list[Outgoing] = []
+        self._had_base = False
+
+    def _make_master(self) -> None:
+        disk = self.disks[b"master"]
+        disk.step = _never
+        Hand(disk, disk.root).put(b"tree", DIRECTORY, 0o755)
+        self.hand = Hand(disk, disk.root.names[b"tree"])
+        self.master = Master(disk, self.hand.top)
+        self.published = Published(self.master)
+        for _ in range(self.rng.choice([0, 3, 12])):
+            self.edit_master()
+        disk.glance = self._interleave
+
+    def _make_replica(self, name: str) -> Observed:
+        disk = self.disks[name.encode()]
+        Hand(disk, disk.root).put(b"target", DIRECTORY, 0o755)
+        return Observed(ReplicaProcess(name, disk, self.broker), self.published)
+
+    def _life_of(self, path: str) -> Life:
+        if path == JOURNAL:
+            return self.producer.life
+        return self.replicas[path.split("/")[1]].process.life
+
+    # -- one act
+    def check(self) -> None:
+        """Everything that must hold between two acts."""
+        for disk in self.disks.values():
+            outside = tree_below(disk.root.names[b"outside"])
+            check(outside[b"secret"][-1] == b"not ours" and len(outside) == 1, "law 9: something outside was touched")
+        for replica in self.replicas.values():
+            if replica.process.is_running:
+                replica.check()
+
+    # -- the master's tree
+    def _interleave(self) -> None:
+        """In the middle of a look: somebody edits the tree."""
+        if self.setting.interleaves and self.producer.is_running and self.rng.random() < 0.01:
+            self.count["edits in the middle of a look"] += 1
+            self.edit_master()
+
+    def edit_master(self) -> None:
+        disk, glance = self.disks[b"master"], self.disks[b"master"].glance
+        disk.glance = lambda: None
+        for path in self.edit(self.hand, PATHS, b"%d" % self.rng.randrange(1 << 20)):
+            self._hint(path)
+        self.master.look()
+        disk.glance = glance
+
+    def _hint(self, path: bytes) -> None:
+        watch = self.producer.watch if hasattr(self, "producer") else None
+        if watch is not None:
+            watch.hint(path)
+
+    def edit(self, hand: Hand, paths: list[bytes], content: bytes) -> list[bytes]:
+        """One random edit; the paths where something happened."""
+        rng = self.rng
+        path, other, dice = rng.choice(paths), rng.choice(paths), rng.random()
+        if dice < 0.22:
+            hand.remove(path)
+        elif dice < 0.40:
+            hand.put(path, DIRECTORY, rng.choice(DIRECTORY_MODES))
+        elif dice < 0.48:
+            target = rng.choice([b"a", b"/outside", b"/outside/secret", b"nowhere", content])
+            hand.put(path, SYMLINK, 0o777, target)
+        elif dice < 0.55:
+            hand.set(path, mode=rng.choice(FILE_MODES if rng.random() < 0.5 else DIRECTORY_MODES))
+        elif dice < 0.60:
+            hand.set(path, mtime_ns=rng.randrange(-(10**18), 10**18))
+        elif dice < 0.68:
+            hand.rename(path, other)
+        elif dice < 0.74:
+            hand.write(path, b"" if rng.random() < 0.3 else content)
+        else:
+            again = rng.random() < 0.2
+            hand.put(path, FILE, rng.choice(FILE_MODES), b"again" if again else content * rng.choice([1, 1, 9, 700]))
+        return [path, other]
+
+    # -- deaths
+    def bury(self, replica: Observed, *, power: bool) -> None:
+        """Its process is gone; with the power, what was not synced may be gone too."""
+        before = replica.process.state.standing().position if hasattr(replica.process, "state") else (0, 0)
+        replica.process.end()
+        if power:
+            self.count["power cuts"] += 1
+            replica.process.disk.cut_power(self.rng, self.rng.choice([0.0, 0.2, 0.5, 0.8, 1.0]))
+            queues = self.broker.queues
+            if isinstance(queues, LogQueues):
+                queues.turn_back(replica.process.name)
+        replica.check_death(before)
+        replica.seen = replica.disk()
+
+    def start_replica(self, replica: Observed, steps: int | None = None) -> None:
+        """The next process of this replica."""
+        try:
+            replica.process.start(steps)
+        except Killed:
+            self.count["died while starting"] += 1
+            self.bury(replica, power=self.rng.random() < 0.4)
+            return
+        replica.process.subscriber.on_ack = lambda item: self._acked(replica, item)
+        replica.check_promise()
+        self.count["replica starts"] += 1
+
+    def _acked(self, replica: Observed, item: Item) -> None:
+        replica.promised = max(replica.promised, replica.process.state.standing().position)
+
+    def turn_replica(self, replica: Observed, steps: int | None = None, *, power: bool = False) -> None:
+        """One round of it, or its next start; it may die on the way."""
+        if not replica.process.is_running:
+            self.start_replica(replica, steps)
+            return
+        replica.process.life.left = steps
+        try:
+            replica.process.round()
+            replica.process.life.left = None
+            replica.process.publisher.pump()
+        except Killed:
+            self.count["replica deaths"] += 1
+            self.bury(replica, power=power)
+
+    def start_producer(self) -> None:
+        """The next run: it goes on from where its journal stands."""
+        clock.now += 1.0
+        self._tell_outbox()
+        self.producer.start(self._hear)
+        self._begin_epoch()
+        self.count["producer starts"] += 1
+
+    def _tell_outbox(self) -> None:
+        """What is in the outbox was published as far as the laws go, whether the last run came to hand it over or not."""
+        database = databases.connect(JOURNAL)
+        try:
+            if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                return
+            for (message,) in database.execute("SELECT message FROM outbox ORDER BY first").fetchall():
+                self.published.hear(message)
+            told = dict(database.execute("SELECT key, value FROM state"))
+            place = (told.get("epoch", 0), told.get("sequence", 0))
+            if told.get("base_complete") and place not in self.published.history:
+                self._take_base(*place, database)
+            elif told.get("base_complete"):
+                self.published.tree, self.published.at = dict(self.published.history[place]), place
+        finally:
+            databases.end(JOURNAL)
+
+    def _begin_epoch(self) -> None:
+        self._had_base = self.producer.journal.is_base_complete
+        if self._had_base:
+            stand = self.producer.journal.stand
+            self.published.begin_epoch(stand.lineage.epoch, stand.sequence, self.published.tree)
+
+    def turn_producer(self, steps: int | None = None) -> None:
+        """One round of it, or its next start; it may die on the way."""
+        if not self.producer.is_running:
+            self.start_producer()
+            return
+        self.producer.life.left = steps
+        try:
+            self.producer.round()
+            self._look_for_base()
+            self.producer.life.left = None
+        except Killed:
+            self.count["producer deaths"] += 1
+            self.producer.end()
+
+    def _look_for_base(self) -> None:
+        """A base is announced without events: it is what the journal holds, and each row of it must have been true once."""
+        if self._had_base or not self.producer.is_running or not self.producer.journal.is_base_complete:
+            return
+        self._had_base = True
+        self._take_base(*self.producer.journal.stand.position, self.producer.journal._database)
+
+    def _take_base(self, epoch: int, sequence: int, database: sqlite3.Connection) -> None:
+        rows = database.execute("SELECT path, kind, mode, mtime_ns, digest FROM entry").fetchall()
+        tree: dict[bytes, Node] = {row[0]: self.published.node_of(*row) for row in rows}
+        self.published.begin_epoch(epoch, sequence, tree)
+
+    def _hear(self, message: Outgoing) -> None:
+        self._look_for_base()
+        if message.route is Route.EVENTS:
+            self.published.hear(message.body)
+        self.heard.append(message)
+
+
+def _never(what: str) -> None:
+    raise LawBroken(f"the product changed the master's disk: {what}")
