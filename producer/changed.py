@@ -9,7 +9,7 @@ import marshal
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from common.digests import rows_digest
@@ -127,21 +127,30 @@ def answers(
     if isinstance(found, OutOfReach):
         yield TooOld(found.lineage, question.replica, question.nonce, found.at, found.reach)
         return
-    for number, packed in enumerate(found.parts):
+    for number in range(len(found.parts)):
         with reading() as read_body:
-            rows = tuple(_event(row, with_body, read_body, doubt) for row, with_body in marshal.loads(packed))
-        yield Since(
-            found.lineage,
-            question.replica,
-            question.nonce,
-            at=found.at,
-            base=found.base,
-            part=number,
-            of=len(found.parts),
-            digest=found.digest,
-            rows=rows,
-            released=found.released,
-        )
+            yield replace(heading(question, found, number), rows=rows_of(found, number, read_body, doubt))
+
+
+def heading(question: Question, found: Changed, number: int) -> Since:
+    """One part without its rows."""
+    return Since(
+        found.lineage,
+        question.replica,
+        question.nonce,
+        at=found.at,
+        base=found.base,
+        part=number,
+        of=len(found.parts),
+        digest=found.digest,
+        rows=(),
+        released=found.released,
+    )
+
+
+def rows_of(found: Changed, number: int, read_body: ReadBody, doubt: Doubt) -> tuple[Event, ...]:
+    """The rows of one part, with their contents as the source has them now."""
+    return tuple(_event(row, with_body, read_body, doubt) for row, with_body in marshal.loads(found.parts[number]))
 
 
 def ahead_text(replica: str, base: int, found: Ahead) -> str:

@@ -22,6 +22,7 @@ from common.transport.ports import Publisher
 from common.transport.urls import shown
 from common.version import program_version
 from common.wire.codec import decode_downstream
+from producer.answering_process import AnsweringProcess
 from producer.carrying import Carrying
 from producer.journal import Journal
 from producer.journal_schema import JOURNAL_NAME
@@ -78,17 +79,21 @@ def run(settings: ProduceSettings, stop: threading.Event, board: Board, orders: 
             large_limit_bytes=settings.large_limit_bytes,
         )
         parts.callback(source.close)
+        answerer = AnsweringProcess(journal.path, settings.source, board, wake.set)
+        parts.callback(answerer.close)
         pipeline = Pipeline(
             journal,
             source,
             board,
             publisher=publisher,
             subscriber=subscriber,
+            answerer=answerer,
             make_watch=lambda: _make_watch(settings, source, wake),
             leader=this_process(),
             scan_interval_seconds=settings.scan_interval_seconds,
             wire_pin=settings.wire,
             wake=wake.set,
+            bandwidth_bytes=settings.bandwidth_bytes,
         )
         parts.callback(pipeline.close)
         parts.callback(board.untick, "pipeline")
