@@ -22,7 +22,8 @@ EVENTS = st.builds(
     Event, st.binary(min_size=1, max_size=3), st.none() | ENTRIES, st.none() | st.binary(max_size=9), st.booleans()
 )
 ADDS = st.tuples(st.just("add"), st.integers(1, 2), st.lists(EVENTS, max_size=6))
-DROPS = st.tuples(st.sampled_from(["drop", "clear"]), st.integers(1, 2), st.just([]))
+NO_EVENTS: list[Event] = []
+DROPS = st.tuples(st.sampled_from(["drop", "clear"]), st.integers(1, 2), st.just(NO_EVENTS))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
