@@ -263,7 +263,7 @@ class RealWorld(OurWorld):
             self.backup_drifted = set(self.drifted)
         elif what.startswith("restore"):
             self._restore(what)
-        elif what in {"ask", "scrub"} and self.rng.random() < 0.05:
+        elif what in {"ask", "scrub acts"} and self.rng.random() < 0.05:
             self._dying_in(what)
         else:
             super().act(what)
