@@ -247,7 +247,7 @@ def _digests(tree: Tree) -> BucketDigests:
 class RealWorld(OurWorld):
     """The model's world with a real replica in it, and more that can happen to one."""
 
-    CHAOS = {**model.World.CHAOS, "restore state": 0.15, "restore target": 0.15}  # noqa: RUF012
+    CHAOS = {**model.World.CHAOS, "restore state": 0.25, "restore target": 0.25}  # noqa: RUF012
 
     def __init__(self, seed: int, count: Counter[str], place: Path, dying: DyingOs) -> None:
         super().__init__(seed, count)
