@@ -42,6 +42,15 @@ class Outgoing(NamedTuple):
     message: bytes
 
 
+class Reread(NamedTuple):
+    """How far the reading of all files is: behind `after`, since `began` (0: none is under way); `ended`: when the last one that
+    could read everything was over (0: never). Unix seconds, by a clock that may jump."""
+
+    after: bytes = b""
+    began: float = 0.0
+    ended: float = 0.0
+
+
 class Journal:
     """See the module. `stand` is where it stands, as of the last commit."""
 
@@ -99,6 +108,16 @@ class Journal:
         with self._transaction():
             self._set(base_complete=1, root_identity=f"{root.device} {root.inode}")
         self.is_base_complete, self.root_identity = True, root
+
+    @property
+    def reread(self) -> Reread:
+        """What was noted last."""
+        return Reread(self._get("reread_after", b""), self._get("reread_began", 0.0), self._get("reread_ended", 0.0))
+
+    def note_reread(self, here: Reread) -> None:
+        """The reading of all files is so far. Idempotent."""
+        with self._transaction():
+            self._set(reread_after=here.after, reread_began=here.began, reread_ended=here.ended)
 
     # -- writing
 

@@ -75,7 +75,7 @@ class Pipeline:
             board,
             publisher=publisher,
             subscriber=subscriber,
-            doubt=self._doubt,
+            doubt=self.reread,
             bandwidth_bytes=bandwidth_bytes,
         )
         self._finding = Finding(
@@ -160,8 +160,13 @@ class Pipeline:
 
     # -- from hints to changes
 
-    def _doubt(self, path: bytes) -> None:
-        """A replica asked for a content that the source has no more: the watch may have lost a change. Read it again.
+    @property
+    def may_reread(self) -> bool:
+        """Whether the whole source is in the index, and above doubt."""
+        return self._journal.is_base_complete and self._finding.may_publish
+
+    def reread(self, path: bytes) -> None:
+        """The source may have another content than was published, or none: the watch may have lost a change. Read it again.
 
         Not where the root is in doubt: then no content is there, and all is compared anyway when it is back.
         """
