@@ -211,7 +211,7 @@ class ProduceSettings(CommonSettings):
         "all",
     )
     log_limit: Annotated[int, Field(ge=LOG_LIMIT_LEAST, le=LOG_LIMIT_MOST)] = _about(
-        "How many changes the change log keeps, at about 100 bytes each: for `treecast log`, and for replicas that were away.",
+        "How many changes the change log keeps, at 10 to 100 bytes each: for `treecast log`, and for replicas that were away.",
         f"{LOG_LIMIT_LEAST} to {LOG_LIMIT_MOST}",
         3_000_000,
     )

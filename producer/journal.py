@@ -257,7 +257,7 @@ class Journal:
     def _write_log(self, numbered: Numbered) -> None:
         epoch = numbered.after.lineage.epoch
         changelog.append(self._database, epoch, numbered.first, numbered.changes, _unix_ms())
-        changelog.prune(self._database, len(numbered.changes), self._log_limit_rows)
+        changelog.prune(self._database, numbered.after.sequence, len(numbered.changes), self._log_limit_rows)
 
     def _forget_confirmed(self) -> None:
         self._database.executemany("DELETE FROM outbox WHERE first = ?", [(first,) for first in self._confirmed])
