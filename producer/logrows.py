@@ -2,7 +2,7 @@
 
     kinds, a byte each: kept * 16 + old * 4 + new | old and new size, 8 bytes each, little endian | paths, joined by NUL
 
-One zstd frame where that is not short. Rows of their own would take five times the room, and a tenth of all that the producer does for a change.
+One zstd frame where that is not short. Rows of their own would take five times the room, and nine times the work.
 """
 
 import sys
