@@ -38,13 +38,16 @@ class HoldLimit:
         return many if entries <= SMALL_TREE_ENTRIES else min(many, int(entries * self.most_percent / 100))
 
 
+NO_HOLD = HoldLimit(is_off=True)
+
+
 def parse_hold(given: object) -> HoldLimit:
     """What `TREECAST_HOLD` says: "5000,10%,50%" or "off". Raises ValueError with what is allowed."""
     if isinstance(given, HoldLimit):
         return given
     text = str(given).strip().lower()
     if text == "off":
-        return HoldLimit(is_off=True)
+        return NO_HOLD
     match = _HOLD.fullmatch(text)
     if match is None or max(float(match[2]), float(match[3])) > 100:
         raise ValueError(HOLD_ALLOWED)

@@ -36,6 +36,7 @@ class Sample(NamedTuple):
 POSITION = Metric("position", "gauge", "Last sequence that was numbered (producer) or durably applied (consumer).")
 AGREED = Metric("agreed", "gauge", "1 when this replica is proved equal at its position (producer: when it leads).")
 DIRTY_PATHS = Metric("dirty_paths", "gauge", "Paths that are not looked at yet, or wait for room.")
+HELD_PATHS = Metric("held_paths", "gauge", "Paths whose delete is held on the master until a person releases it.")
 UNCONFIRMED = Metric("unconfirmed_batches", "gauge", "Batches that the broker has not confirmed yet.")
 OVERFLOWS = Metric("watch_overflows_total", "counter", "How often the watcher lost events, which a scan then found.")
 HEARTBEAT_AGE = Metric("heartbeat_age_seconds", "gauge", "Age of the leading producer's last sign of life.")
@@ -89,17 +90,12 @@ COMPARE_SUCCESS = Metric(
     is_always=False,
 )
 UNANSWERABLE = Metric("unanswerable_total", "counter", "Answers that could not be written.", "reason")
-ANSWER_KINDS = ("same", "bucket", "since", "body", "part")
-ANSWERS = Metric("answers_total", "counter", "Answers to replicas' questions.", "kind", ANSWER_KINDS)
-ANSWER_BYTES = Metric("answer_bytes_total", "counter", "Bytes of answers, as sent.", "kind", ANSWER_KINDS)
-ANSWER_WAITS = Metric(
-    "answer_wait_seconds_total", "counter", "How long questions waited for their answers, summed.", "kind", ANSWER_KINDS
-)
 
 METRICS: tuple[Metric, ...] = (
     POSITION,
     AGREED,
     DIRTY_PATHS,
+    HELD_PATHS,
     UNCONFIRMED,
     OVERFLOWS,
     HEARTBEAT_AGE,
@@ -125,9 +121,6 @@ METRICS: tuple[Metric, ...] = (
     COMPARE_PROGRESS,
     COMPARE_SUCCESS,
     UNANSWERABLE,
-    ANSWERS,
-    ANSWER_BYTES,
-    ANSWER_WAITS,
 )
 
 

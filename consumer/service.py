@@ -43,8 +43,6 @@ log = logging.getLogger("treecast")
 WAIT_SECONDS = 0.25
 """The longest time the loop waits for a message before it looks at its clocks again."""
 ASK_AGAIN_FOR_QUEUE_SECONDS = 1.0
-ASK_SECONDS = 0.05
-"""How often it is looked at what to ask while messages come without a pause."""
 CLOSE_SECONDS = 1.5
 """For each of the two ports, one after the other: with a broker that hangs, a stop still takes less than 5 s."""
 TELL_SECONDS = 0.25
@@ -141,7 +139,7 @@ class Replica:
         spool = Spool(state.path.with_name(SPOOL_NAME))
         self._reports = ReportClock()
         self._alarming = Alarming()
-        self._asked_for_queue_at = self._told_at = self._asked_at = 0.0
+        self._asked_for_queue_at = self._told_at = 0.0
         self._is_halted = False
         self._follower = Follower(
             Identity(settings.tree, settings.replica),
@@ -182,7 +180,6 @@ class Replica:
             self._follower.take(delivery)
             self._follower.tick(time.monotonic())
             self._scrub.turn()
-            self._ask_ahead()
             self._speak()
 
     def _check_held(self) -> None:
@@ -220,13 +217,8 @@ class Replica:
             self._stop.wait(WAIT_SECONDS)
 
     # -- questions
-    def _ask_ahead(self) -> None:
-        """While answers come without a pause too: what is asked next must be on its way before the last of them is here."""
-        if self._asking.open and time.monotonic() >= self._asked_at + ASK_SECONDS:
-            self._ask()
-
     def _ask(self) -> None:
-        self._asked_at = now = time.monotonic()
+        now = time.monotonic()
         self._asking.expire(now)
         standing = self._state.standing()
         if not standing.epoch or standing.is_forked or now < self._follower.ask_from:

@@ -36,6 +36,8 @@ class Compared:
     taken: list[Taken] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     identities: list[tuple[bytes, Identity]] = field(default_factory=list)
+    here: list[bytes] = field(default_factory=list)
+    """What was looked at and is there, changed or not."""
     raw_bytes: int = 0
     until: float = field(default_factory=lambda: perf_counter() + ROUND_SECONDS)
 
@@ -188,6 +190,7 @@ class Comparer:
 
     def _here(self, found: Present, known: Known | None, compared: Compared, now: float) -> None:
         path, entry, body, identity, fresh_seconds = found
+        compared.here.append(path)
         if not _TIME_LOW_NS <= entry.mtime_ns < _TIME_HIGH_NS:
             self._show(path, "its time of modification is beyond what can be carried")
             return

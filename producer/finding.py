@@ -73,6 +73,8 @@ class Finding:
         self._root = Root(None, why="it was not looked at yet")
         self._verdict = guard.judge(self._root, 0, None)
         self._base_left: int | None = None
+        self.whole_scans = 0
+        """How often the whole tree was scanned."""
         self.is_scan_complete = False
         """Whether the whole tree was scanned since the start, or since another root came."""
 
@@ -88,6 +90,11 @@ class Finding:
         """Whether the root is above doubt."""
         return not self._verdict.alarm
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is published because the source is empty."""
+        return self._verdict.alarm == guard.EMPTY
+
     def check_root(self, now: float) -> bool:
         """Look at the root, raise or clear the alarms; begin anew where another directory took its place, or where it is back.
 
@@ -99,7 +106,10 @@ class Finding:
         if not self._journal.is_base_complete:
             # A journal that was lost knows nothing, but replicas may.
             indexed = max(indexed, self._told_entries())
-        self._verdict = guard.judge(self._root, indexed, self._journal.root_identity)
+        emptied = self._journal.held.is_emptied
+        self._verdict = guard.judge(self._root, indexed, self._journal.root_identity, is_emptied=emptied)
+        if emptied and self._root.identity is not None and not self._root.is_empty:
+            self._journal.held.forget_emptied()
         self._next_root_check = now + (ROOT_CHECK_SECONDS_WHEN_BLOCKED if self._verdict.alarm else ROOT_CHECK_SECONDS)
         for kind in guard.ALARMS:
             if kind != self._verdict.alarm:
@@ -250,6 +260,7 @@ class Finding:
 
     def _finish_whole(self, finished: Finished, now: float) -> None:
         self._board.count("scans_total")
+        self.whole_scans += 1
         if ROOT in finished.unreadable:
             self._next_root_check = float("-inf")
             self._scans.start(ROOT, only_scanned=self._journal.is_base_complete)

@@ -33,17 +33,18 @@ class Verdict:
     compare_whole: bool = False
 
 
-ALARMS = ("source-missing", "source-empty")
+MISSING, EMPTY = ALARMS = ("source-missing", "source-empty")
 
 
-def judge(root: Root, indexed: int, last: RootIdentity | None) -> Verdict:
-    """`indexed`: how many paths the index holds. `last`: the root's identity when the whole tree was last compared, if ever."""
+def judge(root: Root, indexed: int, last: RootIdentity | None, *, is_emptied: bool = False) -> Verdict:
+    """`indexed`: how many paths the index holds. `last`: the root's identity when the whole tree was last compared, if ever.
+    `is_emptied`: a person said that the source was emptied on purpose."""
     if root.identity is None:
+        return Verdict(MISSING, f"the source cannot be read ({root.why}): nothing is published until it is back")
+    if root.is_empty and indexed and not is_emptied:
         return Verdict(
-            "source-missing", f"the source cannot be read ({root.why}): nothing is published until it is back"
-        )
-    if root.is_empty and indexed:
-        return Verdict(
-            "source-empty", f"the source is empty, {indexed} paths are known: nothing is published until files are back"
+            EMPTY,
+            f"the source is empty, {indexed} paths are known: nothing is published until files are back; if it was emptied on"
+            " purpose: treecast hold release",
         )
     return Verdict(compare_whole=last is not None and root.identity != last)

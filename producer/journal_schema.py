@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from common.errors import HaltError, NoRoomError, StateError
-from producer import changelog
+from producer import changelog, held
 
 JOURNAL_NAME = "journal.db"
 """In the producer's state directory."""
@@ -30,6 +30,7 @@ CREATE TABLE bucket (number INTEGER PRIMARY KEY, digest BLOB NOT NULL);
 CREATE TABLE outbox (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, message BLOB NOT NULL);
 CREATE TABLE state (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 {changelog.SCHEMA};
+{held.SCHEMA};
 """
 """Version 1. `inode` is the unsigned number as a signed one. `state`: see the keys in `journal`."""
 

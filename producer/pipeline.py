@@ -9,15 +9,17 @@ from dataclasses import dataclass
 
 from common.board import Board
 from common.errors import AlreadyRunningError, NoRoomError, RootGoneError
+from common.holds import NO_HOLD, HoldLimit
 from common.transport.ports import Publisher, Subscriber
 from producer import batching, numbering
-from producer.answerer import Answerer
+from producer.answers import Answers
 from producer.closing import close
 from producer.comparing import Comparer
 from producer.dirty import DirtySet
 from producer.epochs import Lead, Standing
 from producer.finding import Finding, MakeWatch
 from producer.hashing import HashingThread
+from producer.holds import Holds, Released
 from producer.journal import Journal
 from producer.source import Source
 from producer.stream import Stream, begin_epoch
@@ -29,6 +31,7 @@ AGAIN_SECONDS = 0.01
 """How soon to look again at what waits for its directory; the delay grows."""
 NO_ROOM_SECONDS = 1.0
 ROOT_DOUBT_SECONDS = 0.2
+PACING_SECONDS = 0.01
 REPLICAS_SPEAK_SECONDS = 6.0
 """In so long every replica that is there has reported once."""
 _NO_DIRECTORY = "the directory above it cannot be carried"
@@ -53,13 +56,12 @@ class Pipeline:
         *,
         publisher: Publisher,
         subscriber: Subscriber,
-        answerer: Answerer,
         make_watch: MakeWatch,
         leader: str,
         scan_interval_seconds: float | None = None,
         wire_pin: int | None = None,
         wake: Callable[[], None] = lambda: None,
-        bandwidth_bytes: int | None = None,
+        hold: HoldLimit = NO_HOLD,
     ) -> None:
         self._journal = journal
         self._board = board
@@ -67,16 +69,15 @@ class Pipeline:
         self._subscriber = subscriber
         self._dirty = DirtySet()
         self._comparer = Comparer(source, journal, self._dirty, board, HashingThread(wake))
+        self.holds = Holds(journal, hold, self._dirty, board, hint=self._comparer.hint)
         self._stream = Stream(journal, publisher, board, leader=leader)
         self._upstream = Upstream(
             journal,
             self._stream,
-            answerer,
+            Answers(journal, source.reading, self._doubt, source.read_part, board.alarm),
             board,
             publisher=publisher,
             subscriber=subscriber,
-            doubt=self.reread,
-            bandwidth_bytes=bandwidth_bytes,
         )
         self._finding = Finding(
             source,
@@ -94,6 +95,7 @@ class Pipeline:
         self._standing = Standing.WAITS
         self._led_since: float | None = None
         self._round: _Round | None = None
+        self._scans_seen = 0
         self._paused_until = self._now = float("-inf")
 
     # -- one round of the loop
@@ -113,6 +115,7 @@ class Pipeline:
             self._comparer.hear_hashed(now)
             self._finding.scan(now)
             self._work(now)
+            self._tend_holds(now)
             if now >= self._paused_until:
                 self._board.clear("no-room")
         except NoRoomError as error:
@@ -122,7 +125,7 @@ class Pipeline:
             self._finding.check_root(now)
             self._pause(now, ROOT_DOUBT_SECONDS)
         if self._is_live:
-            self._upstream.answer(now)
+            self._upstream.answer()
         wait_seconds = self._wait_seconds(now)
         self._tell(now, is_idle=wait_seconds > 0)
         return wait_seconds
@@ -152,6 +155,8 @@ class Pipeline:
                     self._build_base(now)
                 elif self._is_live and self._stream.has_room():
                     changes = self._next_batch(now)
+            if changes:
+                self.holds.note(changes, now)
             if self._stream.exchange(changes, now) is not None:
                 self._linger.left(now)
         except NoRoomError:
@@ -160,13 +165,8 @@ class Pipeline:
 
     # -- from hints to changes
 
-    @property
-    def may_reread(self) -> bool:
-        """Whether the whole source is in the index, and above doubt."""
-        return self._journal.is_base_complete and self._finding.may_publish
-
-    def reread(self, path: bytes) -> None:
-        """The source may have another content than was published, or none: the watch may have lost a change. Read it again.
+    def _doubt(self, path: bytes) -> None:
+        """A replica asked for a content that the source has no more: the watch may have lost a change. Read it again.
 
         Not where the root is in doubt: then no content is there, and all is compared anyway when it is back.
         """
@@ -186,7 +186,7 @@ class Pipeline:
     def _may_be_lost(self, now: float) -> bool:
         """A tree of nothing that no journal knows may be one whose disk is missing, and its journal's too: before it is
         announced, and every replica emptied, the replicas have time to say what they hold."""
-        if self._journal.stand.entries or self._dirty.ready(now):
+        if self._journal.stand.entries or self._dirty.ready(now) or self._journal.held.is_emptied:
             return False
         if self._led_since is None or now - self._led_since < REPLICAS_SPEAK_SECONDS:
             return True
@@ -211,7 +211,8 @@ class Pipeline:
         if compared.identities:
             self._journal.remember(compared.identities)
         self._linger.weighed(len(compared.changes), compared.raw_bytes)
-        closed = close(compared.changes, self._journal)
+        changes = compared.changes if not with_bodies else self.holds.judge(compared.changes, compared.here, now)
+        closed = close(changes, self._journal)
         for change, ancestor in closed.waiting:
             self._comparer.hint(ancestor, now)
             self._comparer.look_again(change.path, now, AGAIN_SECONDS, _NO_DIRECTORY)
@@ -236,6 +237,22 @@ class Pipeline:
     def _pause(self, now: float, seconds: float) -> None:
         self._paused_until = now + seconds
 
+    # -- what is held
+
+    def _tend_holds(self, now: float) -> None:
+        if self._finding.whole_scans > self._scans_seen:
+            self._scans_seen = self._finding.whole_scans
+            self.holds.look_at_all()
+        is_found = self._finding.is_scan_complete and not self._finding.is_scanning
+        self.holds.step(now, is_idle=is_found and self._is_looked_at)
+
+    def release(self, now: float) -> Released:
+        """A person says that what is held is meant, that an empty source was emptied on purpose, and vouches for the tree."""
+        released = self.holds.release(now, is_emptied=self._finding.is_empty)
+        self._finding.check_root(now)
+        self._stream.beat_soon()
+        return released
+
     # -- what the loop needs to know of itself
 
     @property
@@ -248,9 +265,13 @@ class Pipeline:
     def _is_quiet(self) -> bool:
         """Whether everything that is known to have changed is published and confirmed."""
         is_found = self._finding.is_scan_complete and not self._finding.is_scanning and self._finding.may_publish
-        is_looked_at = not len(self._dirty) and not len(self._comparer.unhashed)
-        is_sent = is_looked_at and self._round is None and self._publisher.in_flight()[0] == 0
+        is_sent = self._is_looked_at and not self.holds.is_feeding and self._publisher.in_flight()[0] == 0
         return is_found and is_sent and self._is_live
+
+    @property
+    def _is_looked_at(self) -> bool:
+        """Whether nothing waits to be looked at, hashed or cut."""
+        return not len(self._dirty) and not len(self._comparer.unhashed) and self._round is None
 
     def _wait_seconds(self, now: float) -> float:
         times = [self._finding.wait_seconds(now)]
@@ -262,8 +283,8 @@ class Pipeline:
             times.append(self._wait_for_batch(now))
         elif self._finding.may_build:
             times.append(self._or_long(self._dirty.next_due(now)))
-        if self._is_live and (answers_seconds := self._upstream.wait_seconds()) is not None:
-            times.append(answers_seconds)
+        if self._upstream.has_questions and self._is_live:
+            times.append(PACING_SECONDS if self._upstream.is_paced else 0.0)
         return max(0.0, min(times))
 
     def _wait_for_batch(self, now: float) -> float:
@@ -295,11 +316,13 @@ class Pipeline:
             is_scanning=self._finding.is_scanning,
             is_believed=self._finding.may_build,
             is_quiet=is_quiet,
+            held=self.holds.total,
             catch_up_window_seconds=self._journal.catch_up_window_seconds(),
         )
         self._telling.tell(facts, now)
 
     def close(self) -> None:
         """End the watch and the hashing. What is not published is found again at the next start. Idempotent."""
+        self.holds.close()
         self._finding.close_watch()
         self._comparer.forget_hashed()

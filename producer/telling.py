@@ -31,6 +31,8 @@ class Facts:
     """Whether the source's root is above doubt."""
     is_quiet: bool
     catch_up_window_seconds: float
+    held: int = 0
+    """How many paths are held."""
 
     @property
     def is_ready(self) -> bool:
@@ -85,6 +87,7 @@ class Telling:
             scanning=facts.is_scanning,
             quiet=facts.is_quiet,
             entries=facts.stand.entries,
+            held=facts.held,
             link={"phase": link.phase.value, "detail": link.detail},
             **self._replicas(now),
         )
