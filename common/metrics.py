@@ -54,6 +54,8 @@ GAPS = Metric("gaps_total", "counter", "Holes in the stream that were not filled
 DIVERGENCES = Metric("divergences_total", "counter", "Times that the tree digest was not the published one.")
 FORKS = Metric("forks_total", "counter", "Times that two different batches had one position.")
 SET_ASIDE = Metric("foreign_set_aside_total", "counter", "Foreign paths that were moved aside.")
+LARGE_FETCHED = Metric("large_bytes_fetched_total", "counter", "Bytes of large contents that came in parts.")
+LARGE_COPIED = Metric("large_bytes_copied_total", "counter", "Bytes of large contents that the replica's tree had.")
 SCANS = Metric("scans_total", "counter", "Scans of the whole source that were finished.")
 CATCH_UP_WINDOW = Metric(
     "catch_up_window_seconds",
@@ -111,6 +113,8 @@ METRICS: tuple[Metric, ...] = (
     DIVERGENCES,
     FORKS,
     SET_ASIDE,
+    LARGE_FETCHED,
+    LARGE_COPIED,
     SCANS,
     CATCH_UP_WINDOW,
     SCRUB_FINDINGS,

@@ -32,12 +32,23 @@ class Applier:
         """
         step, plan = decided.step, decided.plan
         outcome = Outcome()
+        if plan.keeps:
+            self.target.keep(plan.keeps)
         if plan.is_empty:
             self._state.commit(step, plan, outcome)
         else:
-            outcome = self._content_names_index(step, plan)
+            outcome = self._with_what_room_there_is(step, plan)
         self._tell(step, plan, outcome)
         return outcome
+
+    def _with_what_room_there_is(self, step: Step, plan: Plan) -> Outcome:
+        """What is kept of large files that went gives its room first."""
+        try:
+            return self._content_names_index(step, plan)
+        except NoRoomError:
+            if not self.target.store.drop_links():
+                raise
+        return self._content_names_index(step, plan)
 
     def _content_names_index(self, step: Step, plan: Plan) -> Outcome:
         """Content and plan, barrier, names, barrier, index; then the plan is finished."""

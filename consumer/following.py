@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from common.board import Board
 from common.errors import NoRoomError
-from common.messages import Batch, Downstream, Heartbeat
+from common.messages import Batch, Downstream, Heartbeat, PartAnswer
 from common.transport.ports import Delivery, Subscriber
 from consumer import agreement, merging
 from consumer.agreement import Decided, Decision, Drop, Wait
@@ -18,8 +18,10 @@ from consumer.apply import Applier
 from consumer.asking import Asking
 from consumer.gathering import Gathering
 from consumer.incoming import Incoming
+from consumer.large import Large
 from consumer.merging import Answer
 from consumer.parking import Parking
+from consumer.questions import Identity
 from consumer.room import Patience, Room
 from consumer.state import State
 from consumer.syncing import Owner, Syncing
@@ -44,19 +46,12 @@ REFUSED_SHOWN_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """Whose messages these are."""
-
-    tree: str
-    replica: str
-
-
-@dataclass(frozen=True, slots=True)
 class Parts:
     """What a follower works with; all of it belongs to its thread."""
 
     state: State
     applier: Applier
+    large: Large
     subscriber: Subscriber
     asking: Asking
     gathering: Gathering
@@ -70,6 +65,7 @@ class Follower:
         self._identity = identity
         self._state = parts.state
         self._applier = parts.applier
+        self._large = parts.large
         self._subscriber = parts.subscriber
         self._board = parts.board
         self._incoming = Incoming(parts.subscriber, identity.tree, self._refuse)
@@ -79,7 +75,7 @@ class Follower:
         self._syncing = Syncing(parts.state, parts.asking, parts.gathering, self._room, self._clock, owner)
         self._parking: Parking[Delivery] = Parking()
         self._retry_at = 0.0
-        self._missing, self._missing_since = 0, 0.0
+        self._missing, self._missing_since = (0, 0), 0.0
         self._retried_to = b""
         self._refused_at = -math.inf
         self._diverged_pause = 0.0
@@ -129,7 +125,9 @@ class Follower:
             self._on_stream(message, delivery, patient=True)
         else:
             self._subscriber.settle(delivery)
-            if isinstance(message, Answer) and message.replica == self._identity.replica:
+            if isinstance(message, PartAnswer):
+                self._on_part(message)
+            elif isinstance(message, Answer) and message.replica == self._identity.replica:
                 self._syncing.take(message, len(delivery.body))
 
     def _on_batches(self, together: Sequence[tuple[Batch, Delivery]]) -> None:
@@ -195,7 +193,20 @@ class Follower:
             return
         self._syncing.reached(standing.sequence)
 
+    def _on_part(self, answer: PartAnswer) -> None:
+        """One part of a large content: no place in the stream, and nothing is believed before the whole is proved."""
+        standing = self._state.standing()
+        is_ours = answer.lineage.epoch == standing.epoch and not agreement.is_of_another_lineage(
+            standing, answer.lineage
+        )
+        if answer.replica == self._identity.replica and is_ours:
+            self._large.take_part(answer, self._clock())
+
     # -- steps
+    def place(self, decided: Decided) -> None:
+        """Place a large content that came whole."""
+        self._try(decided)
+
     def _try_if(self, decision: Decision) -> None:
         """Carry out what was decided; what was dropped is not worth a word here."""
         if isinstance(decision, Decided):
@@ -302,8 +313,8 @@ class Follower:
         if self._state.first_copy_complete or self._state.standing().stale or not self._state.standing().epoch:
             return
         missing = self._state.count_unmet().get(Reason.BODY, 0)
-        if missing != self._missing:
-            self._missing, self._missing_since = missing, now
+        if (missing, self._large.came_bytes) != self._missing:
+            self._missing, self._missing_since = (missing, self._large.came_bytes), now
         is_given_up = now - self._missing_since >= MISSING_LIMIT_SECONDS and self._is_master_heard()
         if is_given_up and missing:
             log.warning("the first copy is taken for complete without %d contents that the master cannot give", missing)

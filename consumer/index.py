@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from common.digests import BUCKETS, EMPTY_BUCKET, BucketDigests, bucket_of
 from common.entries import Entry, Kind, Position
 from common.names import range_below
+from consumer.missing import LARGE
 from consumer.values import Found, Row
 
 ROWS_PER_QUERY = 500
@@ -203,6 +204,7 @@ class Index:
         self._database.execute("DROP TABLE entries")
         self._database.execute("ALTER TABLE scanned RENAME TO entries")
         self._database.execute("CREATE INDEX entries_by_bucket ON entries (bucket)")
+        self._database.execute(f"CREATE INDEX entries_large ON entries (digest) WHERE {LARGE}")
         counts.found = self._database.execute("SELECT count(*) FROM entries WHERE found = 1").fetchone()[0]
         self._drafted().counts = counts
         self._replace_digests(digests)

@@ -159,6 +159,14 @@ def is_wanted(entry: Entry, answer: BodyAnswer, unmet: Mapping[bytes, Unmet]) ->
     return answer.path in unmet and content_digest(answer.content) == entry.digest
 
 
+def place_stored(standing: Standing, view: View, path: bytes, digest: bytes) -> Decision:
+    """A large content lies whole in the store: place it where it is missing, if that is what the index has there NOW."""
+    row = view.rows([path]).get(path)
+    if row is None or row.entry.digest != digest or path not in view.unmet([path]):
+        return Drop("no-news")
+    return agreement.conclude(standing, view, Step(standing, want={path: Told(row.entry, row.at, is_stored=True)}))
+
+
 def retry(standing: Standing, view: View, paths: Collection[bytes]) -> Decision:
     """Place again what a problem left unmet, as far as it is known: directories and absences at once; a file becomes unmet for
     want of its body."""

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from common.digests import content_digest
 from common.entries import Entry, directory_entry
+from common.messages import INLINE_LIMIT_BYTES
 from common.names import ancestors, depth, escape
-from consumer.values import Drift, MakeDirectory, Plan, Put, Reason, Row, Told, Touch, Unmet, View
+from consumer.values import Drift, Keep, MakeDirectory, Plan, Put, Reason, Row, Told, Touch, Unmet, View
 
 GUESSED_DIRECTORY = directory_entry(0o755)
 """A directory that must be there because something is below it; its mode is not known."""
@@ -69,7 +70,7 @@ def make_plan(
     _order_directories(draft)
     for path, told in want.items():
         if told.entry is not None and not told.entry.is_directory:
-            _content(draft, path, told.entry, told.body)
+            _content(draft, path, told)
     return _finished(draft)
 
 
@@ -153,13 +154,17 @@ def matches(entry: Entry, body: bytes) -> bool:
     return len(body) == entry.size and content_digest(body) == entry.digest
 
 
-def _content(draft: _Draft, path: bytes, entry: Entry, body: bytes | None) -> None:
+def _content(draft: _Draft, path: bytes, told: Told) -> None:
+    entry, body = told.entry, told.body
+    assert entry is not None, "an absence has no content"
     row = draft.rows.get(path)
     drift = draft.drift.get(path)
     is_here = row is not None and entry.same_content(row.entry) and path not in draft.unmet_before
     if is_here and row is not None and (drift is None or drift.is_in_place):
         if row.entry != entry or drift:
             draft.contents.append(Touch(path, entry))
+    elif told.is_stored:
+        draft.contents.append(Put(path, entry, None))
     elif body is None:
         draft.unmet[path] = Unmet(Reason.BODY)
     elif not matches(entry, body):
@@ -167,6 +172,18 @@ def _content(draft: _Draft, path: bytes, entry: Entry, body: bytes | None) -> No
         draft.unmet[path] = Unmet(Reason.BODY, "the content that came does not match its digest")
     else:
         draft.contents.append(Put(path, entry, body))
+
+
+def _keeps(draft: _Draft) -> tuple[Keep, ...]:
+    """Large contents that the disk shows and the index gives up."""
+    keeps = []
+    for path, told in draft.want.items():
+        row = draft.rows.get(path)
+        if row is None or row.entry.size <= INLINE_LIMIT_BYTES or row.found or told.keep or path in draft.unmet_before:
+            continue
+        if told.entry is None or not told.entry.same_content(row.entry):
+            keeps.append(Keep(path, row.entry.digest, row.entry.size))
+    return tuple(keeps)
 
 
 def _foreign(draft: _Draft) -> frozenset[bytes]:
@@ -205,5 +222,6 @@ def _finished(draft: _Draft) -> Plan:
         unmet=draft.unmet,
         foreign=_foreign(draft),
         above=_directories_above(draft),
+        keeps=_keeps(draft),
         mismatched=tuple(draft.mismatched),
     )

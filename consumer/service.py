@@ -7,14 +7,12 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
 from common.board import Board
-from common.entries import Entry
 from common.errors import AlreadyRunningError, HaltError, NoRoomError
-from common.messages import NONCE_BYTES, Question, ReplicaState, Report
+from common.messages import NONCE_BYTES, ReplicaState, Report
 from common.orders import Orders, Verb
 from common.settings import ConsumeSettings
 from common.transport.broker import open_broker
@@ -23,13 +21,14 @@ from common.transport.urls import shown
 from common.version import program_version
 from common.wire.codec import encode
 from common.wire.versions import FORMAT
-from consumer import agreement
 from consumer.alarming import Alarming, Seen
 from consumer.apply import Applier
-from consumer.asking import Asking, Wants
-from consumer.following import Follower, Identity, Parts
+from consumer.asking import Asking
+from consumer.following import Follower, Parts
 from consumer.gathering import Gathering
+from consumer.large import Large
 from consumer.opening import Stopping, open_replica
+from consumer.questions import Identity, Questions
 from consumer.reporting import ReportClock
 from consumer.room import Patience
 from consumer.scrubbing import Scrub
@@ -41,6 +40,8 @@ from consumer.values import Reason
 log = logging.getLogger("treecast")
 
 WAIT_SECONDS = 0.25
+WORK_SECONDS = 0.002
+"""The same while a thread works on a large content: something will come of it soon."""
 """The longest time the loop waits for a message before it looks at its clocks again."""
 ASK_AGAIN_FOR_QUEUE_SECONDS = 1.0
 CLOSE_SECONDS = 1.5
@@ -135,15 +136,18 @@ class Replica:
         self._subscriber = subscriber
         self._board = board
         self._stop = stop
+        self._large = Large(state, applier.target, board)
         self._asking = Asking(lambda: secrets.token_bytes(NONCE_BYTES))
+        whose = Identity(settings.tree, settings.replica)
+        self._questions = Questions(whose, state, self._asking, publisher, subscriber)
         spool = Spool(state.path.with_name(SPOOL_NAME))
         self._reports = ReportClock()
         self._alarming = Alarming()
         self._asked_for_queue_at = self._told_at = 0.0
         self._is_halted = False
         self._follower = Follower(
-            Identity(settings.tree, settings.replica),
-            Parts(state, applier, subscriber, self._asking, Gathering(spool), board),
+            whose,
+            Parts(state, applier, self._large, subscriber, self._asking, Gathering(spool), board),
             Patience(stop, time.monotonic, self._speak),
         )
         self._scrub = Scrub(settings.scrub_interval_seconds, state, applier.target, board, self._follower.put_right)
@@ -161,6 +165,8 @@ class Replica:
         except HaltError as error:
             self._halt(error)
             raise
+        finally:
+            self._large.close()
 
     def _round(self) -> None:
         """One message, or none for a while; answers that came together are merged once nothing more is waiting."""
@@ -172,7 +178,12 @@ class Replica:
             self._follower.merge()
             self._follower.tick(time.monotonic())
             self._scrub.turn()
-            self._ask()
+            self._questions.ask(
+                time.monotonic(),
+                not_before=self._follower.ask_from,
+                with_contents=not self._follower.has_no_room_for_contents,
+                is_merging=self._follower.is_merging,
+            )
             self._speak()
             self._prune()
             delivery = self._subscriber.receive(self._pause_seconds())
@@ -181,6 +192,14 @@ class Replica:
             self._follower.tick(time.monotonic())
             self._scrub.turn()
             self._speak()
+        self._bring_large()
+
+    def _bring_large(self) -> None:
+        """Large contents go on beside everything else, as far as can be without waiting."""
+        may_ask = self._questions.may_ask and not self._follower.has_no_room_for_contents
+        decided = self._large.step(time.monotonic(), self._questions.send if may_ask else None)
+        if decided is not None:
+            self._follower.place(decided)
 
     def _check_held(self) -> None:
         link = self._subscriber.link
@@ -204,7 +223,8 @@ class Replica:
             return 0.0
         now = time.monotonic()
         dues = [self._reports.due_at(self._news()), self._follower.due_at(), self._asking.due_at()]
-        return max(0.0, min([WAIT_SECONDS, *(due - now for due in dues if due is not None)]))
+        longest = WORK_SECONDS if self._large.is_busy else WAIT_SECONDS
+        return max(0.0, min([longest, *(due - now for due in dues if due is not None)]))
 
     def _halt(self, error: HaltError) -> None:
         """Applying stops, the subscription is given up, and it says so until a person comes."""
@@ -215,33 +235,6 @@ class Replica:
             self._board.tick("consumer")
             self._speak()
             self._stop.wait(WAIT_SECONDS)
-
-    # -- questions
-    def _ask(self) -> None:
-        now = time.monotonic()
-        self._asking.expire(now)
-        standing = self._state.standing()
-        if not standing.epoch or standing.is_forked or now < self._follower.ask_from:
-            return
-        if not (standing.stale or self._state.count_unmet()):
-            return
-        if not (self._publisher.link.is_open and self._subscriber.link.is_open):
-            return
-        wants = Wants(
-            standing.stale,
-            self._state.bucket_digest,
-            self._missing_bodies,
-            with_contents=not self._follower.has_no_room_for_contents,
-            is_merging=self._follower.is_merging,
-        )
-        for nonce, ask in self._asking.next(wants, now):
-            question = Question(self._settings.tree, standing.epoch, self._settings.replica, nonce, ask, time.time_ns())
-            self._publisher.publish(Outgoing(Route.UPSTREAM, encode(question)))
-
-    def _missing_bodies(self, limit: int, after: bytes) -> Mapping[bytes, Entry]:
-        paths = self._state.unmet_paths(limit, Reason.BODY, after=after)
-        known = agreement.known_ones(self._state.standing(), self._state, paths)
-        return {path: row.entry for path, row in self._state.rows(known).items()}
 
     # -- reports, and what the board shows
     def _state_word(self) -> ReplicaState:
@@ -324,7 +317,14 @@ class Replica:
         standing, missing = self._state.standing(), self._state.count_unmet().get(Reason.BODY, 0)
         lacking = (len(standing.stale), missing) if standing.epoch and not self._is_halted else (0, 0)
         age = self._board.heartbeat_age_seconds()
-        seen = Seen(age, self._subscriber.link, self._publisher.link, lacking, self._follower.is_short_of_room)
+        seen = Seen(
+            age,
+            self._subscriber.link,
+            self._publisher.link,
+            lacking,
+            self._follower.is_short_of_room,
+            self._large.came_bytes,
+        )
         for kind, detail in self._alarming.judge(seen, time.monotonic()).items():
             if detail:
                 self._board.alarm(kind, detail)

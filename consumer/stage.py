@@ -9,10 +9,19 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
-from common.entries import Kind
+from common.entries import Entry, Kind
 from common.names import STAGE_NAME
-from consumer.appearance import AS_PUBLISHED, Appearance
-from consumer.descriptors import CREATE, LIST, write_all
+from consumer.appearance import AS_PUBLISHED, Appearance, Shown
+from consumer.descriptors import (
+    CREATE,
+    HOLD,
+    LIST,
+    change_mode,
+    change_owner,
+    change_time,
+    reopen,
+    write_all,
+)
 from consumer.faults import explain, raise_if_general
 from consumer.reserve import NO_ROOM, Reserve
 from consumer.stagefiles import (
@@ -24,6 +33,7 @@ from consumer.stagefiles import (
     is_trial_name,
     new_trial_name,
 )
+from consumer.store import Store
 from consumer.values import Put, Reason, Touch, Unmet
 
 STAGE = b"stage"
@@ -55,6 +65,7 @@ class Stage:
             os.mkdir(STAGE, 0o700, dir_fd=self.home)
         self.contents = os.open(STAGE, LIST, dir_fd=self.home)
         self.reserve = Reserve(self.home)
+        self.store = Store(self.home)
         self._root = root
         self._is_dirty = True
         self._kept_back = 0o777
@@ -62,6 +73,7 @@ class Stage:
 
     def close(self) -> None:
         """Let go of all descriptors."""
+        self.store.close()
         os.close(self.contents)
         os.close(self.home)
 
@@ -107,6 +119,7 @@ class Stage:
         self._is_dirty = True
         self.clean()
         self.reserve.remove()
+        self.store.remove_all()
         for name in (PLAN, POSITION, MARK, NEXT_POSITION, *(name + _NEXT for name in (PLAN, POSITION, MARK))):
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=self.home)
@@ -163,6 +176,9 @@ class Stage:
     def _write_content(self, name: bytes, put: Put) -> None:
         entry, body = put.entry, put.body
         shown = self._appearance.of(entry)
+        if body is None:
+            self._take_stored(name, entry, shown)
+            return
         if entry.kind == Kind.SYMLINK:
             os.symlink(body, name, dir_fd=self.contents)
             if shown.has_owner:
@@ -183,6 +199,25 @@ class Stage:
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def _take_stored(self, name: bytes, entry: Entry, shown: Shown) -> None:
+        """A large content, which was hashed and made durable before: only its mode, owner and time are still to be made so."""
+        self.store.link_out(entry.digest, self.contents, name)
+        held = os.open(name, HOLD, dir_fd=self.contents)
+        try:
+            change_mode(held, 0o600)
+            descriptor = reopen(held)
+            try:
+                if shown.has_owner:
+                    change_owner(held, shown.uid, shown.gid)
+                change_mode(held, shown.mode)
+                change_time(held, entry.mtime_ns)
+                if not shown.mode & _OWNER_OPENS:
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        finally:
+            os.close(held)
 
     def _fail(self, error: OSError | ValueError) -> None:
         if isinstance(error, OSError):

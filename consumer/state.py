@@ -14,6 +14,7 @@ from types import TracebackType
 from common.entries import Entry, Position
 from consumer import tables
 from consumer.index import Counts, Index, numbers
+from consumer.missing import INSERT_UNMET, Missing
 from consumer.scrub_record import ScrubRecord, read_record, save_record
 from consumer.statefile import connect, converted
 from consumer.tables import FRESH, Flags
@@ -38,6 +39,8 @@ class State:
         self._index = Index(database, self._standing.salt, tables.read_counts(database))
         self._unmet: Counter[Reason] = tables.count_unmet(database)
         self._tombs = tables.count_tombs(database)
+        self.missing = Missing(database, path)
+        """Which contents are missing, and where a large one is already."""
 
     @classmethod
     def open(cls, path: Path, tree: str, replica: str) -> "State":
@@ -324,7 +327,7 @@ class State:
         if unmet:
             self._clear_unmet(unmet.keys())
             rows = [(path, str(why.reason), why.detail) for path, why in unmet.items()]
-            self._database.executemany("INSERT INTO unmet VALUES (?, ?, ?)", rows)
+            self._database.executemany(INSERT_UNMET, rows)
             self._unmet.update(why.reason for why in unmet.values())
 
     def _remember(self, recent: Sequence[tuple[int, bytes]]) -> None:

@@ -39,7 +39,11 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE tombs (
         path BLOB PRIMARY KEY, bucket INTEGER NOT NULL, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL
     ) WITHOUT ROWID;
-    CREATE TABLE unmet (path BLOB PRIMARY KEY, reason TEXT NOT NULL, detail TEXT NOT NULL) WITHOUT ROWID;
+    CREATE INDEX entries_large ON entries (digest) WHERE size > 1048576;
+    CREATE TABLE unmet (
+        path BLOB PRIMARY KEY, reason TEXT NOT NULL, detail TEXT NOT NULL, is_large INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX unmet_large ON unmet (path) WHERE is_large = 1;
     CREATE TABLE recent (last INTEGER PRIMARY KEY, hash BLOB NOT NULL);
     CREATE TABLE scrub (
         only_row INTEGER PRIMARY KEY CHECK (only_row = 1), is_under_way INTEGER NOT NULL, run INTEGER NOT NULL,

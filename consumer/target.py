@@ -13,6 +13,7 @@ from types import TracebackType
 
 from common.entries import Entry
 from common.errors import HaltError, SettingError
+from common.messages import INLINE_LIMIT_BYTES
 from common.names import ROOT, STAGE_NAME, basename, parent
 from consumer import survey
 from consumer.appearance import AS_PUBLISHED, Appearance
@@ -24,9 +25,10 @@ from consumer.faults import NOT_THERE, raise_if_general
 from consumer.holding import SETTING, open_root
 from consumer.stage import MARK, PLAN, POSITION, Stage
 from consumer.stagefiles import Age, Mark, decode_age, decode_mark, decode_plan
+from consumer.store import Store
 from consumer.survey import Pulse, Survey, no_pulse
 from consumer.swap import Swap
-from consumer.values import Found, LeftPlan, Outcome, Plan, Put, Unmet
+from consumer.values import Found, Keep, LeftPlan, Outcome, Plan, Put, Touch, Unmet
 from consumer.walking import Directories
 
 
@@ -59,6 +61,8 @@ class Target:
         self._changed: set[bytes] = set()
         self._left: frozenset[bytes] = frozenset()
         """The paths of a plan whose swap began and that was not finished."""
+        self._placed: list[bytes] = []
+        """Digests of stored contents that have their names in the tree now."""
 
     @classmethod
     def open(cls, path: Path, protects: Protects | None = None, appearance: Appearance = AS_PUBLISHED) -> "Target":
@@ -172,6 +176,16 @@ class Target:
             self._opened.clean()
         self._left = frozenset()
 
+    # -- large contents
+    @property
+    def store(self) -> Store:
+        """Where large contents are until they are placed; `take` opens it."""
+        return self._opened.store
+
+    def keep(self, keeps: tuple[Keep, ...]) -> None:
+        """Keep the contents of these files in the store, as far as that can be done. Raises HaltError."""
+        self.store.keep(self._root, keeps)
+
     # -- one plan
     def stage(self, plan: Plan, number: int, token: bytes) -> Staged:
         """Write the plan and its contents. `number`: of the commit that it is for; `token`: drawn for it.
@@ -182,6 +196,10 @@ class Target:
         if not self._left <= plan.touched:
             raise HaltError("a plan was left half carried out, and another was begun before it was resolved. Restart")
         with self._faults("staging"):
+            for content in plan.contents:
+                if type(content) is Touch and content.entry.size > INLINE_LIMIT_BYTES:
+                    # Its only name must be the tree's, or it would be copied here.
+                    self.store.drop_link(content.entry.digest)
             failed = self._opened.write(plan.contents)
             only_removes = not any(type(content) is Put for content in plan.contents)
             self._opened.write_plan(
@@ -208,6 +226,8 @@ class Target:
                 aside.close()
                 self._changed |= swap.changed
             self._opened.swap_position()
+        stored = [put for put in plan.contents if type(put) is Put and put.body is None]
+        self._placed = [put.entry.digest for put in stored if put.path not in outcome.unmet]
         if not outcome.unmet:
             self._opened.swapped_all()
         return outcome
@@ -221,7 +241,10 @@ class Target:
     def finish_plan(self) -> None:
         """The state has committed: the plan goes. Not durable by itself, and need not be: its number tells. Idempotent."""
         with self._faults("finishing a plan"):
+            for digest in self._placed:
+                self.store.drop_content(digest)
             self._opened.remove_plan()
+        self._placed = []
         self._left = frozenset()
 
     # -- what is foreign

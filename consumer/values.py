@@ -52,12 +52,14 @@ class Row(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What is known to be true at a path from now on. `entry` None: absent. `keep`: it leaves the index, the disk stays."""
+    """What is known to be true at a path from now on. `entry` None: absent. `keep`: it leaves the index, the disk stays.
+    `is_stored`: there is no body, because the content lies whole and verified in the store."""
 
     entry: Entry | None
     at: Position | None
     body: bytes | None = None
     keep: bool = False
+    is_stored: bool = False
 
 
 class Reason(StrEnum):
@@ -159,11 +161,12 @@ class Step:
 
 
 class Put(NamedTuple):
-    """Write a new content and swap it in. A symlink's body is its target."""
+    """Write a new content and swap it in. A symlink's body is its target. `body` None: a large content, which lies whole in the
+    store."""
 
     path: bytes
     entry: Entry
-    body: bytes
+    body: bytes | None
 
 
 class Touch(NamedTuple):
@@ -179,6 +182,14 @@ class MakeDirectory(NamedTuple):
     path: bytes
     mode: int
     owner: str = ""
+
+
+class Keep(NamedTuple):
+    """A large content that the index is about to lose at this path: another path may want it soon."""
+
+    path: bytes
+    digest: bytes
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +212,8 @@ class Plan:
     foreign: frozenset[bytes] = frozenset()
     above: Mapping[bytes, MakeDirectory] = field(default_factory=dict)
     """The directories above what is wanted: one that is not there on the disk is made again with it."""
+    keeps: tuple[Keep, ...] = ()
+    """Linked into the store before anything else is done, as far as that can be."""
     mismatched: tuple[bytes, ...] = ()
     """Paths whose body was not what its digest says; they are unmet too."""
 

@@ -6,6 +6,7 @@ and lets time pass only as it is told.
 
 import os
 import threading
+import time as real_time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,16 +19,20 @@ from common.board import Board
 from common.digests import BUCKETS, EMPTY_BUCKET, BucketDigests, bucket_of, content_digest, rows_digest
 from common.entries import Entry, Event, directory_entry, file_entry, symlink_entry
 from common.messages import (
+    INLINE_LIMIT_BYTES,
+    PART_BYTES,
     Answer,
     AskBodies,
     AskBuckets,
     AskDigests,
+    AskParts,
     AskSince,
     Batch,
     BodyAnswer,
     BucketRows,
     Heartbeat,
     Lineage,
+    PartAnswer,
     Question,
     Report,
     Same,
@@ -38,7 +43,7 @@ from common.orders import Orders
 from common.settings import ConsumeSettings
 from common.transport.ports import Delivery
 from common.wire.codec import decode_upstream, encode, encode_batch
-from consumer import service
+from consumer import questions, service
 from consumer.apply import Applier
 from consumer.opening import open_replica
 from consumer.service import Replica
@@ -96,7 +101,7 @@ class Master:
             self.digests.replace(event.path, old.entry if old else None, event.entry)
             if event.entry is not None:
                 self.events[event.path] = event
-        sent = events if bodies else tuple(event._replace(body=None) for event in events)
+        sent = tuple(_inline(event) if bodies else event._replace(body=None) for event in events)
         batch = Batch(self.lineage, self.sequence + 1, sent, self.head, before, self.digests.tree_digest())
         self.sequence = batch.last
         data, self.head = encode_batch(batch)
@@ -126,21 +131,24 @@ class Master:
                 return [BucketRows(*about, b, self.digests.of(b), self._rows(b, bodies)) for b in buckets]
             case AskBodies(wanted):
                 return [BodyAnswer(*about, path, digest, self._body(path)) for path, digest in wanted]
+            case AskParts(path, digest, offset, count):
+                whole = self._body(path) if path in self.events else b""
+                end = min(len(whole), offset + count * PART_BYTES)
+                offsets = range(offset, end, PART_BYTES) if content_digest(whole) == digest else ()
+                return [PartAnswer(*about, digest, at, whole[at : at + PART_BYTES]) for at in offsets]
             case AskSince(base):
                 return [TooOld(*about, self.reach)] if base < self.reach else self._since(about, base)
-            case _:
-                return []
 
     def _since(self, about: tuple[Lineage, str, bytes, int], base: int) -> list[Answer]:
         changed = sorted({path for sequence, path in self.log if sequence > base})
-        rows = [self.events.get(path, Event(path, None)) for path in changed]
+        rows = [_inline(self.events.get(path, Event(path, None))) for path in changed]
         parts = [tuple(rows[i : i + self.part_rows]) for i in range(0, len(rows), self.part_rows)] or [()]
         digest = rows_digest(SALT, ((row.path, row.entry) for row in rows))
         return [Since(*about, base, number, len(parts), digest, part) for number, part in enumerate(parts)]
 
     def _rows(self, bucket: int, bodies: bool) -> tuple[Event, ...]:
         inside = (e for p, e in sorted(self.events.items()) if bucket_of(SALT, p) == bucket)
-        return tuple(event if bodies else event._replace(body=None) for event in inside)
+        return tuple(_inline(event) if bodies else event._replace(body=None) for event in inside)
 
     def _body(self, path: bytes) -> bytes:
         body = self.events[path].body
@@ -150,6 +158,12 @@ class Master:
     def as_read(self) -> dict[bytes, tuple[object, ...]]:
         """What a directory that equals the tree shows."""
         return {path: as_read(entry_in(event), event.body or b"") for path, event in self.events.items()}
+
+
+def _inline(event: Event) -> Event:
+    """As it travels: a large content does not."""
+    is_large = event.entry is not None and event.entry.size > INLINE_LIMIT_BYTES
+    return event._replace(body=None) if is_large else event
 
 
 def entry_in(event: Event) -> Entry:
@@ -224,6 +238,7 @@ class Running:
     def __post_init__(self) -> None:
         self.clock = Clock()
         self.patch.setattr(service, "time", self.clock)
+        self.patch.setattr(questions, "time", self.clock)
         self.broker = MemoryBroker()
         self.broker.publisher().make_queue(REPLICA)
         self.root = self.target_place or self.place / "target"
@@ -266,6 +281,7 @@ class Running:
         self.replica = Replica(
             self.settings, self.state, applier, publisher, self.subscriber, self.board, stop=self.stop, orders=Orders()
         )
+        self._parts.callback(self.replica._large.close)
         self.replica._show_old_problems()
 
     def restart(self, **settings: Any) -> None:
@@ -292,6 +308,8 @@ class Running:
         """So many rounds of the loop, each a hundredth of a second."""
         for _ in range(rounds):
             self.replica._round()
+            if self.replica._large.is_busy:
+                real_time.sleep(0.001)  # its threads live in real time
             self.clock.now += ROUND_SECONDS
             self.hear()
 

@@ -452,7 +452,7 @@ class OurReplica(ReplicaUnderModel):
             self.reach(content.path, plan)
             if self.disk.get(target, "").startswith("d:"):
                 self.remove(target)
-            if isinstance(content, Put):
+            if isinstance(content, Put) and content.body is not None:
                 self.put(target, f"f:{content.body.decode()}")
         for path_gone in plan.remove:
             self.remove(path_gone.decode())

@@ -47,7 +47,7 @@ def random_thing(rng: random.Random, path: bytes) -> tuple[Entry, bytes]:
     put = (
         link_put(path, b"x") if dice < 0.3 else file_put(path, rng.choice([b"one", b"two"]), rng.choice([0o644, 0o600]))
     )
-    return put.entry, put.body
+    return put.entry, put.body or b""
 
 
 def drift(rng: random.Random, root: Path, outside: Path) -> None:  # a list of mischief

@@ -1,0 +1,44 @@
+"""Decides how many parts may be on their way: enough for the round trip, and so few that what comes behind them waits briefly.
+
+Twice what the link carried in one round trip, of late: that fills a long link within some round trips, and on a short one it is
+two parts. The round trip is the shortest of late, because parts that wait for each other make it look longer. Times are monotonic
+seconds.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from common.messages import PART_BYTES
+
+PARTS_LEAST = 2
+PARTS_MOST = 64
+MEMORY_SECONDS = 10.0
+"""So long a measurement counts."""
+SAMPLES_MOST = 64
+
+
+@dataclass(slots=True)
+class Pacing:
+    """What was measured lately."""
+
+    _round_trips: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=SAMPLES_MOST))
+    _rates: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=SAMPLES_MOST))
+
+    def measured_round_trip(self, seconds: float, now: float) -> None:
+        """So long after a question its first part came."""
+        self._round_trips.append((now, seconds))
+
+    def measured_rate(self, size_bytes: int, seconds: float, now: float) -> None:
+        """So much came in the time from a question until its last part, of any question."""
+        if seconds > 0:
+            self._rates.append((now, size_bytes / seconds))
+
+    def parts(self, now: float) -> int:
+        """How many parts may be open."""
+        round_trip = min(_recent(self._round_trips, now), default=0.0)
+        rate = max(_recent(self._rates, now), default=0.0)
+        return max(PARTS_LEAST, min(PARTS_MOST, round(2 * rate * round_trip / PART_BYTES)))
+
+
+def _recent(samples: deque[tuple[float, float]], now: float) -> list[float]:
+    return [value for at, value in samples if now - at <= MEMORY_SECONDS]

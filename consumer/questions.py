@@ -1,0 +1,69 @@
+"""Does: sends a replica's questions to the producer. What is asked, and when, is decided by `asking` and `fetching`."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from common.entries import Entry
+from common.messages import Ask, Question
+from common.transport.ports import Outgoing, Publisher, Route, Subscriber
+from common.wire.codec import encode
+from consumer import agreement
+from consumer.asking import Asking, Wants
+from consumer.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose messages these are."""
+
+    tree: str
+    replica: str
+
+
+class Questions:
+    """See the module. Used from the loop's thread; times are monotonic seconds."""
+
+    def __init__(
+        self, identity: Identity, state: State, asking: Asking, publisher: Publisher, subscriber: Subscriber
+    ) -> None:
+        self._identity = identity
+        self._state = state
+        self._asking = asking
+        self._publisher = publisher
+        self._subscriber = subscriber
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether a question would reach the producer that we follow, and its answer us."""
+        standing = self._state.standing()
+        is_open = self._publisher.link.is_open and self._subscriber.link.is_open
+        return bool(standing.epoch) and not standing.is_forked and is_open
+
+    def ask(self, now: float, *, not_before: float, with_contents: bool, is_merging: bool) -> None:
+        """Ask what is to be asked now for what is stale or missing; large contents aside."""
+        self._asking.expire(now)
+        standing = self._state.standing()
+        if now < not_before or not (standing.stale or self._state.count_unmet()) or not self.may_ask:
+            return
+        wants = Wants(
+            standing.stale,
+            self._state.bucket_digest,
+            self._missing_bodies,
+            with_contents=with_contents,
+            is_merging=is_merging,
+        )
+        for nonce, ask in self._asking.next(wants, now):
+            self.send(nonce, ask)
+
+    def send(self, nonce: bytes, ask: Ask) -> None:
+        """Send one question."""
+        epoch = self._state.standing().epoch
+        question = Question(self._identity.tree, epoch, self._identity.replica, nonce, ask, time.time_ns())
+        self._publisher.publish(Outgoing(Route.UPSTREAM, encode(question)))
+
+    def _missing_bodies(self, limit: int, after: bytes) -> Mapping[bytes, Entry]:
+        """Contents that travel whole, at paths at which we know that the master has them."""
+        missing = self._state.missing.contents(limit, after=after, large=False)
+        known = agreement.known_ones(self._state.standing(), self._state, list(missing))
+        return {path: missing[path] for path in known}
