@@ -6,7 +6,7 @@ Services write, the listener and the control socket read, each under one lock fo
 import logging
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -40,7 +40,7 @@ class Board:
         self._lock = threading.Lock()
         self._status: dict[str, Any] = {"state": "starting"}
         self._gauges: dict[tuple[str, str], float] = {}
-        self._counters: Counter[tuple[str, str]] = Counter()
+        self._counters: dict[tuple[str, str], float] = defaultdict(float)
         self._alarms: dict[str, Noted] = {}
         self._alarm_kinds: set[str] = set()
         self._problems: dict[bytes, Noted] = {}
@@ -59,7 +59,7 @@ class Board:
         with self._lock:
             self._gauges[name, label] = value
 
-    def count(self, name: str, amount: int = 1, label: str = "") -> None:
+    def count(self, name: str, amount: float = 1, label: str = "") -> None:
         """Add to a counter; `label` is a short and stable word, never a path."""
         with self._lock:
             self._counters[name, label] += amount

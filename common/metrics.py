@@ -92,6 +92,12 @@ COMPARE_SUCCESS = Metric(
     is_always=False,
 )
 UNANSWERABLE = Metric("unanswerable_total", "counter", "Answers that could not be written.", "reason")
+ANSWER_KINDS = ("same", "bucket", "since", "body", "part")
+ANSWERS = Metric("answers_total", "counter", "Answers to replicas' questions.", "kind", ANSWER_KINDS)
+ANSWER_BYTES = Metric("answer_bytes_total", "counter", "Bytes of answers, as sent.", "kind", ANSWER_KINDS)
+ANSWER_WAITS = Metric(
+    "answer_wait_seconds_total", "counter", "How long questions waited for their answers, summed.", "kind", ANSWER_KINDS
+)
 
 METRICS: tuple[Metric, ...] = (
     POSITION,
@@ -125,6 +131,9 @@ METRICS: tuple[Metric, ...] = (
     COMPARE_PROGRESS,
     COMPARE_SUCCESS,
     UNANSWERABLE,
+    ANSWERS,
+    ANSWER_BYTES,
+    ANSWER_WAITS,
 )
 
 

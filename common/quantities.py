@@ -12,8 +12,11 @@ from common.transport.limits import QueueLimits
 
 SIZES_ALLOWED = "bytes, or a number with KiB, MiB, GiB, TiB, kB, MB, GB or TB"
 TIMES_ALLOWED = "seconds, or a number with ms, s, m, h or d"
+BANDWIDTH_ALLOWED = f"off, or a size for each second, as in 50MB ({SIZES_ALLOWED})"
 LISTEN_ALLOWED = "PORT, :PORT, ADDRESS:PORT or [IPv6]:PORT, with a port of 1 to 65535"
 QUEUE_LIMIT_ALLOWED = f"a size, an age, or both with a comma, as in 1GiB,7d ({SIZES_ALLOWED}; {TIMES_ALLOWED})"
+
+BANDWIDTH_MINIMUM_BYTES = 1000
 
 _NUMBER = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)\s*")
 _SIZES = {
@@ -43,6 +46,19 @@ def parse_size_bytes(given: object) -> int:
     if factor is None:
         raise ValueError(SIZES_ALLOWED)
     return int(number * factor)
+
+
+def parse_bandwidth_bytes(given: object) -> int | None:
+    """A rate, in bytes for each second: "50MB", "1 MiB/s"; None: "off"."""
+    if given is None or str(given).strip().lower() == "off":
+        return None
+    try:
+        size_bytes = parse_size_bytes(given.strip().removesuffix("/s") if isinstance(given, str) else given)
+    except ValueError:
+        size_bytes = 0
+    if size_bytes < BANDWIDTH_MINIMUM_BYTES:
+        raise ValueError(f"at least 1 kB: {BANDWIDTH_ALLOWED}")
+    return size_bytes
 
 
 def parse_seconds(given: object) -> float:

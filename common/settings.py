@@ -17,11 +17,13 @@ from common.errors import SettingError
 from common.holds import HOLD_ALLOWED, HoldLimit, parse_hold
 from common.patterns import Patterns
 from common.quantities import (
+    BANDWIDTH_ALLOWED,
     LISTEN_ALLOWED,
     QUEUE_LIMIT_ALLOWED,
     SIZES_ALLOWED,
     TIMES_ALLOWED,
     ListenAddress,
+    parse_bandwidth_bytes,
     parse_listen,
     parse_queue_limit,
     parse_seconds,
@@ -209,7 +211,7 @@ class ProduceSettings(CommonSettings):
         "all",
     )
     log_limit: Annotated[int, Field(ge=LOG_LIMIT_LEAST, le=LOG_LIMIT_MOST)] = _about(
-        "How many changes the change log keeps, at about 100 bytes each: for `treecast log`, and for replicas that were away.",
+        "How many changes the change log keeps, at 10 to 100 bytes each: for `treecast log`, and for replicas that were away.",
         f"{LOG_LIMIT_LEAST} to {LOG_LIMIT_MOST}",
         3_000_000,
     )
@@ -224,6 +226,12 @@ class ProduceSettings(CommonSettings):
         f"{TIMES_ALLOWED}, or off",
         "24h",
         name="compare_interval",
+    )
+    bandwidth_bytes: Annotated[int | None, PlainValidator(parse_bandwidth_bytes)] = _about(
+        "How much answers (first copies, repairs, large files) may send in a second; live changes are never held back.",
+        BANDWIDTH_ALLOWED,
+        "off",
+        name="bandwidth",
     )
     wire: Annotated[int | None, Field(ge=LOWEST_WRITTEN, le=FORMAT)] = _about(
         "Pins the format version of messages, for an upgrade in steps.",

@@ -40,10 +40,12 @@ from consumer.values import Reason
 log = logging.getLogger("treecast")
 
 WAIT_SECONDS = 0.25
+"""The longest time the loop waits for a message before it looks at its clocks again."""
 WORK_SECONDS = 0.002
 """The same while a thread works on a large content: something will come of it soon."""
-"""The longest time the loop waits for a message before it looks at its clocks again."""
 ASK_AGAIN_FOR_QUEUE_SECONDS = 1.0
+ASK_SECONDS = 0.05
+"""How often it is looked at what to ask while messages come without a pause."""
 CLOSE_SECONDS = 1.5
 """For each of the two ports, one after the other: with a broker that hangs, a stop still takes less than 5 s."""
 TELL_SECONDS = 0.25
@@ -143,7 +145,7 @@ class Replica:
         spool = Spool(state.path.with_name(SPOOL_NAME))
         self._reports = ReportClock()
         self._alarming = Alarming()
-        self._asked_for_queue_at = self._told_at = 0.0
+        self._asked_for_queue_at = self._told_at = self._asked_at = 0.0
         self._is_halted = False
         self._follower = Follower(
             whose,
@@ -178,12 +180,7 @@ class Replica:
             self._follower.merge()
             self._follower.tick(time.monotonic())
             self._scrub.turn()
-            self._questions.ask(
-                time.monotonic(),
-                not_before=self._follower.ask_from,
-                with_contents=not self._follower.has_no_room_for_contents,
-                is_merging=self._follower.is_merging,
-            )
+            self._ask()
             self._speak()
             self._prune()
             delivery = self._subscriber.receive(self._pause_seconds())
@@ -191,6 +188,7 @@ class Replica:
             self._follower.take(delivery)
             self._follower.tick(time.monotonic())
             self._scrub.turn()
+            self._ask_ahead()
             self._speak()
         self._bring_large()
 
@@ -235,6 +233,21 @@ class Replica:
             self._board.tick("consumer")
             self._speak()
             self._stop.wait(WAIT_SECONDS)
+
+    # -- questions
+    def _ask_ahead(self) -> None:
+        """While answers come without a pause too: what is asked next must be on its way before the last of them is here."""
+        if self._asking.open and time.monotonic() >= self._asked_at + ASK_SECONDS:
+            self._ask()
+
+    def _ask(self) -> None:
+        self._asked_at = time.monotonic()
+        self._questions.ask(
+            self._asked_at,
+            not_before=self._follower.ask_from,
+            with_contents=not self._follower.has_no_room_for_contents,
+            is_merging=self._follower.is_merging,
+        )
 
     # -- reports, and what the board shows
     def _state_word(self) -> ReplicaState:

@@ -9,7 +9,7 @@ import marshal
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from common.digests import rows_digest
@@ -24,11 +24,9 @@ Doubt = Callable[[bytes], None]
 """Told each path whose content in the source is not the one that the index names: it should be looked at again."""
 
 _KINDS = (None, Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK)
-_PATHS = "SELECT DISTINCT path FROM log WHERE sequence > ?"
-_ROWS = f"""
-SELECT log.path, kind, mode, mtime_ns, size, digest, owner FROM ({_PATHS}) AS log
-LEFT JOIN entry ON entry.path = log.path ORDER BY log.path
-"""
+_QUESTION_MARKS = 500
+_COLUMNS = "path, kind, mode, mtime_ns, size, digest, owner"
+_ABSENT = (None,) * 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,28 +67,34 @@ def changed_since(database: sqlite3.Connection, base: int) -> Changed | OutOfRea
         at = int(state["sequence"])
         if base > at:
             return Ahead(lineage, at)
-        reach = _served_from(database, base, at)
+        reach = changelog.reach(database)
         if base < reach:
             return OutOfReach(lineage, at, reach)
-        digest, parts = _pack(database.execute(_ROWS, (base,)), lineage.salt)
+        limit = _rows_limit(database, at - base)
+        paths = changelog.paths_since(database, base, limit)
+        if paths is None:
+            return OutOfReach(lineage, at, at - limit)
+        digest, parts = _pack(_index_rows(database, sorted(paths)), lineage.salt)
         return Changed(lineage, at, base, int(state.get("released", 0)), digest, parts)
 
 
-def _served_from(database: sqlite3.Connection, base: int, at: int) -> int:
-    """The lowest base that is served, as far as that matters for this one: counting costs, so it is done late."""
-    reach = changelog.reach(database)
-    if base < reach or at - base <= since.DIGESTS_WORTH_ROWS:
-        return reach
+def _rows_limit(database: sqlite3.Connection, changes: int) -> int:
+    """How many paths an answer may name. The entries are counted only where their number matters: it costs a walk."""
+    if changes <= since.rows_limit(0):
+        return since.rows_limit(0)
     ((entries,),) = database.execute("SELECT count(*) FROM entry")
-    surely = since.served_from(at, reach, entries)
-    if base >= surely:
-        return reach
-    limit = since.rows_limit(entries)
-    ((paths,),) = database.execute(f"SELECT count(*) FROM ({_PATHS} LIMIT ?)", (base, limit + 1))
-    return surely if paths > limit else reach
+    return since.rows_limit(entries)
 
 
-def _pack(rows: Iterator[Any], salt: bytes) -> tuple[bytes, tuple[bytes, ...]]:
+def _index_rows(database: sqlite3.Connection, paths: list[bytes]) -> Iterator[since.IndexRow]:
+    for start in range(0, len(paths), _QUESTION_MARKS):
+        some = paths[start : start + _QUESTION_MARKS]
+        marks = ",".join("?" * len(some))
+        found = {row[0]: row for row in database.execute(f"SELECT {_COLUMNS} FROM entry WHERE path IN ({marks})", some)}
+        yield from (found.get(path) or (path, *_ABSENT) for path in some)
+
+
+def _pack(rows: Iterator[since.IndexRow], salt: bytes) -> tuple[bytes, tuple[bytes, ...]]:
     packed: list[bytes] = []
 
     def passing() -> Iterator[tuple[bytes, Entry | None]]:
@@ -127,21 +131,30 @@ def answers(
     if isinstance(found, OutOfReach):
         yield TooOld(found.lineage, question.replica, question.nonce, found.at, found.reach)
         return
-    for number, packed in enumerate(found.parts):
+    for number in range(len(found.parts)):
         with reading() as read_body:
-            rows = tuple(_event(row, with_body, read_body, doubt) for row, with_body in marshal.loads(packed))
-        yield Since(
-            found.lineage,
-            question.replica,
-            question.nonce,
-            at=found.at,
-            base=found.base,
-            part=number,
-            of=len(found.parts),
-            digest=found.digest,
-            rows=rows,
-            released=found.released,
-        )
+            yield replace(heading(question, found, number), rows=rows_of(found, number, read_body, doubt))
+
+
+def heading(question: Question, found: Changed, number: int) -> Since:
+    """One part without its rows."""
+    return Since(
+        found.lineage,
+        question.replica,
+        question.nonce,
+        at=found.at,
+        base=found.base,
+        part=number,
+        of=len(found.parts),
+        digest=found.digest,
+        rows=(),
+        released=found.released,
+    )
+
+
+def rows_of(found: Changed, number: int, read_body: ReadBody, doubt: Doubt) -> tuple[Event, ...]:
+    """The rows of one part, with their contents as the source has them now."""
+    return tuple(_event(row, with_body, read_body, doubt) for row, with_body in marshal.loads(found.parts[number]))
 
 
 def ahead_text(replica: str, base: int, found: Ahead) -> str:

@@ -9,33 +9,32 @@ or the first position of the epoch. Rows of earlier epochs stay readable for a p
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
-from common.names import ROOT, range_below
+from common.names import ROOT, is_below
+from producer.logrows import pack_rows, unpack_paths, unpack_rows
 from producer.values import Change, Logged
 
 SCHEMA = """
 CREATE TABLE log (
-    sequence INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, unix_ms INTEGER NOT NULL, path BLOB NOT NULL,
-    old_kind INTEGER NOT NULL, old_size INTEGER NOT NULL, kind INTEGER NOT NULL, size INTEGER NOT NULL, kept INTEGER NOT NULL
+    last INTEGER PRIMARY KEY, first INTEGER NOT NULL, epoch INTEGER NOT NULL, unix_ms INTEGER NOT NULL, rows BLOB NOT NULL
 )
 """
-"""Kind 0: absent. `kept`: a delete that left the files on the disks, as when a pattern excludes them. Within one journal the
-sequence only goes up, over epochs too, so a row is appended and never moved; about 75 bytes for a path of 40."""
+"""A row for each batch; `rows` as in `logrows`. Within one journal the sequence only goes up, over epochs too, so a row is
+appended and never moved."""
 
-SLICE_ROWS = 1024
-"""Pruned at once, beside as many as were added: no commit gets slow, and few touch the other end of the table."""
-_PAGE_ROWS = 5000
-_INSERT = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+PRUNE_EVERY_ROWS = 64
+SLICE_BATCHES = 128
+"""Pruned at once, so that no commit gets slow; in steps, so that few small ones touch the other end of the table."""
+_PAGE_BATCHES = 16
+_SELECT = "SELECT rows, first, last, epoch, unix_ms FROM log WHERE "
 _SET_REACH = "INSERT INTO state (key, value) VALUES ('reach', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
 
 def append(database: sqlite3.Connection, epoch: int, first: int, changes: Sequence[Change], unix_ms: int) -> None:
     """The rows of one batch."""
-    rows = [
-        (sequence, epoch, unix_ms, path, *(old[0:4:3] if old else (0, 0)), *(new[0:4:3] if new else (0, 0)), int(kept))
-        for sequence, (path, old, new, _, _, kept) in enumerate(changes, first)
-    ]
-    database.executemany(_INSERT, rows)
+    row = (first + len(changes) - 1, first, epoch, unix_ms, pack_rows(changes))
+    database.execute("INSERT INTO log (last, first, epoch, unix_ms, rows) VALUES (?, ?, ?, ?, ?)", row)
 
 
 def begin_epoch(database: sqlite3.Connection, sequence: int) -> None:
@@ -43,23 +42,21 @@ def begin_epoch(database: sqlite3.Connection, sequence: int) -> None:
     database.execute(_SET_REACH, (sequence,))
 
 
-def prune(database: sqlite3.Connection, added: int, limit_rows: int) -> None:
-    """Take the oldest rows out when there are more than the limit, a slice at a time; `added`: rows of this transaction."""
-    slice_rows = min(SLICE_ROWS, limit_rows // 8)
-    lowest, highest = _ends(database)
-    excess = highest - limit_rows - lowest + 1
-    if highest and excess > slice_rows:
-        pruned = lowest + min(excess, 2 * added + slice_rows) - 1
-        database.execute("DELETE FROM log WHERE sequence <= ?", (pruned,))
+def prune(database: sqlite3.Connection, highest: int, added: int, limit_rows: int) -> None:
+    """Take the oldest batches out while the younger ones are as many rows as the limit: a slice of batches at a time.
+
+    `highest`: the last sequence in the log; `added`: rows of this transaction.
+    """
+    every = max(1, min(PRUNE_EVERY_ROWS, limit_rows // 8))
+    if highest // every == (highest - added) // every:
+        return
+    surplus = "SELECT last FROM log WHERE last <= ? ORDER BY last LIMIT ?"
+    found = database.execute(surplus, (highest - limit_rows, SLICE_BATCHES)).fetchall()
+    if found:
+        ((pruned,),) = found[-1:]
+        database.execute("DELETE FROM log WHERE last <= ?", (pruned,))
         if pruned > reach(database):
             database.execute(_SET_REACH, (pruned,))
-
-
-def _ends(database: sqlite3.Connection) -> tuple[int, int]:
-    """The lowest and the highest sequence in the log; 0 where it is empty. Two seeks: one statement for both would scan."""
-    ((lowest,),) = database.execute("SELECT min(sequence) FROM log")
-    ((highest,),) = database.execute("SELECT max(sequence) FROM log")
-    return lowest or 0, highest or 0
 
 
 def reach(database: sqlite3.Connection) -> int:
@@ -70,17 +67,27 @@ def reach(database: sqlite3.Connection) -> int:
 
 def time_of(database: sqlite3.Connection, sequence: int) -> int | None:
     """When the first change at or after this sequence was numbered, in milliseconds since 1970; None: nothing was since."""
-    row = database.execute(
-        "SELECT unix_ms FROM log WHERE sequence >= ? ORDER BY sequence LIMIT 1", (sequence,)
-    ).fetchone()
+    row = database.execute("SELECT unix_ms FROM log WHERE last >= ? ORDER BY last LIMIT 1", (sequence,)).fetchone()
     return int(row[0]) if row is not None else None
+
+
+def paths_since(database: sqlite3.Connection, base: int, limit: int) -> set[bytes] | None:
+    """The paths that changed after a sequence; None when they are more than the limit."""
+    found: set[bytes] = set()
+    for packed, first, last in database.execute(
+        "SELECT rows, first, last FROM log WHERE last > ? ORDER BY last", (base,)
+    ):
+        found.update(unpack_paths(packed, last - first + 1)[max(0, base - first + 1) :])
+        if len(found) > limit:
+            return None
+    return found
 
 
 def history(
     database: sqlite3.Connection,
     path: bytes = ROOT,
     *,
-    from_unix_ms: int | None = None,
+    from_unix_ms: int = 0,
     deleted: bool = False,
     newest: int | None = None,
 ) -> Iterator[Logged]:
@@ -88,28 +95,30 @@ def history(
 
     In pages: who reads it slowly holds no transaction open, behind which the journal's own log could only grow.
     """
-    condition, arguments = _condition(path, from_unix_ms, deleted)
-    after = 0 if newest is None else _before_newest(database, condition, arguments, newest)
-    statement = f"SELECT * FROM log WHERE sequence > ? AND {condition} ORDER BY sequence LIMIT {_PAGE_ROWS}"
-    while page := database.execute(statement, (after, *arguments)).fetchall():
-        yield from map(Logged._make, page)
-        after = page[-1][0]
+
+    def is_wanted(row: Logged) -> bool:
+        return (row.path == path or is_below(row.path, path)) and not (deleted and row.kind)
+
+    if newest is None:
+        yield from filter(is_wanted, _rows_upwards(database, from_unix_ms))
+    else:
+        found = islice(filter(is_wanted, _rows_downwards(database, from_unix_ms)), newest)
+        yield from reversed(list(found))
 
 
-def _condition(path: bytes, from_unix_ms: int | None, deleted: bool) -> tuple[str, list[bytes | int]]:
-    wanted, arguments = ["1"], list[bytes | int]()
-    if path != ROOT:
-        wanted.append("(path = ? OR (path >= ? AND path < ?))")
-        arguments += [path, *range_below(path)]
-    if from_unix_ms is not None:
-        wanted.append("unix_ms >= ?")
-        arguments.append(from_unix_ms)
-    if deleted:
-        wanted.append("kind = 0")
-    return " AND ".join(wanted), arguments
+def _rows_upwards(database: sqlite3.Connection, from_unix_ms: int) -> Iterator[Logged]:
+    after = -1
+    where = f"last > ? AND unix_ms >= ? ORDER BY last LIMIT {_PAGE_BATCHES}"
+    while page := database.execute(_SELECT + where, (after, from_unix_ms)).fetchall():
+        for batch in page:
+            yield from unpack_rows(*batch)
+        after = page[-1][2]
 
 
-def _before_newest(database: sqlite3.Connection, condition: str, arguments: list[bytes | int], newest: int) -> int:
-    found = f"SELECT sequence FROM log WHERE {condition} ORDER BY sequence DESC LIMIT ?"
-    ((lowest,),) = database.execute(f"SELECT min(sequence) FROM ({found})", (*arguments, newest))
-    return lowest - 1 if lowest is not None else 0
+def _rows_downwards(database: sqlite3.Connection, from_unix_ms: int) -> Iterator[Logged]:
+    before = 1 << 62
+    where = f"last < ? AND unix_ms >= ? ORDER BY last DESC LIMIT {_PAGE_BATCHES}"
+    while page := database.execute(_SELECT + where, (before, from_unix_ms)).fetchall():
+        for batch in page:
+            yield from reversed(list(unpack_rows(*batch)))
+        before = page[-1][2]

@@ -57,10 +57,10 @@ class Fleet:
             replica.has_queue = False
         return Reply.STEP_DOWN if _follows_another(message, lineage) else Reply.NOTHING
 
-    def is_old(self, question: Question) -> bool:
-        """Whether the replica has said something else over a minute after it asked this."""
-        replica = self._replicas.get(question.replica)
-        return replica is not None and replica.sent_ns - question.unix_ns > QUESTION_LIFE_SECONDS * 1e9
+    def is_old(self, name: str, asked_ns: int) -> bool:
+        """Whether the replica has said something else over a minute after it asked, by its own clock."""
+        replica = self._replicas.get(name)
+        return replica is not None and replica.sent_ns - asked_ns > QUESTION_LIFE_SECONDS * 1e9
 
     def lost_queue(self, replica: str) -> None:
         """A message for it came back: its queue is not there."""

@@ -9,13 +9,12 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.digests import BucketDigests, new_salt
-from common.entries import Entry, Kind
+from common.entries import Entry
 from common.errors import SettingError
 from common.messages import Lineage
 from common.names import ROOT, range_below
@@ -23,23 +22,18 @@ from producer import changed, changelog, journal_schema
 from producer.epochs import first_head
 from producer.guard import RootIdentity
 from producer.held import HeldPaths
+from producer.journal_rows import ROW, known_of, signed
 from producer.numbering import Applied, Numbered, Stand
 from producer.values import Identity, Known
 
 LOG_LIMIT_ROWS = 3_000_000
 _PAGE_ROWS = 2000
 _QUESTION_MARKS = 500
-_ROW = "path, kind, mode, mtime_ns, size, digest, owner, inode, ctime_ns"
 _UPSERT = f"""
-INSERT INTO entry ({_ROW}, bucket) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO entry ({ROW}, bucket) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (path) DO UPDATE SET kind = excluded.kind, mode = excluded.mode, mtime_ns = excluded.mtime_ns,
 size = excluded.size, digest = excluded.digest, owner = excluded.owner, inode = excluded.inode, ctime_ns = excluded.ctime_ns
 """
-_KINDS = (Kind.FILE, Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK)
-# A tuple's own constructor takes half the time of the named tuple's; rows are read by the million.
-_make_entry = partial(tuple.__new__, Entry)
-_make_identity = partial(tuple.__new__, Identity)
-_make_known = partial(tuple.__new__, Known)
 
 
 class Outgoing(NamedTuple):
@@ -47,6 +41,15 @@ class Outgoing(NamedTuple):
 
     first: int
     message: bytes
+
+
+class Reread(NamedTuple):
+    """How far the reading of all files is: behind `after`, since `began` (0: none is under way); `ended`: when the last one that
+    could read everything was over (0: never). Unix seconds, by a clock that may jump."""
+
+    after: bytes = b""
+    began: float = 0.0
+    ended: float = 0.0
 
 
 class Journal:
@@ -108,6 +111,16 @@ class Journal:
             self._set(base_complete=1, root_identity=f"{root.device} {root.inode}")
         self.is_base_complete, self.root_identity = True, root
 
+    @property
+    def reread(self) -> Reread:
+        """What was noted last."""
+        return Reread(self._get("reread_after", b""), self._get("reread_began", 0.0), self._get("reread_ended", 0.0))
+
+    def note_reread(self, here: Reread) -> None:
+        """The reading of all files is so far. Idempotent."""
+        with self._transaction():
+            self._set(reread_after=here.after, reread_began=here.began, reread_ended=here.ended)
+
     # -- writing
 
     def commit(self, numbered: Numbered) -> None:
@@ -135,7 +148,7 @@ class Journal:
 
     def remember(self, identities: Sequence[tuple[bytes, Identity]]) -> None:
         """Identities that changed while nothing else did. Idempotent; no event comes of it."""
-        rows = [(_signed(identity.inode), identity.ctime_ns, path) for path, identity in identities]
+        rows = [(signed(identity.inode), identity.ctime_ns, path) for path, identity in identities]
         with self._transaction():
             self._database.executemany("UPDATE entry SET inode = ?, ctime_ns = ? WHERE path = ?", rows)
 
@@ -236,7 +249,7 @@ class Journal:
     def _write_index(self, applied: Applied) -> None:
         gone = [(change.path,) for change in applied.changes if change.new is None]
         rows = [
-            (path, *new, _signed(identity[0]), identity[1], bucket)
+            (path, *new, signed(identity[0]), identity[1], bucket)
             for (path, _, new, _, identity, _), bucket in zip(applied.changes, applied.buckets, strict=True)
             if new is not None
         ]
@@ -248,15 +261,15 @@ class Journal:
     def _write_log(self, numbered: Numbered) -> None:
         epoch = numbered.after.lineage.epoch
         changelog.append(self._database, epoch, numbered.first, numbered.changes, _unix_ms())
-        changelog.prune(self._database, len(numbered.changes), self._log_limit_rows)
+        changelog.prune(self._database, numbered.after.sequence, len(numbered.changes), self._log_limit_rows)
 
     def _forget_confirmed(self) -> None:
         self._database.executemany("DELETE FROM outbox WHERE first = ?", [(first,) for first in self._confirmed])
 
     def _rows(self, where: str, arguments: Sequence[Any]) -> list[Known]:
         with self._converted():
-            rows = self._database.execute(f"SELECT {_ROW} FROM entry WHERE {where}", arguments)
-            return [_known(row) for row in rows]
+            rows = self._database.execute(f"SELECT {ROW} FROM entry WHERE {where}", arguments)
+            return [known_of(row) for row in rows]
 
     def _one(self, statement: str, *arguments: Any) -> Any:
         with self._converted():
@@ -289,16 +302,5 @@ class Journal:
             yield
 
 
-def _known(row: tuple[bytes, int, int, int, int, bytes, str, int, int]) -> Known:
-    path, kind, mode, mtime_ns, size, digest, owner, inode, ctime_ns = row
-    identity = _make_identity((inode if inode >= 0 else inode + (1 << 64), ctime_ns))
-    return _make_known((path, _make_entry((_KINDS[kind], mode, mtime_ns, size, digest, owner)), identity))
-
-
 def _unix_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _signed(number: int) -> int:
-    """An unsigned 64-bit number as SQLite's signed one."""
-    return number - (1 << 64) if number >> 63 else number

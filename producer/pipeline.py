@@ -12,7 +12,7 @@ from common.errors import AlreadyRunningError, NoRoomError, RootGoneError
 from common.holds import NO_HOLD, HoldLimit
 from common.transport.ports import Publisher, Subscriber
 from producer import batching, numbering
-from producer.answers import Answers
+from producer.answerer import Answerer
 from producer.closing import close
 from producer.comparing import Comparer
 from producer.dirty import DirtySet
@@ -31,7 +31,6 @@ AGAIN_SECONDS = 0.01
 """How soon to look again at what waits for its directory; the delay grows."""
 NO_ROOM_SECONDS = 1.0
 ROOT_DOUBT_SECONDS = 0.2
-PACING_SECONDS = 0.01
 REPLICAS_SPEAK_SECONDS = 6.0
 """In so long every replica that is there has reported once."""
 _NO_DIRECTORY = "the directory above it cannot be carried"
@@ -56,11 +55,13 @@ class Pipeline:
         *,
         publisher: Publisher,
         subscriber: Subscriber,
+        answerer: Answerer,
         make_watch: MakeWatch,
         leader: str,
         scan_interval_seconds: float | None = None,
         wire_pin: int | None = None,
         wake: Callable[[], None] = lambda: None,
+        bandwidth_bytes: int | None = None,
         hold: HoldLimit = NO_HOLD,
     ) -> None:
         self._journal = journal
@@ -74,10 +75,12 @@ class Pipeline:
         self._upstream = Upstream(
             journal,
             self._stream,
-            Answers(journal, source.reading, self._doubt, source.read_part, board.alarm),
+            answerer,
             board,
             publisher=publisher,
             subscriber=subscriber,
+            doubt=self.reread,
+            bandwidth_bytes=bandwidth_bytes,
         )
         self._finding = Finding(
             source,
@@ -125,7 +128,7 @@ class Pipeline:
             self._finding.check_root(now)
             self._pause(now, ROOT_DOUBT_SECONDS)
         if self._is_live:
-            self._upstream.answer()
+            self._upstream.answer(now)
         wait_seconds = self._wait_seconds(now)
         self._tell(now, is_idle=wait_seconds > 0)
         return wait_seconds
@@ -165,8 +168,13 @@ class Pipeline:
 
     # -- from hints to changes
 
-    def _doubt(self, path: bytes) -> None:
-        """A replica asked for a content that the source has no more: the watch may have lost a change. Read it again.
+    @property
+    def may_reread(self) -> bool:
+        """Whether the whole source is in the index, and above doubt."""
+        return self._journal.is_base_complete and self._finding.may_publish
+
+    def reread(self, path: bytes) -> None:
+        """The source may have another content than was published, or none: the watch may have lost a change. Read it again.
 
         Not where the root is in doubt: then no content is there, and all is compared anyway when it is back.
         """
@@ -283,8 +291,8 @@ class Pipeline:
             times.append(self._wait_for_batch(now))
         elif self._finding.may_build:
             times.append(self._or_long(self._dirty.next_due(now)))
-        if self._upstream.has_questions and self._is_live:
-            times.append(PACING_SECONDS if self._upstream.is_paced else 0.0)
+        if self._is_live and (answers_seconds := self._upstream.wait_seconds()) is not None:
+            times.append(answers_seconds)
         return max(0.0, min(times))
 
     def _wait_for_batch(self, now: float) -> float:

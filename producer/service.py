@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from common.board import Board
@@ -22,12 +23,14 @@ from common.transport.ports import Publisher
 from common.transport.urls import shown
 from common.version import program_version
 from common.wire.codec import decode_downstream
+from producer.answering_process import AnsweringProcess
 from producer.carrying import Carrying
 from producer.hold_orders import hold_handlers
 from producer.journal import Journal
 from producer.journal_schema import JOURNAL_NAME
 from producer.owners import OWNERS_OF
 from producer.pipeline import Pipeline
+from producer.rereading import Rereading
 from producer.source import Source
 from producer.stream import begin_epoch
 from producer.watch.choice import choose_watch
@@ -79,22 +82,29 @@ def run(settings: ProduceSettings, stop: threading.Event, board: Board, orders: 
             large_limit_bytes=settings.large_limit_bytes,
         )
         parts.callback(source.close)
+        answerer = AnsweringProcess(journal.path, settings.source, board, wake.set)
+        parts.callback(answerer.close)
         pipeline = Pipeline(
             journal,
             source,
             board,
             publisher=publisher,
             subscriber=subscriber,
+            answerer=answerer,
             make_watch=lambda: _make_watch(settings, source, wake),
             leader=this_process(),
             scan_interval_seconds=settings.scan_interval_seconds,
             wire_pin=settings.wire,
             wake=wake.set,
+            bandwidth_bytes=settings.bandwidth_bytes,
             hold=settings.hold,
         )
         parts.callback(pipeline.close)
         parts.callback(board.untick, "pipeline")
-        _loop(pipeline, orders, stop, wake)
+        rereading = _begin_rereading(settings, journal, board, wake)
+        if rereading is not None:
+            parts.callback(rereading.close, journal)
+        _loop(pipeline, orders, stop, wake, lambda: _serve(rereading, pipeline, journal))
 
 
 def leader_named_in(body: bytes, tree: str) -> str | None:
@@ -106,12 +116,30 @@ def leader_named_in(body: bytes, tree: str) -> str | None:
     return (message.leader or None) if isinstance(message, Heartbeat) else None
 
 
-def _loop(pipeline: Pipeline, orders: Orders, stop: threading.Event, wake: threading.Event) -> None:
+def _begin_rereading(
+    settings: ProduceSettings, journal: Journal, board: Board, wake: threading.Event
+) -> Rereading | None:
+    if settings.compare_interval_seconds is None:
+        return None
+    rereading = Rereading(journal.path, settings.source, settings.compare_interval_seconds, board, wake.set)
+    rereading.start(journal.reread)
+    return rereading
+
+
+def _serve(rereading: Rereading | None, pipeline: Pipeline, journal: Journal) -> None:
+    if rereading is not None:
+        rereading.serve(pipeline.reread, journal, may_read=pipeline.may_reread)
+
+
+def _loop(
+    pipeline: Pipeline, orders: Orders, stop: threading.Event, wake: threading.Event, serve: Callable[[], None]
+) -> None:
     handlers: dict[str, Verb] = hold_handlers(pipeline)
     while not stop.is_set():
         # Cleared before the step: what wakes during it is seen by the next one.
         wake.clear()
         orders.serve(handlers)
+        serve()
         wait_seconds = pipeline.step(time.monotonic())
         if wait_seconds > 0:
             wake.wait(min(wait_seconds, STOP_CHECK_SECONDS))

@@ -36,14 +36,6 @@ def rows_limit(entries: int) -> int:
     return min(ROWS_LIMIT, DIGESTS_WORTH_ROWS + entries)
 
 
-def served_from(at: int, reach: int, entries: int) -> int:
-    """The lowest base that is surely served where the journal stands at `at` and its log reaches back to `reach`.
-
-    A lower one, down to `reach`, is served where few enough paths changed, each of them often.
-    """
-    return max(reach, at - rows_limit(entries))
-
-
 def cut(rows: Iterable[IndexRow]) -> Iterator[list[Cut]]:
     """The rows as parts, at least one: each of at most `PART_ROWS` and about `PART_BYTES`, or of one large row."""
     part: list[Cut] = []

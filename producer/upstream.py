@@ -1,19 +1,21 @@
-"""Does: hears what replicas say on the upstream queue, and answers. Knows the ports and `answers`; not the source, not the loop.
+"""Does: hears what replicas say on the upstream queue, hands their questions on and publishes what is answered. Knows the ports;
+not how answers are made, not the source, not the loop.
 
 What comes is untrusted: it is decoded strictly, counted when refused, and settled at once: a replica asks again.
 """
 
 import logging
-from time import perf_counter
+from collections.abc import Callable
 
 from common.board import Board
 from common.errors import AlreadyRunningError, RefusedError
 from common.messages import Question
 from common.transport.ports import Outgoing, Publisher, Route, Subscriber
 from common.wire import codec
-from producer.answers import Answers
+from producer.answerer import Alarming, Answerer, Doubted, Made, may_publish
 from producer.fleet import Fleet, Reply
 from producer.journal import Journal
+from producer.pacing import TokenBucket
 from producer.stream import Stream
 
 log = logging.getLogger("treecast")
@@ -21,28 +23,35 @@ log = logging.getLogger("treecast")
 HEARD_PER_ROUND = 200
 ANSWERS_WAITING_BYTES = 4 * 1024 * 1024
 """Answers pause while so much is not written to the broker yet: batches go first."""
-ANSWERING_SECONDS = 0.01
+
+Doubt = Callable[[bytes], None]
+"""Told each path whose content in the source is not the one that the index names."""
 
 
 class Upstream:
     """See the module. Owned by one thread; `now`: seconds of a steady clock."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it stands between
         self,
         journal: Journal,
         stream: Stream,
-        answers: Answers,
+        answerer: Answerer,
         board: Board,
         *,
         publisher: Publisher,
         subscriber: Subscriber,
+        doubt: Doubt,
+        bandwidth_bytes: int | None = None,
     ) -> None:
+        """`bandwidth_bytes`: what answers may take of the way to the broker in a second; None: all that batches leave."""
         self._journal = journal
         self._stream = stream
-        self._answers = answers
+        self._answerer = answerer
         self._board = board
         self._publisher = publisher
         self._subscriber = subscriber
+        self._doubt = doubt
+        self._tokens = TokenBucket(bandwidth_bytes)
         self.fleet = Fleet()
 
     def hear(self, now: float) -> None:
@@ -55,7 +64,7 @@ class Upstream:
             self._subscriber.settle(delivery)
         for replica in self._publisher.returned():
             self.fleet.lost_queue(replica)
-            self._answers.forget(replica)
+            self._answerer.forget(replica, now)
         for replica in self.fleet.take_queueless():
             self._publisher.make_queue(replica)
             self._stream.beat_soon()
@@ -71,7 +80,7 @@ class Upstream:
         if reply is Reply.HEARTBEAT:
             self._stream.beat_soon()
         elif reply is Reply.ANSWER and isinstance(message, Question):
-            self._answers.ask(message)
+            self._answerer.ask(body, now)
         elif reply is Reply.STEP_DOWN and not isinstance(message, Question):
             self._step_down(message.replica, message.position.epoch)
         elif not stand.released and not isinstance(message, Question) and self.fleet.vouches(stand.lineage):
@@ -85,28 +94,32 @@ class Upstream:
             " see that the other one is stopped, then start this one again: treecast produce"
         )
 
-    def answer(self) -> None:
-        """Answer for a moment, one bucket at a time, while the broker takes it. Call it between batches only."""
-        began = perf_counter()
-        while len(self._answers) and not self.is_paced:
-            answer = self._answers.next(self.fleet.is_old)
-            if answer is None:
-                return
-            try:
-                message = codec.encode(answer)
-            except RefusedError as error:
-                log.warning("an answer to %s is more than a message holds: %s", answer.replica, error)
-                continue
-            self._publisher.publish(Outgoing(Route.DIRECT, message, answer.replica))
-            if perf_counter() - began >= ANSWERING_SECONDS:
-                return
+    def answer(self, now: float) -> None:
+        """Publish what was answered, as far as the broker and the set rate take it. Call it between batches only, when every
+        batch that is in the journal was handed over: so an answer is behind the batch that it speaks of."""
+        for said in self._answerer.take(self._room_bytes(now), now):
+            if isinstance(said, Made):
+                self._publish(said)
+            elif isinstance(said, Doubted):
+                self._doubt(said.path)
+            elif isinstance(said, Alarming):
+                self._board.alarm(said.kind, said.text)
+            else:
+                log.warning("%s", said.text)
 
-    @property
-    def is_paced(self) -> bool:
-        """Whether the broker has enough to write: answers pause, batches do not."""
-        return self._publisher.waiting_bytes() >= ANSWERS_WAITING_BYTES
+    def _room_bytes(self, now: float) -> float:
+        return min(ANSWERS_WAITING_BYTES - self._publisher.waiting_bytes(), self._tokens.room_bytes(now))
 
-    @property
-    def has_questions(self) -> bool:
-        """Whether questions wait to be answered."""
-        return len(self._answers) > 0
+    def _publish(self, made: Made) -> None:
+        stand = self._journal.stand
+        if not may_publish(made, stand.lineage, stand.sequence) or self.fleet.is_old(made.replica, made.asked_ns):
+            return
+        self._publisher.publish(Outgoing(Route.DIRECT, made.message, made.replica))
+        self._tokens.spent(len(made.message))
+        self._board.count("answers_total", label=made.kind)
+        self._board.count("answer_bytes_total", len(made.message), label=made.kind)
+        self._board.count("answer_wait_seconds_total", made.waited_seconds, label=made.kind)
+
+    def wait_seconds(self) -> float | None:
+        """In how many seconds to call `answer` although nothing wakes the loop; None: a wake comes."""
+        return self._answerer.wait_seconds()

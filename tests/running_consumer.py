@@ -7,6 +7,7 @@ and lets time pass only as it is told.
 import os
 import threading
 import time as real_time
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -77,6 +78,7 @@ class Master:
 
     def __init__(self, epoch: int = 5) -> None:
         self.events: dict[bytes, Event] = {}
+        self._in_bucket: defaultdict[int, set[bytes]] = defaultdict(set)
         self.digests = BucketDigests(SALT)
         self.sequence = 0
         self.counter = 0
@@ -99,8 +101,10 @@ class Master:
         for event in events:
             old = self.events.pop(event.path, None)
             self.digests.replace(event.path, old.entry if old else None, event.entry)
+            self._in_bucket[bucket_of(SALT, event.path)].discard(event.path)
             if event.entry is not None:
                 self.events[event.path] = event
+                self._in_bucket[bucket_of(SALT, event.path)].add(event.path)
         sent = tuple(_inline(event) if bodies else event._replace(body=None) for event in events)
         batch = Batch(self.lineage, self.sequence + 1, sent, self.head, before, self.digests.tree_digest())
         self.sequence = batch.last
@@ -147,7 +151,7 @@ class Master:
         return [Since(*about, base, number, len(parts), digest, part) for number, part in enumerate(parts)]
 
     def _rows(self, bucket: int, bodies: bool) -> tuple[Event, ...]:
-        inside = (e for p, e in sorted(self.events.items()) if bucket_of(SALT, p) == bucket)
+        inside = (self.events[path] for path in sorted(self._in_bucket[bucket]))
         return tuple(_inline(event) if bodies else event._replace(body=None) for event in inside)
 
     def _body(self, path: bytes) -> bytes:

@@ -17,12 +17,14 @@ from common.holds import NO_HOLD, HoldLimit
 from common.messages import INLINE_LIMIT_BYTES, Batch, Heartbeat
 from common.patterns import Patterns
 from common.wire import codec
+from producer.answerer import Answerer
 from producer.journal import Journal
 from producer.pipeline import REPLICAS_SPEAK_SECONDS, Pipeline
 from producer.source import LARGE_LIMIT_BYTES, Source
 from producer.stream import begin_epoch
 from producer.watch.choice import choose_watch
 from producer.watch.port import Watch
+from tests.local_answerer import LocalAnswerer
 from tests.twins import MemoryBroker
 
 TREE = "music"
@@ -43,6 +45,7 @@ class RunningProducer:
         settle_seconds: float = 0.0,
         large_limit_bytes: int = LARGE_LIMIT_BYTES,
         scan_interval_seconds: float | None = None,
+        answerer: Answerer | None = None,
         hold: HoldLimit = NO_HOLD,
     ) -> None:
         self._path = source
@@ -56,12 +59,14 @@ class RunningProducer:
         )
         self._skew = 0.0
         self.publisher = broker.publisher()
+        self.answerer = answerer or LocalAnswerer(state / "journal.db", source)
         self.pipeline = Pipeline(
             self.journal,
             self.source,
             self.board,
             publisher=self.publisher,
             subscriber=broker.upstream_subscriber(),
+            answerer=self.answerer,
             make_watch=lambda: watch or choose_watch(os.fsencode(source), self.source.patterns, lambda: None),
             leader="here:1",
             hold=hold,
@@ -122,6 +127,7 @@ class RunningProducer:
     def crash(self) -> None:
         """Ends without any good-bye: nothing more is journaled or published."""
         self.pipeline.close()
+        self.answerer.close()
         self.source.close()
         self.journal.close()
         self.broker.publishers.remove(self.publisher)

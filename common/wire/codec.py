@@ -6,9 +6,9 @@ the bounds that the header states and `Limits` allow. docs/wire.md is the format
 """
 
 from common.errors import RefusedError
-from common.messages import Batch, Downstream, Question, Report, Upstream
+from common.messages import Answer, Batch, Downstream, Question, Report, Upstream
 from common.wire.downstream import read_downstream, write_downstream
-from common.wire.frame import DOWNSTREAM_LIMITS, UPSTREAM_LIMITS, Contents, Limits, close_frame, open_frame
+from common.wire.frame import DOWNSTREAM_LIMITS, UPSTREAM_LIMITS, Closed, Contents, Limits, close_frame, open_frame
 from common.wire.header import FRAME_OFFSET, Header, MessageType, check, hash_bytes, seal, unpack
 from common.wire.upstream import read_upstream, write_upstream
 
@@ -29,6 +29,19 @@ def encode(message: Downstream | Upstream) -> bytes:
 def encode_batch(batch: Batch) -> tuple[bytes, bytes]:
     """The bytes of a batch, and its hash: the next batch's `prev`, 32 bytes."""
     return _close(*write_downstream(batch), DOWNSTREAM_LIMITS)
+
+
+def close_answer(answer: Answer) -> Closed:
+    """The frame of an answer, to be sent to whoever asks for the same. Raises RefusedError where no reader would take it."""
+    header, contents = write_downstream(answer)
+    return _close_frame(header, contents, DOWNSTREAM_LIMITS)
+
+
+def encode_closed(answer: Answer, closed: Closed) -> bytes:
+    """The bytes of an answer whose frame is closed already: its rows or content are not looked at and may be left empty, all
+    else is as the answer says. What `encode` gives for the answer with them."""
+    header, _ = write_downstream(answer)
+    return _seal(header._replace(rows=closed.rows), closed)[0]
 
 
 def decode_downstream(data: bytes, tree: str, *, limits: Limits = DOWNSTREAM_LIMITS) -> Downstream:
@@ -52,12 +65,20 @@ def peek(data: bytes) -> Header:
 
 
 def _close(header: Header, contents: Contents, limits: Limits) -> tuple[bytes, bytes]:
+    return _seal(header, _close_frame(header, contents, limits))
+
+
+def _close_frame(header: Header, contents: Contents, limits: Limits) -> Closed:
     frame, raw_length = close_frame(contents)
     limits.check(len(frame), raw_length, header.rows)
+    return Closed(frame, raw_length, hash_bytes(frame), header.rows)
+
+
+def _seal(header: Header, closed: Closed) -> tuple[bytes, bytes]:
     head, message_hash = seal(
-        header._replace(frame_length=len(frame), raw_length=raw_length, frame_hash=hash_bytes(frame))
+        header._replace(frame_length=len(closed.data), raw_length=closed.raw_length, frame_hash=closed.hash)
     )
-    return head + frame, message_hash
+    return head + closed.data, message_hash
 
 
 def _open(

@@ -62,6 +62,15 @@ class Contents(NamedTuple):
     sections: dict[str, bytes]
 
 
+class Closed(NamedTuple):
+    """A frame that is closed, and what a header says of it. It knows no header, so it can go again behind another."""
+
+    data: bytes
+    raw_length: int
+    hash: bytes
+    rows: int
+
+
 def close_frame(contents: Contents) -> tuple[bytes, int]:
     """The compressed frame, and its raw length."""
     lengths = [[name, len(section)] for name, section in contents.sections.items()]

@@ -4,13 +4,14 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from common.digests import rows_digest
 from common.entries import Entry
-from common.errors import NoRoomError
+from common.errors import NoRoomError, StateError
 from common.messages import AskSince, Question, Since, TooOld
 from common.wire import codec
 from producer import changed, changelog, numbering, since
@@ -134,40 +135,64 @@ def test_the_log_is_pruned_from_the_oldest_and_says_how_far_it_reaches(tmp_path:
     logged = LoggedJournal(tmp_path / "journal.db", log_limit_rows=10)
     for number in range(30):
         logged.commit((b"%d" % number, file("1")))
-        assert len(_log(logged)) <= 11
-    assert 19 <= _reach(logged) <= 20
-    assert [sequence for sequence, _, _ in _log(logged)] == list(range(_reach(logged) + 1, 31))
-    assert isinstance(logged.journal.changed_since(_reach(logged) - 1), OutOfReach)
-    assert len(_rows(logged, _reach(logged))) == 30 - _reach(logged)
+        assert len(_log(logged)) == min(10, number + 1)
+    assert _reach(logged) == 20
+    assert [sequence for sequence, _, _ in _log(logged)] == list(range(21, 31))
+    assert isinstance(logged.journal.changed_since(19), OutOfReach)
+    assert len(_rows(logged, 20)) == 10
+    logged.journal.close()
+
+
+def test_a_batch_is_pruned_whole_when_those_after_it_fill_the_log(tmp_path: Path) -> None:
+    logged = LoggedJournal(tmp_path / "journal.db", log_limit_rows=10)
+    logged.commit(*[(b"%d" % number, file("1")) for number in range(8)])
+    logged.commit(*[(b"%d" % number, file("2")) for number in range(8)])
+    assert len(_log(logged)) == 16
+    logged.commit((b"0", None), (b"1", None))
+    assert (len(_log(logged)), _reach(logged)) == (10, 8)
     logged.journal.close()
 
 
 def test_rows_of_earlier_epochs_are_pruned_without_a_word(tmp_path: Path) -> None:
     """What they were pruned for does not reach into this epoch: all of it is still answered."""
-    logged = LoggedJournal(tmp_path / "journal.db", log_limit_rows=10)
+    logged = LoggedJournal(tmp_path / "journal.db", log_limit_rows=5)
     logged.commit(*[(b"%d" % number, file("1")) for number in range(9)])
     logged.crash()
     logged.commit(*[(b"%d" % number, None) for number in range(5)])
-    assert len(_log(logged)) <= 11
+    assert len(_log(logged)) == 5
     assert _reach(logged) == 9
     assert len(_rows(logged, 9)) == 5
     logged.journal.close()
 
 
 def test_a_lowered_limit_is_reached_in_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No commit takes out more than a slice and twice what it adds: none gets slow."""
-    monkeypatch.setattr(changelog, "SLICE_ROWS", 20)
+    """No commit takes out more than a slice of batches: none gets slow."""
+    monkeypatch.setattr(changelog, "SLICE_BATCHES", 4)
+    monkeypatch.setattr(changelog, "PRUNE_EVERY_ROWS", 1)
     logged = LoggedJournal(tmp_path / "journal.db")
-    logged.commit(*[(b"%04d" % number, file("1")) for number in range(1000)])
-    logged.log_limit_rows = 200
+    for number in range(30):
+        logged.commit((b"%d" % number, file("1")))
+    logged.log_limit_rows = 5
     logged.crash()
-    lengths = []
-    for number in range(60):
-        logged.commit((b"%04d" % number, None))
+    lengths = [30]
+    while lengths[-1] > 5:
+        logged.commit((b"a", file(str(len(lengths)))))
         lengths.append(len(_log(logged)))
-    assert max(before - after for before, after in zip([1000, *lengths], lengths, strict=False)) <= 21
-    assert lengths[-1] <= 220
+    assert {before - after for before, after in pairwise(lengths)} <= {1, 2, 3}
     logged.journal.close()
+
+
+def test_a_base_within_a_batch_is_answered_from_there(logged: LoggedJournal) -> None:
+    """No replica stands there; what is asked is answered as it is said."""
+    logged.commit(*[(b"%d" % number, file("1")) for number in range(5)])
+    assert sorted(_rows(logged, 3)) == [b"3", b"4"]
+
+
+def test_a_damaged_log_is_said_so(logged: LoggedJournal) -> None:
+    logged.commit((b"a", file("1")))
+    logged.journal._database.execute("UPDATE log SET rows = x'28b52f00'")
+    with pytest.raises(StateError, match="damaged"):
+        logged.journal.changed_since(0)
 
 
 def test_a_commit_that_fails_leaves_no_trace_in_the_log(logged: LoggedJournal) -> None:
@@ -236,13 +261,16 @@ def test_the_log_of_a_path_tells_what_became_of_it(logged: LoggedJournal) -> Non
 def test_the_newest_are_read_in_pages_with_no_transaction_open_between_them(
     logged: LoggedJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changelog, "_PAGE_ROWS", 3)
-    logged.commit(*[(b"%d" % number, file("1")) for number in range(10)])
-    seen = []
-    for row in changelog.history(logged.journal._database, newest=7):
-        assert not logged.journal._database.in_transaction
-        seen.append(row.sequence)
-    assert seen == [4, 5, 6, 7, 8, 9, 10]
+    monkeypatch.setattr(changelog, "_PAGE_BATCHES", 2)
+    for number in range(0, 10, 2):
+        logged.commit((b"%d" % number, file("1")), (b"%d" % (number + 1), file("1")))
+    database = logged.journal._database
+    for newest, expected in ((7, [4, 5, 6, 7, 8, 9, 10]), (None, list(range(1, 11))), (100, list(range(1, 11)))):
+        seen = []
+        for row in changelog.history(database, newest=newest):
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            seen.append(row.sequence)
+        assert seen == expected
     assert [row.path for row in changelog.history(logged.journal._database, b"9", newest=7)] == [b"9"]
 
 

@@ -7,6 +7,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from common.digests import bucket_of
 from common.entries import Entry
 from common.messages import Answer, AskBuckets, AskSince, Batch, BucketRows, Question, Since, TooOld
 from common.wire import codec
+from common.wire.frame import Closed
 from producer import changelog
-from producer.answers import Answers
 from producer.journal import Journal
 from tests.running_producer import TREE, PlainTree, RunningProducer, base_on_disk, entries_on_disk
 from tests.twins import MemoryBroker
@@ -58,7 +59,7 @@ class Story:
         return [one for one in answers if isinstance(one, Since | TooOld)]
 
     def has_answered(self) -> bool:
-        return not self.broker.upstream and not self.producer.pipeline._upstream.has_questions
+        return not self.broker.upstream and self.producer.answerer.wait_seconds() is None
 
     def ask(self, path: bytes) -> BucketRows:
         """The rows of the bucket that the path is in."""
@@ -127,15 +128,15 @@ def test_an_answer_shows_the_rows_of_the_position_it_states(story: Story) -> Non
 
 
 def test_rows_of_an_earlier_read_are_noticed(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    earlier: dict[int, BucketRows] = {}
-    bucket = Answers._bucket
+    earlier: dict[int, tuple[bytes, Closed]] = {}
+    encode_closed = codec.encode_closed
 
-    def stale(self: Answers, question: Question, number: int, with_bodies: bool) -> BucketRows:
-        now = bucket(self, question, number, with_bodies)
-        before = earlier.setdefault(number, now)
-        return BucketRows(now.lineage, now.replica, now.nonce, now.at, number, before.digest, before.rows)
+    def stale(answer: Answer, closed: Closed) -> bytes:
+        assert isinstance(answer, BucketRows)
+        digest, frame = earlier.setdefault(answer.bucket, (answer.digest, closed))
+        return encode_closed(replace(answer, digest=digest), frame)
 
-    monkeypatch.setattr(Answers, "_bucket", stale)
+    monkeypatch.setattr(codec, "encode_closed", stale)
     with pytest.raises(AssertionError, match="Entry"):
         answers_after_changes(story)
 

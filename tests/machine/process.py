@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from random import Random
 from types import ModuleType
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -150,8 +151,10 @@ class Databases:
             self.end(path)
         self.images, self.life_of = {}, life_of
 
-    def connect(self, path: Any, **_: Any) -> sqlite3.Connection:
-        """Open what was committed last."""
+    def connect(self, path: Any, *, uri: bool = False, **_: Any) -> sqlite3.Connection:
+        """Open what was committed last. Who only reads (`uri`) shares the connection of who writes: it reads between commits."""
+        if uri:
+            return self._open[unquote(urlsplit(path).path)]
         connection = sqlite3.connect(":memory:", isolation_level=None, factory=SimulatedConnection)
         connection.life = self.life_of(str(path))
         image = self.images.get(str(path))

@@ -24,6 +24,7 @@ from producer.source import Source
 from producer.stream import begin_epoch
 from producer.watch.choice import NoWatch
 from producer.watch.port import Hint, Watch
+from tests.local_answerer import LocalAnswerer
 from tests.machine.broker import UPSTREAM, SimulatedBroker
 from tests.machine.disk import DIRECTORY, Disk, Inode
 from tests.machine.process import Life, clock, databases, system
@@ -97,6 +98,7 @@ class ProducerProcess:
             self.board,
             publisher=self.publisher,
             subscriber=self._broker.subscriber_of(UPSTREAM, self.life),
+            answerer=LocalAnswerer(Path(JOURNAL), Path("/master/tree")),
             make_watch=self._make_watch,
             leader="here:1",
             scan_interval_seconds=None if self.watch is not None else SCAN_SECONDS,

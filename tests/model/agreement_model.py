@@ -8,9 +8,11 @@ One producer (an index and a log of changes), one replica (an index and a disk w
 that is not empty cannot be removed, nothing lies below a file), and a hostile world between them: messages are lost,
 doubled, delayed, reordered, torn and replayed; the replica dies between any two disk operations; its queue is purged; the
 producer starts again from an old copy; somebody edits the replica's disk; a bug spoils its index; its state is lost, or
-state and disk are restored from a backup.  After every step the invariants of `World.check` must hold, and when the
-faults stop, the replica must agree with the master.  Each rule can be left out (`MUTANTS`): that shows what it is for,
-and that the model is able to fail.  Not modelled: signatures, forks, holds, problems of single paths, threads.
+state and disk are restored from a backup; single paths cannot be changed for a while; nobody vouches for what the
+producer deletes, until a person releases it; an impostor publishes in the producer's epoch; the scrub looks now and acts
+later; an answer is read now and published later.  After every step the invariants of `World.check` must hold, and when
+the faults stop, the replica must agree with the master.  Each rule can be left out (`MUTANTS`): that shows what it is
+for, and that the model is able to fail.  Not modelled: signatures, large contents, patterns.
 
     agreement_model.py [--runs N] [--seed S] [--flat] [--mutant NAME | --all-mutants]
 """
@@ -49,17 +51,20 @@ def in_bucket(tree, b): return {p: e for p, e in tree.items() if bucket(p) == b}
 
 
 class Broken(Exception): "An invariant does not hold."
+class Contradiction(Broken): "And if two producers publish in one epoch, it may be their doing."
 class Crash(Exception): "The replica's process dies here."
+class Problem(Exception): "This one path cannot be changed just now."
 
 
 # ----------------------------------------------------------------------------------------------------------- 2. Messages
 # The stream.  A heartbeat at P is a batch of nothing: first = P + 1, last = P, prev = hash, before = after.
-Batch = namedtuple("Batch", "epoch first last prev hash events before after")
+# `released`: deletes of this epoch up to this sequence, and of all epochs before, are released.  0: none.
+Batch = namedtuple("Batch", "epoch first last prev hash events before after released")
 # Questions (kind: digests, bucket, since, body) and answers.  `at` is S, the batch boundary that the answer speaks of.
 Question = namedtuple("Question", "kind epoch nonce about")
-Same = namedtuple("Same", "epoch nonce at buckets")
-Bucket = namedtuple("Bucket", "epoch nonce at bucket rows bodies digest")
-Since = namedtuple("Since", "epoch nonce at base part parts rows bodies digest")    # digest: of all parts' rows
+Same = namedtuple("Same", "epoch nonce at buckets released")
+Bucket = namedtuple("Bucket", "epoch nonce at bucket rows bodies digest released")
+Since = namedtuple("Since", "epoch nonce at base part parts rows bodies digest released")  # digest: of all parts' rows
 TooOld = namedtuple("TooOld", "epoch nonce reach")
 Body = namedtuple("Body", "epoch nonce path content")
 
@@ -71,9 +76,12 @@ class Producer:
 
     def __init__(self, rng, left_out):
         self.rng, self.left_out = rng, left_out
-        self.tree, self.epoch, self.seq, self.hash = {}, 1, 0, "start 1"
-        self.log, self.log_reach = [], 0    # (sequence, path) of this epoch: every change above log_reach is there
-        self.history = {(1, 0): {}}         # position -> tree, at batch boundaries; for the invariants only
+        self.tree, self.epoch, self.seq, self.hash = {}, 1, 1, "start 1"        # at 0 nothing could be said to be released
+        self.vouched = True                 # what it deletes was judged, or a person released it
+        self.log, self.log_reach = [], 1    # (sequence, path) of this epoch: every change above log_reach is there
+        self.history = {(1, 1): {}}         # position -> tree, at batch boundaries; for the invariants only
+        self.released_ever = {}             # epoch -> up to where it ever stated deletes as released; for the invariants only
+        self.forged = set()                 # epochs in which an impostor published too; for the invariants only
         self.backups, self.previous_tree, self.contents = [], {}, 0
 
     def edit(self, tree):
@@ -91,48 +99,69 @@ class Producer:
         self.contents += 1                  # sometimes a content that was there before: A, B, A
         tree[path] = f"f:{self.rng.randrange(3)}" if self.rng.random() < .3 else f"f:{100 + self.contents}"
 
-    def change(self):
-        """Edit the tree and number what changed.  Every path below a removed one is named: replicas need not guess."""
+    def edited(self):
+        """A tree that was edited, and which paths changed.  Every path below a removed one is named: replicas need not guess."""
         tree = dict(self.tree)
         for _ in range(self.rng.choice([1, 1, 2, 3])): self.edit(tree)
         changed = [p for p in PATHS if tree.get(p) != self.tree.get(p)]
         if "deletes-by-name" in self.left_out:
             changed = [p for p in changed if p in tree or not any(a in changed for a in ancestors(p))]
-        if not changed: return None
         self.rng.shuffle(changed)           # a batch is a set; its order means nothing
-        first, before, prev = self.seq + 1, digest(self.tree), self.hash
-        self.log += [(first + i, p) for i, p in enumerate(changed)]
+        return tree, changed
+
+    def batch(self, tree, changed):
+        first, last = self.seq + 1, self.seq + len(changed)
+        return Batch(self.epoch, first, last, self.hash, f"{self.epoch}.{last}.{self.rng.random()}",
+                     tuple((p, tree.get(p)) for p in changed), digest(self.tree), digest(tree), self.released(last))
+
+    def change(self):
+        """Edit the tree and number what changed."""
+        tree, changed = self.edited()
+        if not changed: return None
+        m = self.batch(tree, changed)
+        self.log += [(m.first + i, p) for i, p in enumerate(changed)]
         for seq, _ in self.log[:-self.LOG_LENGTH]: self.log_reach = seq
         del self.log[:-self.LOG_LENGTH]
-        self.seq += len(changed)
-        self.previous_tree, self.tree = self.tree, tree
-        self.hash = f"{self.epoch}.{self.seq}.{self.rng.random()}"
+        self.previous_tree, self.tree, self.seq, self.hash = self.tree, tree, m.last, m.hash
         self.history[self.epoch, self.seq] = dict(tree)
         if self.rng.random() < .1: self.backups.append(dict(tree))
-        events = tuple((p, tree.get(p)) for p in changed)
-        return Batch(self.epoch, first, self.seq, prev, self.hash, events, before, digest(tree))
+        return m
 
-    def start_epoch(self):
+    def impostor(self):
+        """A copy of the producer that runs beside it publishes a batch in its epoch, and is gone."""
+        tree, changed = self.edited()
+        if changed: self.forged.add(self.epoch)
+        return self.batch(tree, changed) if changed else None
+
+    def start_epoch(self, backups=True):
         """The producer starts, perhaps from an old copy, perhaps with another counter.  The log starts empty."""
-        if self.backups and self.rng.random() < .8: self.tree = dict(self.rng.choice(self.backups))
-        self.epoch, self.seq = self.epoch + 1, self.rng.choice([0, self.seq, self.seq])
+        if backups and self.backups and self.rng.random() < .8: self.tree = dict(self.rng.choice(self.backups))
+        self.epoch, self.seq = self.epoch + 1, self.rng.choice([1, self.seq, self.seq])
         self.hash, self.previous_tree = f"start {self.epoch} {self.rng.random()}", self.tree
         self.log, self.log_reach = [], self.seq
         self.history[self.epoch, self.seq] = dict(self.tree)
         return self.heartbeat()
 
+    def released(self, seq):
+        """Up to where deletes are released.  It moves on with each batch, unless nobody vouches for this journal."""
+        if self.vouched: self.released_ever[self.epoch] = max(seq, self.released_ever.get(self.epoch, 0))
+        return seq if self.vouched else 0
+
     def heartbeat(self):
-        return Batch(self.epoch, self.seq + 1, self.seq, self.hash, self.hash, (), digest(self.tree), digest(self.tree))
+        return Batch(self.epoch, self.seq + 1, self.seq, self.hash, self.hash, (), digest(self.tree), digest(self.tree),
+                     self.released(self.seq))
 
     def answer(self, q):
-        """All of it from one read transaction, at the batch boundary `self.seq`."""
+        """All of it from one read transaction, at the batch boundary `self.seq`.  It is published later, by another thread."""
         if q.epoch != self.epoch: return [self.heartbeat()]
         tree = self.tree if "one-read" not in self.left_out else self.previous_tree
+        released = self.released(self.seq)
         if q.kind == "digests":
-            return [Same(q.epoch, q.nonce, self.seq, [b for b in BUCKETS if digest(in_bucket(tree, b)) == q.about[b]])]
+            same = [b for b in BUCKETS if digest(in_bucket(tree, b)) == q.about[b]]
+            return [Same(q.epoch, q.nonce, self.seq, same, released)]
         if q.kind == "bucket":
             rows = in_bucket(tree, q.about)
-            return [Bucket(q.epoch, q.nonce, self.seq, q.about, rows, self.bodies(rows), digest(rows))]
+            return [Bucket(q.epoch, q.nonce, self.seq, q.about, rows, self.bodies(rows), digest(rows), released)]
         if q.kind == "body":
             path, content = q.about
             return [Body(q.epoch, q.nonce, path, content) if tree.get(path) == content else self.heartbeat()]
@@ -141,8 +170,14 @@ class Producer:
         changed = sorted({path for seq, path in self.log if seq > q.about})
         n, rows = self.rng.choice([1, 1, 2, 3]), {p: tree.get(p) for p in changed}
         parts = [{p: rows[p] for p in changed[i::n]} for i in range(n)]
-        return [Since(q.epoch, q.nonce, self.seq, q.about, i, n, part, self.bodies(part), digest(rows))
+        return [Since(q.epoch, q.nonce, self.seq, q.about, i, n, part, self.bodies(part), digest(rows), released)
                 for i, part in enumerate(parts)]
+
+    def publish(self, m):
+        """An answer that was read a while ago.  What it states is true of when it was read."""
+        if "stated-when-read" in self.left_out and isinstance(m, (Same, Bucket, Since)):
+            return m._replace(epoch=self.epoch, at=self.seq)
+        return m
 
     def bodies(self, rows):
         """Contents travel with an answer, except those of files that have changed again since they were indexed."""
@@ -154,24 +189,31 @@ Stale = namedtuple("Stale", "floor base")       # floor: a position; base: a seq
 
 
 class Replica:
-    DURABLE = "disk epoch w head digest_at_w recent entry pos tomb unmet stale plan commits proved".split()
+    DURABLE = ("disk epoch w head digest_at_w recent entry pos found tomb unmet stale plan commits proved forked "
+               "released").split()
 
     def __init__(self, rng, left_out, count):
         self.rng, self.left_out, self.count, self.disk = rng, left_out, count, {}
         self.since_first = rng.choice([0, .6, 1, 1])                        # which question first: a matter of cost only
-        self.alarms, self.entry_at_alarm, self.ahead = 0, {}, {}            # for the invariants only
+        self.hold_limit = rng.choice([None, None, 0, 2])                    # more deletes than this are held; None: all go
+        self.broken = set()                                                 # paths that cannot be changed just now
+        self.alarms, self.forks, self.entry_at_alarm, self.ahead, self.made = 0, [], {}, {}, set()   # for the invariants only
         self.forget_all()
 
     def forget_all(self):
         """First start, adoption, lost state: nothing is known, and what the disk holds is the first guess."""
         self.epoch, self.w, self.head, self.digest_at_w, self.recent = 0, 0, None, None, {}
         self.entry, self.pos, self.tomb = dict(self.disk), {}, {}           # what is published, as far as we know
-        self.unmet = set()                                                  # the disk does not show entry[p], and we know
+        self.found = set(self.disk)                                         # entries that nobody published, as far as we know
+        self.unmet = {}                                                     # the disk does not show entry[p], and why
         self.stale = {b: Stale(BEFORE_ALL, None) for b in BUCKETS}          # no row: level
         self.plan, self.commits, self.proved = None, 0, None                # plan: (number of its commit, paths)
+        self.forked, self.released = False, 0                               # both of this epoch
         self.forget_volatile()
 
-    def forget_volatile(self): self.open, self.parts, self.parked, self.steps_to_crash = {}, {}, [], None
+    def forget_volatile(self):
+        self.open, self.parts, self.parked, self.steps_to_crash, self.suspicions = {}, {}, [], None, []
+        self.deletes = {}                                                   # path -> how much longer its delete counts
     def keeps(self, rule): return rule not in self.left_out
 
     # -- what is known
@@ -179,7 +221,8 @@ class Replica:
     def here(self): return (self.epoch, self.w)
     def told(self, p): return max(self.pos.get(p, BEFORE_ALL), self.tomb.get(p, BEFORE_ALL))
     def known(self, p): return bucket(p) not in self.stale or self.told(p) > self.stale[bucket(p)].floor
-    def agreed(self): return not self.stale and not self.unmet and self.proved == self.here
+    def agreed(self): return not self.stale and not self.unmet and self.proved == self.here and not self.forked
+    def held(self): return {p for p, why in self.unmet.items() if why == "held"}
 
     def mark(self, buckets, last_level):
         """These buckets are not trusted any more, from here on.  `last_level`: the sequence at which those of them that
@@ -212,11 +255,13 @@ class Replica:
 
     # -- the disk
     def step(self, path=None, value=None):
-        """One disk operation (None: remove), with the constraints of a real disk; the process may die before it."""
+        """One disk operation (None: remove), with the constraints of a real disk; the process may die before it.  What is
+        broken cannot be changed, and nothing that is directly in it."""
         if self.steps_to_crash is not None:
             self.steps_to_crash -= 1
             if self.steps_to_crash < 0: raise Crash
         if path is None: return
+        if {path, parent(path)} & self.broken & self.disk.keys(): raise Problem
         old = self.disk.get(path)
         if value is None:
             if is_dir(old) and any(q in self.disk for q in below(path)): raise Broken(f"ENOTEMPTY {path}")
@@ -226,55 +271,131 @@ class Replica:
         if old is not None and is_dir(old) != is_dir(value): raise Broken(f"another kind is in the way at {path}")
         self.disk[path] = value
 
-    def place(self, want, bodies):
-        """Bring the disk to `want`: paths known to be true together.  Returns the guesses found wrong on the way."""
+    def place(self, want, bodies, position_of=lambda p: None):
+        """Bring the disk to `want`: paths known to be true together.  Returns the guesses found wrong, what is held, and
+        what could not be done."""
+        wrong = self.wrong_guesses(want)
+        goal, failed = {**wrong, **want}, set()
+        held = self.judge(goal, position_of)
         touched = {*want}.union(*(ancestors(p) + below(p) for p in want))
+        self.made = {p for p in goal if goal[p] is not None}
         self.plan = (self.commits + 1, touched)     # durable, with the staged contents, before the first name moves
-        corrections = {}
-        for p in deepest_first(p for p in want if not is_dir(want[p])):     # not a directory: nothing can be below it
-            for q in deepest_first(below(p)):
-                if q in self.entry and q not in want: corrections[q] = None
-                if q in self.disk and (self.keeps("correct-guesses") or q not in corrections): self.step(q)
-            if p in self.disk and (want[p] is None or is_dir(self.disk[p])): self.step(p)
-        for p in shallowest_first(p for p in want if want[p] is not None):  # it is there: so are its parents
-            for a in ancestors(p):
-                made = want[a] if a in want else self.entry.get(a)
-                if not is_dir(made): made = corrections[a] = GUESSED_DIR
-                if is_dir(self.disk.get(a)) or a in corrections and not self.keeps("correct-guesses"): continue
-                if a in self.disk: self.step(a)
-                self.step(a, made)
-            if not is_dir(want[p]) and p not in bodies: continue            # content not at hand: unmet
-            if p in self.disk and is_dir(self.disk[p]) != is_dir(want[p]): self.step(p)
-            if self.disk.get(p) != want[p]: self.step(p, want[p])
-        for q in corrections:
-            if self.known(q): raise Broken(f"what is known contradicts itself at {q}")
+        for q in wrong:
+            if self.known(q): raise Contradiction(f"what is known contradicts itself at {q}")
+        skips = wrong if not self.keeps("correct-guesses") else ()
+        for p in deepest_first(p for p in goal if not is_dir(goal[p]) and p not in held and p not in skips):
+            try: self.clear(p, goal[p], skips)      # not a directory: nothing can be below it
+            except Problem: failed.add(p)
+        for p in shallowest_first(p for p in goal if goal[p] is not None and p not in held | failed and p not in skips):
+            try: self.make(p, goal, skips, at_hand=is_dir(goal[p]) or p in bodies)
+            except Problem: failed.add(p)
         self.step()                         # it may die here too: the names have moved, the index has not
-        return corrections
+        return wrong, held, failed
 
-    def commit(self, want, corrections, position_of, levelled=(), to=None):
+    def wrong_guesses(self, want):
+        """What is indexed below something that is no directory, and what is above something and indexed as no directory."""
+        wrong = {q: None for p, e in want.items() if not is_dir(e) for q in below(p) if q in self.entry and q not in want}
+        for p in shallowest_first(p for p in want if want[p] is not None):
+            for a in ancestors(p):
+                if not is_dir(want[a] if a in want else self.entry.get(a)): wrong[a] = GUESSED_DIR
+        return wrong
+
+    def clear(self, p, e, skips):
+        for q in deepest_first(below(p)):
+            if q in self.disk and q not in skips: self.step(q)
+        if p in self.disk and (e is None or is_dir(self.disk[p])): self.step(p)
+
+    def make(self, p, goal, skips, at_hand):
+        for a in ancestors(p):              # it is there: so are its parents
+            if is_dir(self.disk.get(a)) or a in skips: continue
+            if a in self.disk: self.step(a)
+            self.step(a, goal.get(a) or self.entry.get(a) or GUESSED_DIR)
+        if not at_hand: return              # content not at hand: unmet
+        if p in self.disk and is_dir(self.disk[p]) != is_dir(goal[p]): self.step(p)
+        if self.disk.get(p) != goal[p]: self.step(p, goal[p])
+
+    # -- holds
+    def judge(self, goal, position_of):
+        """Which of these paths the disk keeps as they are: too many published ones would go, and nobody released that.  How
+        many are too many, and what counts, is a matter of judgement: any choice must be right."""
+        gone = {p for p, e in goal.items() if e is None and p in self.entry and p not in self.found}
+        if not self.keeps("corrections-judged"): gone = {p for p in gone if position_of(p)}
+        if not self.keeps("answers-judged"): gone = {p for p in gone if position_of(p) and position_of(p)[1] > self.w}
+        gone = {p for p in gone if not self.is_released(position_of(p))}
+        held = {p for p in self.held() & goal.keys() if goal[p] is None and not self.is_released(position_of(p))}
+        counted = gone | {p for p in self.deletes if p not in self.entry}
+        if self.hold_limit is not None and len(counted) > self.hold_limit: held |= gone
+        self.deletes = {p: n - 1 for p, n in self.deletes.items() if n > 1} | dict.fromkeys(gone - held, 3)
+        stays = held | self.held() - goal.keys()
+        for p in goal:                      # what needs a held delete is held with it
+            if not is_dir(goal[p]) and self.keeps("needs-held") and any(q in stays for q in below(p)): held.add(p)
+        self.count["deletes held"] += sum(goal[p] is None for p in held)
+        self.count["files held, where a directory with held paths stands"] += sum(goal[p] is not None for p in held)
+        return held
+
+    def is_released(self, position):
+        """Is a delete released that was told at this position?  None: it was found out here."""
+        return (position or self.here) <= (self.epoch, self.released) and self.keeps("released-covers")
+
+    def learn(self, m):
+        """Up to where deletes are released: the highest that this epoch stated."""
+        if isinstance(m, (Batch, Same, Bucket, Since)) and m.epoch == self.epoch: self.released = max(self.released, m.released)
+
+    def release(self, why):
+        """What is held may go, by a word from the master or of a person here: from now on it is only not done yet."""
+        if self.held(): self.count["holds released " + why] += 1
+        for p in self.held(): self.unmet[p] = "problem"
+
+    def retry(self, paths):
+        """Try again to place what a problem left unmet, as far as it is known; a file waits for its content."""
+        want = {p: self.entry.get(p) for p in paths
+                if self.unmet.get(p) == "problem" and self.known(p)}
+        if want: self.commit(want, self.place(want, ()), self.pos.get, retried=True)
+
+    def commit(self, want, placed, position_of, levelled=(), to=None, retried=False):
         """One transaction: entries, positions, tombstones, unmet, level buckets, w, and the number of the plan."""
+        wrong, held, failed = placed
         if to: self.w, self.head, self.digest_at_w = to
-        for p, e in {**corrections, **want}.items():
-            self.unmet.discard(p)
-            for table in (self.entry, self.pos, self.tomb): table.pop(p, None)
+        for p, e in {**wrong, **want}.items():
+            was_found, at = p in self.found, position_of(p) if p in want else None  # a corrected guess is still one
+            for table in (self.entry, self.pos): table.pop(p, None)
             if e is not None: self.entry[p] = e
-            if p in corrections: continue   # still a guess: no position
-            at = position_of(p)
+            self.found.discard(p)
+            self.unmet.pop(p, None)
+            why = self.why_unmet(p, e, held, failed)
+            if why and (e is not None or self.keeps("absent-unmet")): self.unmet[p] = why
+            if why and was_found and e is not None: self.found.add(p)       # what stands there is still what was found
+            if at or not retried or e is not None: self.tomb.pop(p, None)   # an absence tried again is told by nobody anew
             if e is not None and at: self.pos[p] = at
-            if e is None and bucket(p) in self.stale and self.keeps("tombstones"): self.tomb[p] = at
-            if e is not None and self.disk.get(p) != e and self.keeps("unmet"): self.unmet.add(p)
+            if e is None and at and bucket(p) in self.stale and self.keeps("tombstones"): self.tomb[p] = at
         for b in levelled: self.level(b)
-        self.count["guesses corrected"] += len(corrections)
+        self.count["guesses corrected"] += len(wrong)
+        self.count["problems met"] += len(failed)
         self.commits += 1
         self.step()                         # or here: committed, and the plan is still there
         self.plan = None
+
+    def why_unmet(self, p, e, held, failed):
+        if p in held: return "held" if self.keeps("held-is-unmet") else None
+        if p in failed: return "problem" if self.keeps("problem-is-unmet") else None
+        return "body" if e is not None and self.disk.get(p) != e and self.keeps("unmet") else None
 
     # -- messages
     def receive(self, m):
         """Handle one message.  True: it has to wait.  What is refused is dropped; if it was needed, a gap will show."""
         if m.epoch < self.epoch and self.keeps("fence"): return False
-        if isinstance(m, Batch): return self.on_stream(m)
+        if m.epoch == self.epoch and self.forked and self.keeps("fork-stops"): return False
+        try:
+            waits = self.on_stream(m) if isinstance(m, Batch) else self.on_answer(m)
+        except Contradiction:               # as a divergence, where the epoch is not one producer's
+            if self.epoch not in self.forged: raise
+            return self.mark(BUCKETS, None)
+        if self.is_released(None) and self.keeps("released-travels"): self.release("by the master")
+        return waits
+
+    def on_answer(self, m):
         if m.epoch != self.epoch or self.keeps("nonce") and m.nonce not in self.open: return False
+        self.learn(m)
         if isinstance(m, Body): return self.on_body(m)
         if isinstance(m, TooOld): return self.on_too_old(m)
         if m.at > self.w and self.keeps("wait-for-stream"): return True     # never ahead of the stream
@@ -283,17 +404,25 @@ class Replica:
     def on_stream(self, m):
         start = m.first - 1
         if m.epoch > self.epoch: self.follow(m, start)
+        if self.forked and self.keeps("fork-stops"): return False
+        self.learn(m)
         if m.last < self.w or m.last == self.w and m.events:
-            if self.recent.get(m.last, m.hash) != m.hash: raise Broken("taken for a fork: another hash")
-            return False
-        if start < self.w: raise Broken("taken for a fork: overlap")
+            return self.fork() if self.recent.get(m.last, m.hash) != m.hash else False
+        if start < self.w: return self.fork()
         if start > self.w:
             if self.rng.random() < .7: return True      # a moment of grace: it may be reordering
             self.jump(m, start)
-        if m.prev != self.head: raise Broken("taken for a fork: the chain does not hold")
+        if m.prev != self.head: return self.fork()
         if m.events: self.apply(m)
         self.compare()
         return False
+
+    def fork(self):
+        """The same position, other bytes: nothing more of this epoch is applied.  The next epoch heals it."""
+        self.forked, self.proved = True, None
+        self.forks.append(self.epoch)
+        self.close_questions()
+        self.count["forks seen"] += 1
 
     def jump(self, m, start):
         """A gap: go on behind it.  What was level was level where we were, not where we are now."""
@@ -306,15 +435,17 @@ class Replica:
         same = not self.stale and digest(self.entry) == m.before or not self.keeps("epoch-marks")
         self.close_questions()
         self.epoch, self.w, self.head, self.digest_at_w, self.recent = m.epoch, start, m.prev, m.before, {}
+        if self.keeps("fork-heals"): self.forked = False
+        if self.keeps("released-of-epoch"): self.released = 0
         if not same: self.mark(BUCKETS, self.no_base("base-not-over-epochs"))
         self.count["epochs followed, " + ("nothing stale" if same else "all stale")] += 1
 
     def apply(self, m):
         want, seq = dict(m.events), {p: (m.epoch, m.first + i) for i, (p, _) in enumerate(m.events)}
         if not self.keeps("wait-for-stream"): want = {p: e for p, e in want.items() if seq[p] > self.told(p)}
-        corrections = self.place(want, bodies=set(want))
+        placed = self.place(want, set(want), seq.get)
         self.recent[m.last] = m.hash
-        self.commit(want, corrections, seq.get, to=(m.last, m.hash, m.after))
+        self.commit(want, placed, seq.get, to=(m.last, m.hash, m.after))
 
     def floor_allows(self, b, at): return (self.epoch, at) >= self.stale[b].floor or not self.keeps("floor")
 
@@ -363,9 +494,10 @@ class Replica:
         self.count["live entries that beat an answer"] += sum(self.pos.get(p, BEFORE_ALL) > (self.epoch, at) for p in told)
         want = {p: told[p] for p in sorted(told) if self.told(p) <= (self.epoch, at) or not self.keeps("newer-stays")}
         want = {p: e for p, e in want.items() if self.entry.get(p) != e or p in self.unmet}
-        corrections = self.place(want, bodies)
+        def position_of(p): return (self.epoch, at)
+        placed = self.place(want, bodies, position_of)
         for b in buckets: self.ahead[b] = (self.epoch, at)
-        self.commit(want, corrections, lambda p: (self.epoch, at), levelled=buckets)
+        self.commit(want, placed, position_of, levelled=buckets)
         self.compare()
 
     def on_too_old(self, m):
@@ -378,9 +510,9 @@ class Replica:
         self.open.pop(m.nonce, None)
         wanted = m.path in self.unmet and self.entry.get(m.path) == m.content
         if not wanted and (self.keeps("body-checked") or is_dir(self.entry.get(m.path, GUESSED_DIR))): return
-        corrections = self.place({m.path: m.content}, bodies={m.path})
-        self.commit({m.path: self.entry[m.path]}, corrections, self.pos.get)
-        self.unmet.discard(m.path)
+        placed = self.place({m.path: m.content}, bodies={m.path})
+        self.commit({m.path: self.entry[m.path]}, placed, self.pos.get)
+        if not self.keeps("body-checked") and self.disk.get(m.path) == m.content: self.unmet.pop(m.path, None)
         self.count["bodies fetched"] += 1
 
     # -- questions, start, scrub
@@ -389,12 +521,13 @@ class Replica:
         for n in sorted(self.open):
             if self.rng.random() < .05: del self.open[n]                    # timed out
         out = []
+        if self.forked: return out
         if self.epoch and self.stale and sum(kind != "body" for kind in self.open.values()) < 3:
             bases = [s.base for s in self.stale.values() if s.base is not None]
             if bases and self.rng.random() < self.since_first: out.append(("since", min(bases)))
             elif self.rng.random() < .3: out.append(("digests", {b: digest(in_bucket(self.entry, b)) for b in BUCKETS}))
             else: out.append(("bucket", self.rng.choice(sorted(self.stale))))
-        wanted = [p for p in sorted(self.unmet) if self.known(p)]           # a guess may never be answered
+        wanted = [p for p in sorted(self.unmet) if self.unmet[p] == "body" and self.known(p)]   # a guess may never be answered
         out += [("body", (p, self.entry[p])) for p in wanted if self.rng.random() < .5]
         asked = [Question(kind, self.epoch, next(nonces), about) for kind, about in out]
         self.open.update((q.nonce, q.kind) for q in asked)
@@ -411,28 +544,50 @@ class Replica:
         if number <= self.commits or not self.keeps("plan"): return
         gone = [p for p in paths if not is_dir(self.disk.get(p))]           # what is indexed below cannot be there
         paths = paths | {q for q in self.entry if any(a in gone for a in ancestors(q))}
-        for p in paths:
-            self.unmet.discard(p)
+        for p in shallowest_first(paths):
+            if self.stays_absent(p): continue
+            self.unmet.pop(p, None)
             for table in (self.entry, self.pos, self.tomb): table.pop(p, None)
             if p in self.disk: self.entry[p] = self.disk[p]
+        self.found &= self.entry.keys()
         self.mark({bucket(p) for p in paths}, self.no_base("base-not-after-plan"))
 
-    def scrub(self, p):
-        """Compare index and disk at a path of a level bucket.  The index does not change: drift costs no base."""
-        e = self.entry.get(p)
-        if bucket(p) in self.stale or p in self.unmet or self.disk.get(p) == e: return
+    def stays_absent(self, p):
+        """An absence that the disk does not show stays one, with its reason, and so does what is below it."""
+        if p in self.entry or p not in self.disk or not self.keeps("absence-stays"): return False
+        if any(a not in self.entry and a in self.unmet for a in ancestors(p)): self.unmet.setdefault(p, "problem")
+        return p in self.unmet
+
+    def scrub_looks(self, p):
+        """Compare index and disk at a path of a level bucket.  It only looks, beside the thread that applies."""
+        if self.drifted(p): self.suspicions.append((p, self.entry.get(p)))
+
+    def scrub_acts(self):
+        """The thread that applies, some time later.  The index does not change: drift costs no base."""
+        if not self.suspicions: return
+        p, e = self.suspicions.pop(self.rng.randrange(len(self.suspicions)))
+        if self.keeps("act-looks-again"):
+            if not self.drifted(p): return
+            e = self.entry.get(p)
         self.count["drift found by the scrub"] += 1
-        if e is not None and not is_dir(e): self.unmet.add(p)
+        if e is not None and not is_dir(e): self.unmet[p] = "body"
         else: self.commit({p: e}, self.place({p: e}, ()), self.pos.get)
+
+    def drifted(self, p):
+        if p in self.unmet and self.keeps("scrub-spares-unmet"): return False
+        return bucket(p) not in self.stale and self.disk.get(p) != self.entry.get(p)
 
 
 # -------------------------------------------------------------------------------------------------- 5. The hostile world
 class World:
     STEPS, CALM_STEPS, ROOM_FOR_PARKED = 600, 2000, 8
     ALWAYS = {"change": 12, "heartbeat": 4, "deliver": 36, "ask": 30, "answer": 40, "land": 20, "unpark": 14, "replay": 3,
-              "scrub": 5, "back up": .5}
+              "scrub looks": 6, "scrub acts": 5, "back up": .5, "retry": 4}
     CHAOS = {"lose": 6, "swap": 4, "purge": .8, "restart": 1.5, "drift": 3, "bug": .6, "epoch": .2, "state lost": .06,
              "restore": .1}
+    PROBLEMS = {"break": 3, "mend": 2}      # each kind in some of the storms only
+    DOUBTS = {"release": .4, "release here": .4}
+    IMPOSTORS = {"impostor": .4}
 
     def __init__(self, seed, left_out=(), count=None):
         self.rng, self.count = random.Random(seed), Counter() if count is None else count
@@ -440,24 +595,61 @@ class World:
         self.queue, self.slow, self.recorded, self.asked = [], [], [], []
         self.nonces = iter(range(1, 1 << 30))
         self.drifted, self.alarms, self.backup = set(), 0, None
+        self.replica.forged = self.producer.forged                          # only to tell which contradictions may be
+        self.was_held, self.before, self.at_fork = {}, None, None
+        self.has_doubts = self.DOUBTS and self.rng.random() < .5
+        if self.has_doubts: self.producer.vouched = self.rng.random() < .3
+        else: self.replica.hold_limit = None
         for _ in range(self.rng.choice([0, 5, 15])): self.producer.change()     # the replica joins later
 
-    def check(self):
-        """The invariants."""
+    def check(self, what=""):
+        """The invariants, after `what` was done."""
         r, truth = self.replica, self.producer.history.get(self.replica.here)
-        if r.alarms > self.alarms and BUG not in r.entry_at_alarm.values(): raise Broken("a false alarm: 'diverged'")
+        is_one_producer = r.epoch not in self.producer.forged               # else only what the disk shows is checked
+        if r.alarms > self.alarms and is_one_producer and BUG not in r.entry_at_alarm.values():
+            raise Broken("a false alarm: 'diverged'")
+        if not self.producer.forged.issuperset(r.forks): raise Broken("taken for a fork")
         self.alarms = r.alarms
         self.drifted = {p for p in self.drifted if p not in r.unmet and r.disk.get(p) != r.entry.get(p)}
+        self.check_holds(what)
+        self.check_fork(what)
         for p in PATHS:
             e = r.entry.get(p)
             if e is not None and parent(p) and not is_dir(r.entry.get(parent(p))): raise Broken(f"{p}: index is no tree")
+            if e is None and r.unmet.get(p) == "body": raise Broken(f"{p} waits for the content of nothing")
             if e == BUG: continue
-            if p not in r.unmet | self.drifted and r.disk.get(p) != e:
+            if p not in self.drifted and p not in r.unmet and r.disk.get(p) != e:
                 raise Broken(f"{p} is {r.disk.get(p)} on disk, {e} in the index, and nobody knows it")
-            if r.epoch == 0: continue
+            if r.epoch == 0 or not is_one_producer: continue
             if truth is None: raise Broken(f"{r.here} is no boundary of the stream")
             claims = r.ahead.get(bucket(p), BEFORE_ALL) <= r.here           # only a mutant merges ahead
             if r.known(p) and claims and e != truth.get(p): raise Broken(f"{p} is 'known' as {e}, but is {truth.get(p)}")
+
+    def check_holds(self, what):
+        """What is held stays as it is until that is released, or the path is there again.  Where every delete is held, no
+        published path leaves the disk that nobody released."""
+        r, held = self.replica, self.replica.held()
+        is_released = what == "release here" or self.producer.released_ever.get(r.epoch, 0) >= r.w > 0
+        for p, was in self.was_held.items() if what not in ("state lost", "restore") else ():
+            if p in held and r.disk.get(p) != was and p not in r.made: raise Broken(f"{p} is held, and changed on disk")
+            has_held = p in r.entry and any(q in held for q in below(p))    # and so it is there
+            if was and not (p in held or is_released or p in r.made or has_held): raise Broken(f"the hold of {p} was forgotten")
+        for p in held:
+            if p in r.entry and not any(q in held for q in below(p)): raise Broken(f"{p} is held, and nothing below it is")
+        self.was_held = {p: r.disk.get(p) for p in held}
+        if self.before and r.hold_limit == 0 and what not in ("drift", "restore"):
+            disk, may_go = self.before
+            for p in disk.keys() - r.disk.keys() - may_go - r.entry.keys() - r.made:
+                if not is_released: raise Broken(f"{p} went from the disk, and nobody released that")
+        r.made = set()
+        self.before = dict(r.disk), self.drifted | r.found | {p for p, why in r.unmet.items() if why != "held"}
+
+    def check_fork(self, what):
+        """After a fork nothing more of its epoch is applied."""
+        r, was = self.replica, self.at_fork if what != "restore" else None
+        here = (r.epoch, r.w, r.head)
+        if was and was[0] == r.epoch and was != here: raise Broken("something was applied after a fork")
+        self.at_fork = here if r.forked else None
 
     def deliver(self, m):
         r = self.replica
@@ -475,6 +667,7 @@ class World:
         p, disk = self.rng.choice(PATHS), self.replica.disk
         if any(q in disk for q in below(p)) or parent(p) and not is_dir(disk.get(parent(p))): return
         self.drifted.add(p)
+        self.was_held.pop(p, None)
         if p in disk and self.rng.random() < .5: del disk[p]
         else: disk[p] = "f:foreign"
 
@@ -491,7 +684,9 @@ class World:
             m = p.change()
             if m: queue.append(m); self.recorded.append(m)
         elif what == "heartbeat": queue.append(p.heartbeat())
-        elif what == "epoch": queue.append(p.start_epoch())
+        elif what == "epoch":
+            if self.has_doubts: p.vouched = rng.random() < .3
+            queue.append(p.start_epoch())
         elif what == "lose" and queue: queue.pop(rng.randrange(len(queue)))
         elif what == "replay" and self.recorded: queue.append(rng.choice(self.recorded))
         elif what == "swap" and len(queue) > 1:
@@ -503,7 +698,16 @@ class World:
         elif what == "bug":
             path = rng.choice(PATHS)
             if path in r.entry and not is_dir(r.entry[path]): r.entry[path] = BUG
-        elif what == "scrub": r.scrub(rng.choice(PATHS))
+        elif what == "scrub looks": r.scrub_looks(rng.choice(PATHS))
+        elif what == "scrub acts": r.scrub_acts()
+        elif what == "break": r.broken.add(rng.choice(PATHS))
+        elif what == "mend" and r.broken: r.broken.remove(rng.choice(sorted(r.broken)))
+        elif what == "retry": r.retry(sorted(r.unmet))
+        elif what == "release": p.vouched = True
+        elif what == "release here": r.release("here")
+        elif what == "impostor":
+            m = p.impostor()
+            if m: queue.append(m); self.recorded.append(m)
         elif what == "state lost": r.forget_all(); self.count["states lost, disk adopted"] += 1
         elif what == "back up": self.backup = copy.deepcopy(({k: getattr(r, k) for k in r.DURABLE}, self.drifted))
         elif what == "restore" and self.backup:                             # state and disk, of one moment
@@ -515,30 +719,42 @@ class World:
         elif what == "answer" and self.asked:
             i = rng.randrange(len(self.asked))
             for m in p.answer(self.asked[i] if rng.random() < .1 else self.asked.pop(i)): self.send_answer(m)
-        elif what == "land" and self.slow: queue.insert(0, self.slow.pop(rng.randrange(len(self.slow))))
+        elif what == "land" and self.slow: queue.insert(0, p.publish(self.slow.pop(rng.randrange(len(self.slow)))))
         elif what == "deliver" and queue: self.deliver(queue.pop(0))
         elif what == "unpark":
             waiting, r.parked = r.parked, []
-            for m in waiting: self.deliver(m)
+            for m in waiting: self.deliver(m); self.check("deliver")
 
     def storm(self):
         chaos = self.rng.choice([.1, .3, 1])
         weights = {**self.ALWAYS, **{what: n * chaos for what, n in self.CHAOS.items()}}
+        if self.rng.random() < .4: weights |= self.PROBLEMS
+        if self.rng.random() < .2: weights |= self.IMPOSTORS
+        if self.has_doubts and self.rng.random() < .7: weights |= self.DOUBTS
         for what in self.rng.choices(list(weights), list(weights.values()), k=self.STEPS):
             self.act(what)
-            self.check()
+            self.check(what)
 
     def calm(self):
-        """Faults stop, the master is idle: the replica must come to agree, and be right."""
+        """Faults stop, the master is idle: the replica must come to agree but for what is held, a person releases that, and
+        then it must agree and be right.  A producer whose epoch is not its own starts again."""
         r, p = self.replica, self.producer
+        r.broken.clear()
+        if p.epoch in p.forged: self.queue.append(p.start_epoch(backups=False))
         for _ in range(self.CALM_STEPS):
             waiting, self.queue, r.parked = r.parked + (self.queue or [p.heartbeat()]), [], []
-            r.parked = [m for m in waiting if r.receive(m)]
+            for m in waiting:
+                if r.receive(m): r.parked.append(m)
+                self.check("calm")
             for q in r.questions(self.nonces): self.queue += p.answer(q)
-            for path in PATHS: r.scrub(path)
-            self.check()
-            if r.agreed() and r.here == (p.epoch, p.seq) and r.disk == r.entry == p.tree: return
-        raise Broken(f"never agrees: at {r.here} of {(p.epoch, p.seq)}, stale {sorted(r.stale)}, unmet {sorted(r.unmet)}")
+            for path in PATHS: r.scrub_looks(path)
+            for _ in PATHS: r.scrub_acts()
+            r.retry(sorted(r.unmet))
+            self.check("calm")
+            if r.here != (p.epoch, p.seq) or r.entry != p.tree: continue
+            if r.agreed() and r.disk == p.tree: return
+            if r.held() and r.held() == r.unmet.keys() and r.proved == r.here: p.vouched = True
+        raise Broken(f"never agrees: at {r.here} of {(p.epoch, p.seq)}, stale {sorted(r.stale)}, unmet {r.unmet}")
 
     def run(self):
         """None when every invariant held, else what broke."""
@@ -580,9 +796,23 @@ MUTANTS = {     # rules left out (joined by +): what the replica or the producer
     "too-old": "since: the producer does not notice that its log is too short",
     "all-parts": "since: merged when the first part is there",
     "one-answer": "since: parts are counted, whichever answer to the question they belong to",
+    "stated-when-read": "an answer states the position of when it is published",
+    "act-looks-again": "the scrub's finding is acted upon as it was found",
+    "scrub-spares-unmet": "the scrub repairs what is unmet: problems, and what is held",
+    "problem-is-unmet": "a path that could not be changed is not remembered",
+    "absent-unmet": "an absence that could not be brought about is not remembered",
+    "absence-stays": "a plan that is left makes entries of what should be absent and is not",
+    "held-is-unmet": "what is held is not remembered",
+    "needs-held": "what needs a held delete is done without it",
+    "answers-judged": "only deletes of the stream are held",
+    "corrections-judged": "wrong guesses are removed, whatever is held",
+    "released-travels": "what the master says is released stays held here",
+    "released-of-epoch": "what an epoch released is taken over into the next",
+    "fork-stops": "after a fork it goes on with the epoch",
+    "fork-heals": "the next epoch does not heal a fork",
 }
-KINDS = ["known' as", "contradicts", "false alarm", "on disk", "never agrees", "fork", "boundary", "ENOT", "in the way",
-         "no tree"]
+KINDS = ["known' as", "contradicts", "false alarm", "changed on disk", "on disk", "never agrees", "fork", "boundary", "ENOT",
+         "in the way", "no tree", "forgotten", "went from the disk", "nothing below", "content of nothing"]
 
 
 def survey(name, seeds):

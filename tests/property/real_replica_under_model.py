@@ -247,7 +247,7 @@ def _digests(tree: Tree) -> BucketDigests:
 class RealWorld(OurWorld):
     """The model's world with a real replica in it, and more that can happen to one."""
 
-    CHAOS = {**model.World.CHAOS, "restore state": 0.15, "restore target": 0.15}  # noqa: RUF012
+    CHAOS = {**model.World.CHAOS, "restore state": 0.25, "restore target": 0.25}  # noqa: RUF012
 
     def __init__(self, seed: int, count: Counter[str], place: Path, dying: DyingOs) -> None:
         super().__init__(seed, count)
@@ -263,7 +263,7 @@ class RealWorld(OurWorld):
             self.backup_drifted = set(self.drifted)
         elif what.startswith("restore"):
             self._restore(what)
-        elif what in {"ask", "scrub"} and self.rng.random() < 0.05:
+        elif what in {"ask", "scrub acts"} and self.rng.random() < 0.05:
             self._dying_in(what)
         else:
             super().act(what)

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, ClassVar
 
 from common.digests import content_digest, rows_digest
 from common.entries import Entry, Event, directory_entry, file_entry
@@ -115,6 +115,10 @@ class ReplicaUnderModel(ABC):
     def __init__(self, rng: random.Random, count: Counter[str]) -> None:
         self.rng, self.count = rng, count
         self.alarms = 0
+        self.forks: list[int] = []
+        self.broken: set[str] = set()
+        self.made: set[str] = set()
+        self.hold_limit: int | None = None
         self.entry_at_alarm: dict[str, str] = {}
         self.ahead: dict[int, tuple[int, int]] = {}
         self.nonces: Iterator[int] = iter(())
@@ -174,8 +178,24 @@ class ReplicaUnderModel(ABC):
         return IndexView({path: row.entry for path, row in rows.items()}, self.plant)
 
     @property
-    def unmet(self) -> set[str]:
-        return {path.decode() for path in self.state.unmet_paths(1000)}
+    def unmet(self) -> dict[str, str]:
+        return {path.decode(): str(why.reason) for path, why in self.state.unmet_paths(1000).items()}
+
+    @property
+    def found(self) -> set[str]:
+        rows = self.state.rows(self.state.below(ROOT))
+        return {path.decode() for path, row in rows.items() if row.found}
+
+    @property
+    def forked(self) -> bool:
+        return self.state.standing().is_forked
+
+    @property
+    def head(self) -> bytes:
+        return self.state.standing().head
+
+    def held(self) -> set[str]:
+        return {path for path, why in self.unmet.items() if why == "held"}
 
     def known(self, path: str) -> bool:
         return agreement.is_known(self.state.standing(), self.state, path.encode())
@@ -189,19 +209,39 @@ class ReplicaUnderModel(ABC):
         self.gathered: list[merging.Merged] = []
         self.together: list[Batch] = []
         self.parked: list[Any] = []
+        self.suspicions: list[str] = []
         self.steps_to_crash: int | None = None
 
-    def scrub(self, path: str) -> None:
+    def retry(self, paths: list[str]) -> None:
+        """Try again to place what a problem left unmet."""
+        problems = self.state.unmet_paths(1000, Reason.PROBLEM)
+        if problems:
+            self.carry_out(merging.retry(self.state.standing(), self.state, problems))
+
+    def scrub_looks(self, path: str) -> None:
+        """One look of the scrub, beside the thread that applies."""
+        if self.is_drifted(path):
+            self.suspicions.append(path)
+
+    def scrub_acts(self) -> None:
         """What a later part of the product does: drift becomes unmet, and is placed again."""
+        if not self.suspicions:
+            return
+        path = self.suspicions.pop(self.rng.randrange(len(self.suspicions)))
+        if not self.is_drifted(path):
+            return
         name = path.encode()
-        row = self.state.rows([name]).get(name)
-        if small_bucket(name) in self.stale or path in self.unmet:
-            return
-        if self.disk.get(path) == (text_of(row.entry) if row else None):
-            return
         drifted = Plan(unmet={name: Unmet(Reason.PROBLEM)})
         self.state.commit(Step(self.state.standing()), drifted, Outcome())
         self.carry_out(merging.retry(self.state.standing(), self.state, [name]))
+
+    def is_drifted(self, path: str) -> bool:
+        """Whether a level bucket's path is on the disk as it should not be, and nobody knows it."""
+        name = path.encode()
+        row = self.state.rows([name]).get(name)
+        if small_bucket(name) in self.stale or path in self.unmet:
+            return False
+        return self.disk.get(path) != (text_of(row.entry) if row else None)
 
     # -- messages
     def receive(self, m: Any) -> bool:
@@ -473,20 +513,20 @@ def translated(m: Any, replica: ReplicaUnderModel) -> Batch | Heartbeat | mergin
     if isinstance(m, model.Batch):
         before, after = replica.digest_of(tree_of(dict(m.before))), replica.digest_of(tree_of(dict(m.after)))
         if not m.events:
-            return Heartbeat(lineage, m.last, hash_of(m.hash), after, 0, 0)
+            return Heartbeat(lineage, m.last, hash_of(m.hash), after, 0, 0, released=m.released)
         events = tuple(event_of(path, text, True) for path, text in m.events)
-        return Batch(lineage, m.first, events, hash_of(m.prev), before, after, hash_of(m.hash))
+        return Batch(lineage, m.first, events, hash_of(m.prev), before, after, hash_of(m.hash), m.released)
     nonce = nonce_of(m.nonce)
     if isinstance(m, model.Same):
-        return Same(lineage, "r", nonce, m.at, tuple(m.buckets))
+        return Same(lineage, "r", nonce, m.at, tuple(m.buckets), m.released)
     if isinstance(m, model.Bucket):
         rows = tuple(event_of(path, text, path in m.bodies) for path, text in m.rows.items())
         digest = replica.bucket_digest_of(tree_of(dict(m.digest)), m.bucket)
-        return BucketRows(lineage, "r", nonce, m.at, m.bucket, digest, rows)
+        return BucketRows(lineage, "r", nonce, m.at, m.bucket, digest, rows, m.released)
     if isinstance(m, model.Since):
         rows = tuple(event_of(path, text, path in m.bodies) for path, text in m.rows.items())
         whole = ((path.encode(), entry_of(text) if text is not None else None) for path, text in m.digest)
-        return Since(lineage, "r", nonce, m.at, m.base, m.part, m.parts, rows_digest(SALT, whole), rows)
+        return Since(lineage, "r", nonce, m.at, m.base, m.part, m.parts, rows_digest(SALT, whole), rows, m.released)
     if isinstance(m, model.TooOld):
         return TooOld(lineage, "r", nonce, 0, m.reach)
     content = body_of(m.content)
@@ -496,6 +536,10 @@ def translated(m: Any, replica: ReplicaUnderModel) -> Batch | Heartbeat | mergin
 
 class OurWorld(model.World):  # type: ignore[misc]  # the model is untyped
     """The model's world with our replica in it."""
+
+    PROBLEMS: ClassVar[dict[str, float]] = {}
+    DOUBTS: ClassVar[dict[str, float]] = {}
+    IMPOSTORS: ClassVar[dict[str, float]] = {}
 
     def __init__(self, seed: int, count: Counter[str] | None = None) -> None:
         super().__init__(seed, (), count)

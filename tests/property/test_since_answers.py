@@ -106,17 +106,13 @@ def _one_sequence_late(self: Journal, base: int) -> Any:
     return found
 
 
-CUT = since.cut
+CUT, PATHS, ROWS = since.cut, changelog.paths_since, changed._index_rows
 MUTANTS: dict[str, tuple[Any, str, Any]] = {
     "too-old": (changelog, "reach", _always(0)),
     "reach of a new epoch": (changelog, "begin_epoch", _always(None)),
     "one-read": (Journal, "changed_since", _one_sequence_late),
-    "all that changed after the base": (
-        changed,
-        "_ROWS",
-        changed._ROWS.replace("sequence > ?", "sequence > ? + 1"),
-    ),
-    "each path as it is now": (changed, "_ROWS", changed._ROWS.replace("LEFT JOIN", "JOIN")),
+    "all that changed after the base": (changelog, "paths_since", lambda d, base, limit: PATHS(d, base + 1, limit)),
+    "what is gone too": (changed, "_index_rows", lambda d, paths: (r for r in ROWS(d, paths) if r[1] is not None)),
     "all parts": (since, "cut", lambda rows: [part[:1] for part in [*CUT(rows)]]),
 }
 

@@ -12,6 +12,7 @@ from common.entries import Entry, Event, Position, directory_entry, file_entry, 
 from common.errors import PathError, RefusedError
 from common.messages import (
     PART_BYTES,
+    Answer,
     AskBodies,
     AskBuckets,
     AskDigests,
@@ -34,7 +35,15 @@ from common.messages import (
     Upstream,
 )
 from common.names import check_path
-from common.wire.codec import decode_downstream, decode_upstream, encode, encode_batch, peek
+from common.wire.codec import (
+    close_answer,
+    decode_downstream,
+    decode_upstream,
+    encode,
+    encode_batch,
+    encode_closed,
+    peek,
+)
 from common.wire.frame import open_frame
 from common.wire.header import FRAME_OFFSET, Header
 from tests.data.golden.make_wire_1 import MESSAGES
@@ -126,16 +135,19 @@ plain = (
     st.integers(-(1 << 63), (1 << 64) - 1) | texts | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)
 )
 details = st.dictionaries(texts, plain | st.lists(texts, max_size=5), max_size=5)
-messages: st.SearchStrategy[Downstream | Upstream] = st.one_of(
-    batches,
+answers: st.SearchStrategy[Answer] = st.one_of(
     bucket_answers(),
     since_answers(),
-    st.builds(Heartbeat, lineages, i63, hashes, hashes, i63, i64, texts, i63),
-    st.builds(Trial, lineages, i63, hashes, i63, i64, texts),
     st.builds(Same, lineages, names, nonces, i63, bucket_sets, i63),
     st.builds(TooOld, lineages, names, nonces, i63, i63),
     st.builds(PartAnswer, lineages, names, nonces, i63, hashes, offsets, st.binary(min_size=1, max_size=2000)),
     st.builds(BodyAnswer, lineages, names, nonces, i63, paths, hashes, st.binary(max_size=2000)),
+)
+messages: st.SearchStrategy[Downstream | Upstream] = st.one_of(
+    batches,
+    answers,
+    st.builds(Heartbeat, lineages, i63, hashes, hashes, i63, i64, texts, i63),
+    st.builds(Trial, lineages, i63, hashes, i63, i64, texts),
     st.builds(Question, st.just(TREE), i63, names, nonces, asks, i64),
     st.builds(
         Report,
@@ -275,3 +287,25 @@ def test_any_header_under_a_right_hash_is_read_or_refused(data: bytes, changed: 
     table = [[name, len(section)] for name, section in contents.sections.items()]
     json = orjson.dumps({**contents.document, "sections": table})
     check_arrival(sealed(header, raw_of(json, *contents.sections.values())))
+
+
+@given(answers)
+@MANY
+def test_an_answer_behind_a_closed_frame_is_the_plain_one(answer: Answer) -> None:
+    """Only the header is fresh: with the frame of the same answer to anybody, at any time, the bytes are those of `encode`."""
+    asked_before = replace(answer, replica="other", nonce=bytes(16), at=answer.at + 1)
+    closed = close_answer(asked_before)
+    assert encode_closed(without_frame(answer), closed) == encode(answer)
+
+
+def without_frame(answer: Answer) -> Answer:
+    """The answer without what its frame holds."""
+    match answer:
+        case Same():
+            return replace(answer, buckets=())
+        case BucketRows() | Since():
+            return replace(answer, rows=())
+        case BodyAnswer() | PartAnswer():
+            return replace(answer, content=b"")
+        case TooOld():
+            return answer

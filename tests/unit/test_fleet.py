@@ -60,11 +60,11 @@ def test_a_question_is_old_by_the_clock_of_the_replica_that_asked_alone() -> Non
     years_away = 10 * 365 * 86400
     question = _question(sent=years_away)
     fleet.hear(question, OURS, 0.0)
-    assert not fleet.is_old(question)
+    assert not fleet.is_old(question.replica, question.unix_ns)
     fleet.hear(_report(sent=years_away + 60), OURS, 1.0)
-    assert not fleet.is_old(question)
+    assert not fleet.is_old(question.replica, question.unix_ns)
     fleet.hear(_report(sent=years_away + 61), OURS, 1.0)
-    assert fleet.is_old(question)
+    assert fleet.is_old(question.replica, question.unix_ns)
 
 
 def test_status_shows_what_was_reported_and_how_long_ago() -> None:

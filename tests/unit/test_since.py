@@ -58,11 +58,6 @@ def test_more_paths_than_buckets_would_cost_are_not_answered() -> None:
     assert since.rows_limit(10_000_000) == since.ROWS_LIMIT
 
 
-def test_what_is_surely_served_is_bounded_by_the_log_and_by_the_answer() -> None:
-    assert since.served_from(at=5000, reach=4900, entries=100) == 4900
-    assert since.served_from(at=5000, reach=0, entries=100) == 3400
-
-
 def test_the_window_grows_with_the_room_that_is_left() -> None:
     """Half full after an hour: two hours in all. Full: as long as the oldest is old."""
     assert since.window_seconds(500, 1000, 3600) == 7200

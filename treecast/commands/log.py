@@ -101,11 +101,11 @@ def _tree_path(given: str) -> bytes:
     return b"" if path == b"." else path
 
 
-def _from_unix_ms(given: str | None) -> int | None:
+def _from_unix_ms(given: str | None) -> int:
     from common.quantities import TIMES_ALLOWED, parse_seconds
 
     if given is None:
-        return None
+        return 0
     try:
         return int((time.time() - parse_seconds(given)) * 1000)
     except ValueError as error:
