@@ -100,25 +100,25 @@ def history(
         return (row.path == path or is_below(row.path, path)) and not (deleted and row.kind)
 
     if newest is None:
-        yield from filter(is_wanted, _rows_upwards(database, from_unix_ms))
+        yield from filter(is_wanted, _rows_upwards(database, path, from_unix_ms))
     else:
-        found = islice(filter(is_wanted, _rows_downwards(database, from_unix_ms)), newest)
+        found = islice(filter(is_wanted, _rows_downwards(database, path, from_unix_ms)), newest)
         yield from reversed(list(found))
 
 
-def _rows_upwards(database: sqlite3.Connection, from_unix_ms: int) -> Iterator[Logged]:
+def _rows_upwards(database: sqlite3.Connection, path: bytes, from_unix_ms: int) -> Iterator[Logged]:
     after = -1
     where = f"last > ? AND unix_ms >= ? ORDER BY last LIMIT {_PAGE_BATCHES}"
     while page := database.execute(_SELECT + where, (after, from_unix_ms)).fetchall():
         for batch in page:
-            yield from unpack_rows(*batch)
+            yield from unpack_rows(*batch, holding=path)
         after = page[-1][2]
 
 
-def _rows_downwards(database: sqlite3.Connection, from_unix_ms: int) -> Iterator[Logged]:
+def _rows_downwards(database: sqlite3.Connection, path: bytes, from_unix_ms: int) -> Iterator[Logged]:
     before = 1 << 62
     where = f"last < ? AND unix_ms >= ? ORDER BY last DESC LIMIT {_PAGE_BATCHES}"
     while page := database.execute(_SELECT + where, (before, from_unix_ms)).fetchall():
         for batch in page:
-            yield from reversed(list(unpack_rows(*batch)))
+            yield from reversed(list(unpack_rows(*batch, holding=path)))
         before = page[-1][2]

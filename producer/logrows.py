@@ -42,12 +42,19 @@ def unpack_paths(packed: bytes, count: int) -> list[bytes]:
     return _opened(packed)[17 * count :].split(b"\0")
 
 
-def unpack_rows(packed: bytes, first: int, last: int, epoch: int, unix_ms: int) -> Iterator[Logged]:
-    """The rows of the batch that has these sequences. Raises StateError, as `unpack_paths` does, where they are damaged."""
+def unpack_rows(
+    packed: bytes, first: int, last: int, epoch: int, unix_ms: int, *, holding: bytes = b""
+) -> Iterator[Logged]:
+    """The rows of the batch that has these sequences. Raises StateError, as `unpack_paths` does, where they are damaged.
+
+    `holding`: only a batch that has this in a path is of interest: others are left out whole, which is quick; not row by row.
+    """
     count = last - first + 1
     raw = _opened(packed)
     if len(raw) < 17 * count:
         raise StateError(_DAMAGED)
+    if holding not in raw:
+        return
     sizes = unpack_from(f"<{2 * count}q", raw, count)
     for number, path in enumerate(raw[17 * count :].split(b"\0")):
         kind = raw[number]
