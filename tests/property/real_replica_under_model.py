@@ -8,7 +8,7 @@ import random
 import shutil
 import threading
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,16 @@ from common.board import Board
 from common.digests import BucketDigests
 from common.entries import BEFORE_ALL, Entry
 from common.settings import ConsumeSettings
-from consumer import agreement, gathering, index, reserve, tables
+from consumer import agreement, gathering, index, rereading, reserve, tables
 from consumer import state as state_module
 from consumer.apply import Applier
+from consumer.drifting import Seen
 from consumer.opening import open_replica
 from consumer.spool import Spool
 from consumer.state import State
 from consumer.target import Target
 from consumer.values import Outcome, Plan, Stale, Step
+from consumer.walking import Directories
 from tests.dying_os import Countdown, DyingOs
 from tests.property.replica_under_model import (
     SALT,
@@ -195,6 +197,10 @@ class RealReplica(ReplicaUnderModel):
         if self._disk is None:
             self._disk = DiskView(self.place / "target")
         return self._disk
+
+    def look(self, path: bytes, expected: Entry | None) -> Seen:
+        with closing(Directories(self._target.root, may_loosen=False)) as directories:
+            return rereading.look(directories, path, expected)
 
     def carry_out_step(self, decided: agreement.Decided) -> None:
         self._disk = None

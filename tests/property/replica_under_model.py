@@ -1,14 +1,14 @@
 """The consumer's rooms in the model's hostile world: an adapter with the model's words on one side, ours on the other.
 
-`ReplicaUnderModel` has the face of the model's replica; inside are `consumer.agreement`, `planning` and `asking`. What it stands
-on is left open: `OurReplica` has the in-memory twin of the state, and a disk that is a dict with the constraints of a real one;
-`real_replica_under_model` has the real ones.
+`ReplicaUnderModel` has the face of the model's replica; inside are `consumer.agreement`, `planning`, `asking`, `drifting`. What
+it stands on is left open: `OurReplica` has the in-memory twin of the state, and a disk that is a dict with the constraints of a
+real one; `real_replica_under_model` has the real ones.
 """
 
 import random
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 from hashlib import blake2b
 from typing import Any, ClassVar
@@ -30,11 +30,12 @@ from common.messages import (
     TooOld,
 )
 from common.names import ROOT, ancestors
-from consumer import agreement, merging
+from consumer import agreement, drifting, merging
 from consumer.asking import SINCE_TIMEOUT_SECONDS, Asking, Wants
+from consumer.drifting import Seen
 from consumer.gathering import Came, Gathering, Spool
 from consumer.state import State
-from consumer.values import Found, LeftPlan, Outcome, Plan, Put, Reason, Step, Unmet
+from consumer.values import Drift, Found, LeftPlan, Outcome, Plan, Put, Reason, Step
 from tests.memory_spool import MemorySpool
 from tests.memory_state import MemoryState
 from tests.model import agreement_model
@@ -220,28 +221,33 @@ class ReplicaUnderModel(ABC):
 
     def scrub_looks(self, path: str) -> None:
         """One look of the scrub, beside the thread that applies."""
-        if self.is_drifted(path):
-            self.suspicions.append(path)
+        self.suspicions += [name.decode() for name in self.drift_at([path.encode()])]
 
     def scrub_acts(self) -> None:
-        """What a later part of the product does: drift becomes unmet, and is placed again."""
-        if not self.suspicions:
-            return
-        path = self.suspicions.pop(self.rng.randrange(len(self.suspicions)))
-        if not self.is_drifted(path):
-            return
-        name = path.encode()
-        drifted = Plan(unmet={name: Unmet(Reason.PROBLEM)})
-        self.state.commit(Step(self.state.standing()), drifted, Outcome())
-        self.carry_out(merging.retry(self.state.standing(), self.state, [name]))
+        """The thread that applies, some time later: it looks again, at some of what is suspected, and has it put right."""
+        self.rng.shuffle(self.suspicions)
+        count = self.rng.randrange(1, 4)
+        paths, self.suspicions = self.suspicions[:count], self.suspicions[count:]
+        drift = self.drift_at({path.encode() for path in paths})
+        self.count["drift found by the scrub"] += len(drift)
+        self.carry_out(drifting.put_right(self.state.standing(), self.state, drift))
 
-    def is_drifted(self, path: str) -> bool:
-        """Whether a level bucket's path is on the disk as it should not be, and nobody knows it."""
-        name = path.encode()
-        row = self.state.rows([name]).get(name)
-        if small_bucket(name) in self.stale or path in self.unmet:
-            return False
-        return self.disk.get(path) != (text_of(row.entry) if row else None)
+    def drift_at(self, paths: Collection[bytes]) -> dict[bytes, Drift]:
+        """Which of these paths the disk shows as they should not be, as our scrub judges it."""
+        asked = drifting.in_question(self.state.standing(), self.state, paths)
+        rows = self.state.rows(asked)
+        found = {}
+        for path in asked:
+            wanted = rows[path].entry if path in rows else None
+            drift = drifting.drift_at(wanted, self.look(path, wanted))
+            if drift is not None:
+                found[path] = drift
+        return found
+
+    def look(self, path: bytes, expected: Entry | None) -> Seen:
+        """What stands on the disk there now."""
+        text = self.disk.get(path.decode())
+        return Seen(entry_of(text)) if text is not None else drifting.ABSENT
 
     # -- messages
     def receive(self, m: Any) -> bool:

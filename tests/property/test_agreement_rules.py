@@ -49,6 +49,7 @@ def test_all_invariants_hold_in_every_storm_and_the_replica_agrees_in_the_calm()
     assert count["states lost, disk adopted"]
     assert count["slices of since answers merged"]
     assert count["since too old"]
+    assert count["drift found by the scrub"]
 
 
 @pytest.mark.parametrize("name", sorted(MUTANTS.keys() - RARE))
