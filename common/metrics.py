@@ -50,6 +50,14 @@ STALE_BUCKETS = Metric("stale_buckets", "gauge", "Buckets of 4,096 that are not 
 UNMET_PATHS = Metric(
     "unmet_paths", "gauge", "Published, but not so on this disk yet.", "reason", ("body", "problem", "held")
 )
+SYNC_KINDS = ("digests", "buckets", "since", "contents")
+SYNC_BYTES = Metric("sync_bytes_total", "counter", "Bytes of answers to this replica, as sent.", "kind", SYNC_KINDS)
+SYNC_PATHS = Metric("sync_paths_total", "counter", "Paths that answers told this replica of.", "kind", SYNC_KINDS)
+SYNC_SECONDS_LEFT = Metric(
+    "sync_seconds_left",
+    "gauge",
+    "How long the sync that runs will take at its rate; 0 when none runs, NaN when unknown.",
+)
 GAPS = Metric("gaps_total", "counter", "Holes in the stream that were not filled in time, and were synced.")
 DIVERGENCES = Metric("divergences_total", "counter", "Times that the tree digest was not the published one.")
 FORKS = Metric("forks_total", "counter", "Times that two different batches had one position.")
@@ -115,6 +123,9 @@ METRICS: tuple[Metric, ...] = (
     EVENTS_APPLIED,
     STALE_BUCKETS,
     UNMET_PATHS,
+    SYNC_BYTES,
+    SYNC_PATHS,
+    SYNC_SECONDS_LEFT,
     GAPS,
     DIVERGENCES,
     FORKS,

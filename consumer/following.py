@@ -21,6 +21,7 @@ from consumer.incoming import Incoming
 from consumer.large import Large
 from consumer.merging import Answer
 from consumer.parking import Parking
+from consumer.progress import KINDS, Progress, paths_in
 from consumer.questions import Identity
 from consumer.room import Patience, Room
 from consumer.state import State
@@ -71,7 +72,8 @@ class Follower:
         self._incoming = Incoming(parts.subscriber, identity.tree, self._refuse)
         self._room = Room(parts.board, patience)
         self._clock = patience.clock
-        owner = Owner(self._try_if, self._drop)
+        owner = Owner(self._try_if, self._drop, self._came)
+        self.progress = Progress()
         self._syncing = Syncing(parts.state, parts.asking, parts.gathering, self._room, self._clock, owner)
         self._parking: Parking[Delivery] = Parking()
         self._retry_at = 0.0
@@ -88,6 +90,11 @@ class Follower:
     def is_merging(self) -> bool:
         """Whether a since answer is whole, and not merged to its end."""
         return self._syncing.is_merging
+
+    @property
+    def received_share(self) -> float:
+        """How much of a since answer has come, 0 to 1."""
+        return self._syncing.received_share
 
     @property
     def has_no_room_for_contents(self) -> bool:
@@ -278,6 +285,11 @@ class Follower:
             self._board.alarm(
                 kind, f"two different batches for one position {here}; nothing more of this epoch is applied"
             )
+
+    def _came(self, answer: Answer, size_bytes: int) -> None:
+        self.progress.came(answer, size_bytes)
+        self._board.count("sync_bytes_total", size_bytes, label=KINDS[type(answer)])
+        self._board.count("sync_paths_total", paths_in(answer), label=KINDS[type(answer)])
 
     def _drop(self, drop: Drop) -> None:
         if drop.reason not in {"heard", "no-news", "duplicate"}:

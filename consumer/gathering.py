@@ -129,10 +129,10 @@ class Gathering:
         return self._whole is not None
 
     @property
-    def share_done(self) -> float:
-        """How much of the answer that is worked on has come, or is merged: 0 to 1."""
+    def received_share(self) -> float:
+        """How much of the answer that is worked on has come: 0 to 1."""
         if self._whole is not None:
-            return 1.0 - len(self._whole.left) / max(1, len(self._whole.sizes))
+            return 1.0
         return max((len(coming.parts) / coming.of for coming in self._coming.values()), default=0.0)
 
     def gather(self, part: Since, bucket_of: Callable[[bytes], int], *, with_contents: bool = True) -> Came:

@@ -8,11 +8,10 @@ import secrets
 import threading
 import time
 from contextlib import ExitStack
-from typing import Any
 
 from common.board import Board
 from common.errors import AlreadyRunningError, HaltError, NoRoomError
-from common.messages import NONCE_BYTES, ReplicaState, Report
+from common.messages import NONCE_BYTES, ReplicaState
 from common.orders import Orders, Verb
 from common.settings import ConsumeSettings
 from common.transport.broker import open_broker
@@ -20,8 +19,6 @@ from common.transport.ports import Broker, Outgoing, Phase, Publisher, Route, Su
 from common.transport.urls import shown
 from common.version import program_version
 from common.wire.codec import encode
-from common.wire.versions import FORMAT
-from consumer.alarming import Alarming, Seen
 from consumer.apply import Applier
 from consumer.asking import Asking
 from consumer.following import Follower, Parts
@@ -35,7 +32,7 @@ from consumer.scrubbing import Scrub
 from consumer.spool import Spool
 from consumer.state import State
 from consumer.target import Target
-from consumer.values import Reason
+from consumer.telling import Links, Telling
 
 log = logging.getLogger("treecast")
 
@@ -51,9 +48,6 @@ CLOSE_SECONDS = 1.5
 TELL_SECONDS = 0.25
 """How old what status shows may be while there is no news to report, as in a first copy."""
 SPOOL_NAME = "since.db"
-PROBLEMS_REPORTED = 20
-PROBLEM_LIMIT_CHARACTERS = 500
-"""Of each: a path may be long, a report may not."""
 ASIDE_KEPT_SECONDS = 7 * 24 * 3600
 PRUNE_SECONDS = 3600.0
 NO_ROOM_SECONDS = 5.0
@@ -144,20 +138,28 @@ class Replica:
         self._questions = Questions(whose, state, self._asking, publisher, subscriber)
         spool = Spool(state.path.with_name(SPOOL_NAME))
         self._reports = ReportClock()
-        self._alarming = Alarming()
         self._asked_for_queue_at = self._told_at = self._asked_at = 0.0
-        self._is_halted = False
         self._follower = Follower(
             whose,
             Parts(state, applier, self._large, subscriber, self._asking, Gathering(spool), board),
             Patience(stop, time.monotonic, self._speak),
         )
         self._scrub = Scrub(settings.scrub_interval_seconds, state, applier.target, board, self._follower.put_right)
+        links = Links(subscriber, publisher)
+        self._telling = Telling(
+            settings,
+            state,
+            self._follower,
+            board,
+            links,
+            details=self._scrub.details,
+            large=self._large,
+        )
         self._handlers: dict[str, Verb] = {**self._scrub.verbs}
 
     def follow(self) -> None:
         """Until stopped."""
-        self._show_old_problems()
+        self._telling.show_old_problems()
         try:
             with self._scrub.running():
                 while not self._stop.is_set():
@@ -201,7 +203,7 @@ class Replica:
 
     def _check_held(self) -> None:
         link = self._subscriber.link
-        if self._alarming.is_held(link, time.monotonic()):
+        if self._telling.alarming.is_held(link, time.monotonic()):
             raise AlreadyRunningError(
                 f"another consumer has the queue of the replica {self._settings.replica!r}: {link.detail or 'who is not known'};"
                 " stop that one, or give this one a name of its own: treecast consume --replica NAME"
@@ -220,13 +222,13 @@ class Replica:
         if self._scrub.has_news:
             return 0.0
         now = time.monotonic()
-        dues = [self._reports.due_at(self._news()), self._follower.due_at(), self._asking.due_at()]
+        dues = [self._reports.due_at(self._telling.news()), self._follower.due_at(), self._asking.due_at()]
         longest = WORK_SECONDS if self._large.is_busy else WAIT_SECONDS
         return max(0.0, min([longest, *(due - now for due in dues if due is not None)]))
 
     def _halt(self, error: HaltError) -> None:
         """Applying stops, the subscription is given up, and it says so until a person comes."""
-        self._is_halted = True
+        self._telling.is_halted = True
         self._board.alarm("halt", str(error))
         self._subscriber.close(CLOSE_SECONDS)
         while not self._stop.is_set():
@@ -250,28 +252,15 @@ class Replica:
         )
 
     # -- reports, and what the board shows
-    def _state_word(self) -> ReplicaState:
-        if self._is_halted:
-            return ReplicaState.HALTED
-        if self._subscriber.link.phase is Phase.MISSING:
-            return ReplicaState.NO_QUEUE
-        if self._follower.is_short_of_room:
-            return ReplicaState.WAITING
-        standing = self._state.standing()
-        if not standing.epoch:
-            return ReplicaState.STARTING
-        return ReplicaState.COPYING if standing.stale else ReplicaState.FOLLOWING
-
-    def _news(self) -> tuple[Any, ...]:
-        return (self._state.standing().position, self._follower.is_agreed(), self._state_word())
-
     def _speak(self) -> None:
         """Tell the board, and report when that is due."""
-        news, now = self._news(), time.monotonic()
-        needs_queue = news[2] is ReplicaState.NO_QUEUE and now - self._asked_for_queue_at >= ASK_AGAIN_FOR_QUEUE_SECONDS
+        news, now = self._telling.news(), time.monotonic()
+        needs_queue = (
+            news.word is ReplicaState.NO_QUEUE and now - self._asked_for_queue_at >= ASK_AGAIN_FOR_QUEUE_SECONDS
+        )
         is_due = self._reports.is_due(news, now) or needs_queue
         if is_due or now - self._told_at >= TELL_SECONDS:
-            self._tell_board(*news)
+            self._telling.tell_board(news, now)
             self._told_at = now
         if not is_due:
             return
@@ -279,71 +268,5 @@ class Replica:
             self._asked_for_queue_at = now
         # Who holds the queue speaks for this replica.
         if self._subscriber.link.phase is not Phase.HELD:
-            self._publisher.publish(Outgoing(Route.UPSTREAM, encode(self._report(*news))))
+            self._publisher.publish(Outgoing(Route.UPSTREAM, encode(self._telling.report(news, time.time_ns()))))
         self._reports.sent(news, now)
-
-    def _report(self, position: Any, agreed: bool, word: ReplicaState) -> Report:
-        standing, unmet = self._state.standing(), self._state.count_unmet()
-        details: dict[str, Any] = {f"unmet_{reason}": count for reason, count in unmet.items()}
-        problems = [text[:PROBLEM_LIMIT_CHARACTERS] for text in self._board.problem_texts(PROBLEMS_REPORTED)]
-        details |= {"entries": self._state.counts.entries, "problems": problems, **self._scrub.details()}
-        instance = standing.instance or bytes(16)
-        return Report(
-            self._settings.tree,
-            self._settings.replica,
-            instance,
-            position,
-            agreed,
-            word,
-            len(standing.stale),
-            program_version(),
-            FORMAT,
-            time.time_ns(),
-            details,
-        )
-
-    def _tell_board(self, position: Any, agreed: bool, word: ReplicaState) -> None:
-        state, board = self._state, self._board
-        standing, unmet, counts = state.standing(), state.count_unmet(), state.counts
-        board.is_ready = state.first_copy_complete and not self._is_halted
-        board.tell(
-            state=str(word),
-            position={"epoch": position.epoch, "sequence": position.sequence},
-            agreed=agreed,
-            stale_buckets=len(standing.stale),
-            unmet={str(reason): count for reason, count in unmet.items()},
-            entries=counts.entries,
-            files=counts.files,
-            first_copy_complete=state.first_copy_complete,
-            link={"phase": str(self._subscriber.link.phase), "detail": self._subscriber.link.detail},
-            dirty=0,
-            unconfirmed=0,
-        )
-        board.gauge("position", position.sequence)
-        board.gauge("agreed", float(agreed))
-        board.gauge("stale_buckets", len(standing.stale))
-        for reason in Reason:
-            board.gauge("unmet_paths", unmet.get(reason, 0), label=str(reason))
-        self._judge_alarms()
-
-    def _judge_alarms(self) -> None:
-        standing, missing = self._state.standing(), self._state.count_unmet().get(Reason.BODY, 0)
-        lacking = (len(standing.stale), missing) if standing.epoch and not self._is_halted else (0, 0)
-        age = self._board.heartbeat_age_seconds()
-        seen = Seen(
-            age,
-            self._subscriber.link,
-            self._publisher.link,
-            lacking,
-            self._follower.is_short_of_room,
-            self._large.came_bytes,
-        )
-        for kind, detail in self._alarming.judge(seen, time.monotonic()).items():
-            if detail:
-                self._board.alarm(kind, detail)
-            else:
-                self._board.clear(kind)
-
-    def _show_old_problems(self) -> None:
-        for path, unmet in self._state.unmet_paths(1000, Reason.PROBLEM).items():
-            self._board.problem(path, unmet.detail)

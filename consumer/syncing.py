@@ -24,10 +24,11 @@ MERGE_LIMIT_BYTES = 2 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """What the follower does for it: carry a decision out, and tell of what is dropped."""
+    """What the follower does for it: carry a decision out, tell of what is dropped, and count what came, by its size in bytes."""
 
     decided: Callable[[Decision], None]
     dropped: Callable[[Drop], None]
+    came: Callable[[Answer, int], None]
 
 
 class Syncing:
@@ -51,8 +52,17 @@ class Syncing:
         """Whether a since answer is whole, and not merged to its end: `merge` has something to do."""
         return self._gathering.is_merging
 
+    @property
+    def received_share(self) -> float:
+        """How much of a since answer has come, 0 to 1."""
+        return self._gathering.received_share
+
     def take(self, answer: Answer, size_bytes: int) -> None:
         """An answer to this replica has come. What no open question expects is nothing."""
+        self._owner.came(answer, size_bytes)
+        self._take(answer, size_bytes)
+
+    def _take(self, answer: Answer, size_bytes: int) -> None:
         if not self._asking.expects(answer):
             return
         refused = merging.refuses(self._state.standing(), answer)
@@ -75,7 +85,7 @@ class Syncing:
     def reached(self, sequence: int) -> None:
         """The stream is at this sequence: answers that were ahead of it are taken now."""
         for answer, size_bytes in self._answers.reached(sequence):
-            self.take(answer, size_bytes)
+            self._take(answer, size_bytes)
 
     def merge(self) -> None:
         """Merge what has come together, in one step; and of a since answer that is whole the next slice, in another."""

@@ -286,7 +286,7 @@ class Running:
             self.settings, self.state, applier, publisher, self.subscriber, self.board, stop=self.stop, orders=Orders()
         )
         self._parts.callback(self.replica._large.close)
-        self.replica._show_old_problems()
+        self.replica._telling.show_old_problems()
 
     def restart(self, **settings: Any) -> None:
         """The process ends, and the next one starts."""

@@ -175,7 +175,7 @@ class ReplicaProcess:
             stop=stop,
             orders=self.orders,
         )
-        self.replica._show_old_problems()
+        self.replica._telling.show_old_problems()
         self.life.left = None
 
     @staticmethod

@@ -144,9 +144,9 @@ def test_what_came_of_questions_that_are_open_no_more_is_forgotten() -> None:
     one, parts = Gathering(MemorySpool()), answer(rows(1), rows(2))
     came(one, parts[0])
     one.keep({NONCE: None})
-    assert one.share_done == 0.5
+    assert one.received_share == 0.5
     one.keep({})
-    assert one.share_done == 0.0
+    assert one.received_share == 0.0
     assert came(one, parts[1]) == [Came.PART]
 
 
