@@ -113,13 +113,13 @@ class HeldPaths:
             yield from map(Departed._make, page)
             after = page[-1][0]
 
-    def paths(self, at: bytes = ROOT, limit: int = -1) -> list[bytes]:
-        """The paths that are held, at and below a path, in byte order."""
+    def paths(self, at: bytes = ROOT, limit: int = -1, after: bytes = ROOT) -> list[bytes]:
+        """The paths that are held, at and below a path and after another, in byte order."""
         low, high = (ROOT, _END) if at == ROOT else range_below(at)
         statement = """
-        SELECT path FROM held WHERE hold = ? AND (path = ? OR (path >= ? AND path < ?)) ORDER BY path LIMIT ?
+        SELECT path FROM held WHERE hold = ? AND path > ? AND (path = ? OR (path >= ? AND path < ?)) ORDER BY path LIMIT ?
         """
-        return [path for (path,) in self._rows(statement, (self._hold, at, low, high, limit))]
+        return [path for (path,) in self._rows(statement, (self._hold, after, at, low, high, limit))]
 
     def page(self, low: bytes, high: bytes) -> list[bytes]:
         """The next paths of the table after `low` and before `high`, held or not."""

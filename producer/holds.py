@@ -16,7 +16,7 @@ from common.board import Board
 from common.departures import Departed, Departures
 from common.errors import NoRoomError
 from common.holds import HoldLimit, Judgement, judge, judge_again
-from common.names import ROOT, range_below
+from common.names import range_below
 from producer.dirty import DirtySet
 from producer.held import Mark
 from producer.journal import Journal
@@ -203,15 +203,19 @@ class Holds:
         """How many paths are held."""
         return self._held.total
 
-    def told(self, now: float, at: bytes = ROOT, limit: int = 0) -> dict[str, Any]:
-        """How it stands, for a person; the first paths that are held, at and below a path, as bytes."""
+    def paths(self, at: bytes, limit: int, after: bytes) -> list[bytes]:
+        """The first paths that are held, at and below a path and after another."""
+        return self._held.paths(at, limit, after)
+
+    def told(self, now: float) -> dict[str, Any]:
+        """How it stands, for a person."""
         entries = self._departures(now).entries_before(now)
         return {
             "held": self._held.total,
             "since": self._held.since(),
             "limit": None if self._limit.is_off else self._limit.of(entries),
             "entries": entries,
-            "paths": self._held.paths(at, limit),
+            "paths": [],
         }
 
     def release(self, now: float, *, is_emptied: bool) -> Released:
