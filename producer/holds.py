@@ -16,7 +16,7 @@ from common.board import Board
 from common.departures import Departed, Departures
 from common.errors import NoRoomError
 from common.holds import HoldLimit, Judgement, judge, judge_again
-from common.names import range_below
+from common.names import ancestors, range_below
 from producer.dirty import DirtySet
 from producer.held import Mark
 from producer.journal import Journal
@@ -70,8 +70,13 @@ class Holds:
 
     # -- in a round of changes
 
-    def judge(self, changes: Sequence[Change], here: Sequence[bytes], now: float) -> list[Change]:
-        """Those of these changes that go on; what must wait is held, durably. `here`: what was looked at and is there."""
+    def judge(
+        self, changes: Sequence[Change], here: Sequence[bytes], now: float, too_early: frozenset[bytes] = frozenset()
+    ) -> list[Change]:
+        """Those of these changes that go on; what must wait is held, durably.
+
+        `here`: what was looked at and is there. `too_early`: nothing but a scan that goes on saw these: there may be more.
+        """
         if here:
             self._see(here)
         if not any(takes_away(change) for change in changes):
@@ -79,15 +84,24 @@ class Holds:
         leaves = leaving(changes, self._journal.below)
         marks = self._held.of(leaves)
         pending = [Departed(path, entry.digest) for path, entry in leaves.items() if path not in marks]
-        judgement = judge(self._limit, self._departures(now), pending, now, held=self._held.count)
+        counting = self._too_many(pending, now, too_early)
         held = {path for path, mark in marks.items() if mark is Mark.HELD}
-        if not judgement.held and not held:
+        if not counting and not held:
             return list(changes)
-        self._judged = judgement if judgement.held else self._judged
-        counting = [path for path, _ in judgement.held]
         divided = divide(changes, leaves, held.union(counting))
         self._held.park(counting, divided.waits)
         return divided.goes
+
+    def _too_many(self, pending: Sequence[Departed], now: float, too_early: frozenset[bytes]) -> list[bytes]:
+        """Those that must wait."""
+        early: list[bytes] = []
+        if too_early and not self._limit.is_off:
+            early = [path for path, _ in pending if path in too_early or not too_early.isdisjoint(ancestors(path))]
+            pending = [one for one in pending if one.path not in set(early)]
+        judgement = judge(self._limit, self._departures(now), pending, now, held=self._held.count + len(early))
+        if judgement.held:
+            self._judged = judgement
+        return [*early, *(path for path, _ in judgement.held)]
 
     def _see(self, here: Sequence[bytes]) -> None:
         """What is there is held no more; with a directory what is in it may be back, and nobody would hint at it."""
@@ -109,17 +123,13 @@ class Holds:
 
     # -- between rounds
 
-    def step(self, now: float, *, is_idle: bool) -> None:
-        """What is to be done between rounds. `is_idle`: nothing is known that was not looked at."""
+    def step(self, now: float, *, is_found: bool, is_idle: bool) -> None:
+        """What is to be done between rounds. `is_found`: no scan goes on. `is_idle`: nor is anything known that was not looked
+        at."""
         self._now = now
         if now >= self._next_prune and self._is_worth_pruning(now):
             self._prune(now)
-        if (
-            self._held.count
-            and self._may_have_changed
-            and now >= self._next_judgement
-            and (is_idle or self._waited(now))
-        ):
+        if is_found and not self.is_judged and now >= self._next_judgement:
             self._judge_again(now)
         self._feed(now)
         if self._held.is_emptied and self._journal.is_base_complete and not self._journal.stand.entries:
@@ -133,6 +143,11 @@ class Holds:
             self._to_look_at = deque([_EVERYTHING])
 
     @property
+    def is_judged(self) -> bool:
+        """Whether what is held was judged since anything happened that could set it free."""
+        return not (self._held.total and self._may_have_changed)
+
+    @property
     def is_feeding(self) -> bool:
         """Whether paths of the journal are still to be handed to the dirty set."""
         return bool(self._to_look_at)
@@ -143,14 +158,11 @@ class Holds:
             self.look_at_all()
         return self._began
 
-    def _waited(self, now: float) -> bool:
-        return self._over_since is not None and now - self._over_since >= ALARM_SECONDS
-
     def _judge_again(self, now: float) -> None:
         began = perf_counter()
         self._may_have_changed = False
         self._judged = judge_again(self._limit, self._departures(now), self._held.held(), now)
-        if self._judged.free:
+        if self._judged.free or not self._held.count:
             self._held.free([path for path, _ in self._judged.free])
             self.look_at_all()
         self._next_judgement = now + max(JUDGE_AGAIN_SECONDS, JUDGE_AGAIN_SHARE * (perf_counter() - began))
@@ -184,16 +196,16 @@ class Holds:
             self._board.clear(ALARM)
             return
         self._over_since = now if self._over_since is None else self._over_since
-        if now >= self._next_alarm and (is_idle or self._waited(now)):
+        if self._judged.is_over and now >= self._next_alarm and (is_idle or now >= self._over_since + ALARM_SECONDS):
             self._next_alarm = now + ALARM_AGAIN_SECONDS
             self._board.alarm(ALARM, self._alarm_text(total))
 
     def _alarm_text(self, total: int) -> str:
         state = shlex.quote(str(self._journal.path.parent))
-        many = f", more than {self._judged.limit:,} within 10 minutes" if self._judged.is_over else ""
+        many = f"{total:,} deletes are held, more than {self._judged.limit:,} within 10 minutes; all else flows."
         return (
-            f"{total:,} deletes are held{many}; all else flows. See them: treecast hold show --state {state}; bring the"
-            f" files back, or let them go: treecast hold release --state {state}"
+            f"{many} See them: treecast hold show --state {state}; bring the files back, or let them go:"
+            f" treecast hold release --state {state}"
         )
 
     # -- what a person asks

@@ -14,7 +14,7 @@ from common.transport.ports import Publisher, Subscriber
 from producer import batching, numbering
 from producer.answerer import Answerer
 from producer.closing import close
-from producer.comparing import Comparer
+from producer.comparing import Compared, Comparer
 from producer.dirty import DirtySet
 from producer.epochs import Lead, Standing
 from producer.finding import Finding, MakeWatch
@@ -219,8 +219,7 @@ class Pipeline:
         if compared.identities:
             self._journal.remember(compared.identities)
         self._linger.weighed(len(compared.changes), compared.raw_bytes)
-        changes = compared.changes if not with_bodies else self.holds.judge(compared.changes, compared.here, now)
-        closed = close(changes, self._journal)
+        closed = close(self._judged(compared, now) if with_bodies else compared.changes, self._journal)
         for change, ancestor in closed.waiting:
             self._comparer.hint(ancestor, now)
             self._comparer.look_again(change.path, now, AGAIN_SECONDS, _NO_DIRECTORY)
@@ -247,12 +246,18 @@ class Pipeline:
 
     # -- what is held
 
+    def _judged(self, compared: Compared, now: float) -> list[Change]:
+        """Without what is held. What nothing but a scan saw that goes on is judged when that is over."""
+        is_early = compared.takes_away and self._finding.is_scanning
+        too_early = frozenset(taken.path for taken in compared.taken if taken.from_scan) if is_early else frozenset()
+        return self.holds.judge(compared.changes, compared.here, now, too_early)
+
     def _tend_holds(self, now: float) -> None:
         if self._finding.whole_scans > self._scans_seen:
             self._scans_seen = self._finding.whole_scans
             self.holds.look_at_all()
         is_found = self._finding.is_scan_complete and not self._finding.is_scanning
-        self.holds.step(now, is_idle=is_found and self._is_looked_at)
+        self.holds.step(now, is_found=is_found, is_idle=is_found and self._is_looked_at)
 
     def release(self, now: float) -> Released:
         """A person says that what is held is meant, that an empty source was emptied on purpose, and vouches for the tree."""
@@ -273,7 +278,12 @@ class Pipeline:
     def _is_quiet(self) -> bool:
         """Whether everything that is known to have changed is published and confirmed."""
         is_found = self._finding.is_scan_complete and not self._finding.is_scanning and self._finding.may_publish
-        is_sent = self._is_looked_at and not self.holds.is_feeding and self._publisher.in_flight()[0] == 0
+        is_sent = (
+            self._is_looked_at
+            and not self.holds.is_feeding
+            and self.holds.is_judged
+            and self._publisher.in_flight()[0] == 0
+        )
         return is_found and is_sent and self._is_live
 
     @property

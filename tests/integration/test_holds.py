@@ -312,10 +312,19 @@ def test_a_hold_that_is_found_after_a_time_without_a_producer_is_one_too(world: 
     world.delete(60)
     world.write("3/new")
     world.start()
-    # A scan finds them one after the other: what it saw first may have gone, as when they are deleted one by one.
-    world.until(lambda: world.held >= 40)
-    assert world.held + len(world.deleted()) == 60
+    world.until_held(60)
+    assert world.deleted() == [], "a scan finds them one after the other, and none goes before it is over"
     assert b"3/new" in world.plain.tree
+
+
+def test_few_that_a_scan_finds_go_when_it_is_over(world: World) -> None:
+    world.start()
+    world.producer.stop()
+    world.running = None
+    world.delete(12)
+    world.start()
+    world.level()
+    assert len(world.deleted()) == 12
 
 
 def test_where_it_is_off_nothing_is_held_and_what_was_goes(world: World) -> None:
