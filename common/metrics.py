@@ -64,6 +64,7 @@ FORKS = Metric("forks_total", "counter", "Times that two different batches had o
 SET_ASIDE = Metric("foreign_set_aside_total", "counter", "Foreign paths that were moved aside.")
 LARGE_FETCHED = Metric("large_bytes_fetched_total", "counter", "Bytes of large contents that came in parts.")
 LARGE_COPIED = Metric("large_bytes_copied_total", "counter", "Bytes of large contents that the replica's tree had.")
+ASIDE_BYTES = Metric("aside_bytes", "gauge", "Bytes on the disk of what was set aside and is still kept.")
 SCANS = Metric("scans_total", "counter", "Scans of the whole source that were finished.")
 CATCH_UP_WINDOW = Metric(
     "catch_up_window_seconds",
@@ -132,6 +133,7 @@ METRICS: tuple[Metric, ...] = (
     SET_ASIDE,
     LARGE_FETCHED,
     LARGE_COPIED,
+    ASIDE_BYTES,
     SCANS,
     CATCH_UP_WINDOW,
     SCRUB_FINDINGS,

@@ -14,6 +14,8 @@ COMPONENT_LIMIT_BYTES = 255
 COMPONENTS_LIMIT = 1024
 STAGE_NAME = b".treecast"
 """The stage at a target's root: reserved, part of no tree."""
+PATTERNS_PATH = STAGE_NAME
+"""Where the tree's index has its exclude patterns: in the index alone, never on a disk. No other row may stand there."""
 NOBODYS_AT_ROOT = frozenset({STAGE_NAME, b"lost+found"})
 """Names that belong to nobody, at a root only: never published, never touched."""
 
@@ -40,6 +42,11 @@ def check_path(path: bytes) -> bytes:
     if path.partition(b"/")[0] in NOBODYS_AT_ROOT:
         raise PathError("path-reserved", escape(path))
     return path
+
+
+def check_row_path(path: bytes) -> bytes:
+    """The path itself, if a tree's index may have a row there: as `check_path`, and the patterns' own."""
+    return path if path == PATTERNS_PATH else check_path(path)
 
 
 def is_name(name: str) -> bool:

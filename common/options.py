@@ -25,7 +25,7 @@ _EXAMPLES: dict[Role, str] = {
     "produce": "--tree playlists --source /srv/playlists \\\n      --broker amqps://producer@mq.example.com/",
     "consume": "--tree playlists --replica paris --target /srv/playlists \\\n      --broker amqps://paris@mq.example.com/",
 }
-_LISTS = frozenset({"exclude"})
+_LISTS = frozenset({"exclude", "protect"})
 _SWITCHES = frozenset({"adopt"})
 
 

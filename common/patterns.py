@@ -9,12 +9,32 @@ from collections.abc import Sequence
 
 from pathspec import GitIgnoreSpec
 
+from common.digests import content_digest
+from common.entries import Entry, file_entry
 from common.errors import SettingError
 from common.names import escape, parent
 
 SETTING = "TREECAST_EXCLUDE"
 CACHED_DIRECTORIES = 20_000
 """How many directories' answers are remembered; beyond that they are forgotten and asked anew."""
+
+
+def document_of(lines: Sequence[str]) -> bytes:
+    """The lines as the content of the tree's row at `PATTERNS_PATH`."""
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+
+
+def lines_of(document: bytes) -> tuple[str, ...]:
+    """The lines that a document holds."""
+    return tuple(document.decode("utf-8", "surrogateescape").split("\n")[:-1])
+
+
+def row_of(lines: Sequence[str]) -> tuple[Entry, bytes] | None:
+    """The tree's row for these patterns, and its content; None where there are none: then there is no row."""
+    if not lines:
+        return None
+    content = document_of(lines)
+    return file_entry(0, 0, len(content), content_digest(content)), content
 
 
 class Patterns:

@@ -17,6 +17,7 @@ LISTEN_ALLOWED = "PORT, :PORT, ADDRESS:PORT or [IPv6]:PORT, with a port of 1 to 
 QUEUE_LIMIT_ALLOWED = f"a size, an age, or both with a comma, as in 1GiB,7d ({SIZES_ALLOWED}; {TIMES_ALLOWED})"
 
 BANDWIDTH_MINIMUM_BYTES = 1000
+ASIDE_ALLOWED = f"a time, a share of the free space, or both with a comma, as in 7d,50% ({TIMES_ALLOWED})"
 
 _NUMBER = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)\s*")
 _SIZES = {
@@ -80,6 +81,29 @@ def parse_queue_limit(given: object) -> QueueLimits:
     if limit.limit_bytes < 1 or limit.limit_seconds <= 0:
         raise ValueError(QUEUE_LIMIT_ALLOWED)
     return limit
+
+
+class AsideLimits(NamedTuple):
+    """How long something is kept that was set aside, in seconds, and which share of the free space all of it may take."""
+
+    limit_seconds: float
+    share: float
+
+
+def parse_aside(given: object) -> AsideLimits:
+    """A time, a share, or both: "7d,50%". What is left out keeps its default."""
+    if isinstance(given, AsideLimits):
+        return given
+    limit_seconds, share = 7 * _TIMES["d"], 0.5
+    for part in str(given).split(","):
+        number, unit = _split(part.replace("%", "percent"), ASIDE_ALLOWED)
+        if unit == "percent" and number <= 100:
+            share = number / 100
+        elif unit in _TIMES and unit:
+            limit_seconds = number * _TIMES[unit]
+        else:
+            raise ValueError(ASIDE_ALLOWED)
+    return AsideLimits(limit_seconds, share)
 
 
 def _with_part(limit: QueueLimits, part: str) -> QueueLimits:

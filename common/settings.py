@@ -17,12 +17,15 @@ from common.errors import SettingError
 from common.holds import HOLD_ALLOWED, HoldLimit, parse_hold
 from common.patterns import Patterns
 from common.quantities import (
+    ASIDE_ALLOWED,
     BANDWIDTH_ALLOWED,
     LISTEN_ALLOWED,
     QUEUE_LIMIT_ALLOWED,
     SIZES_ALLOWED,
     TIMES_ALLOWED,
+    AsideLimits,
     ListenAddress,
+    parse_aside,
     parse_bandwidth_bytes,
     parse_listen,
     parse_queue_limit,
@@ -40,6 +43,7 @@ OUTSIDE_SETTINGS = frozenset({"TREECAST_DEBUG"})
 
 NAME_ALLOWED = "1 to 63 of a-z, 0-9 and -, first and last not -"
 PATH_ALLOWED = "an absolute path"
+PATTERNS_ALLOWED = "a list in the file, one per line in the environment, repeated on the command line"
 MODE_ALLOWED = "three octal digits, such as 644"
 LOG_LIMIT_LEAST, LOG_LIMIT_MOST = 1000, 1_000_000_000
 _SCAN_INTERVAL_MINIMUM_SECONDS = 1.0
@@ -157,11 +161,6 @@ class CommonSettings(BaseModel):
     listen: Annotated[ListenAddress | None, _optional(parse_listen)] = _about(
         "Where `/metrics`, `/healthz` and `/readyz` answer; off unless set.", LISTEN_ALLOWED
     )
-    exclude: Annotated[tuple[str, ...], PlainValidator(_patterns)] = _about(
-        "What is no part of the tree, and so protected on replicas: gitignore patterns.",
-        "a list in the file, one per line in the environment, repeated on the command line",
-        (),
-    )
     owner: Annotated[Literal["off", "numeric", "name"], BeforeValidator(_lower)] = _about(
         "Owner and group: carried by a producer as numbers or as names, set by a consumer as they are carried (it needs "
         "CAP_CHOWN, or root).",
@@ -191,6 +190,12 @@ class ProduceSettings(CommonSettings):
     """What a producer is told."""
 
     source: AbsolutePath = _about("The master's directory.", "an absolute path of a directory that is there", ...)
+    exclude: Annotated[tuple[str, ...], PlainValidator(_patterns)] = _about(
+        "What is no part of the tree, and so never touched on replicas: gitignore patterns, `!` for what is part of it after "
+        "all. They travel with the tree.",
+        PATTERNS_ALLOWED,
+        (),
+    )
     watch: Annotated[Literal["auto", "inotify", "observer", "scan"], BeforeValidator(_lower)] = _about(
         "Where hints come from: the kernel, watchdog (for other systems), or scans alone.",
         "auto, inotify, observer or scan",
@@ -245,6 +250,22 @@ class ConsumeSettings(CommonSettings):
 
     target: AbsolutePath = _about("The replica's directory.", "an absolute path of a directory that is there", ...)
     replica: Name = _about("The name of this replica, its own in the fleet.", NAME_ALLOWED, ..., shown="the host name")
+    protect: Annotated[tuple[str, ...], PlainValidator(_patterns)] = _about(
+        "What is never touched on this replica, beside what the tree excludes: gitignore patterns.",
+        PATTERNS_ALLOWED,
+        (),
+    )
+    foreign: Annotated[Literal["aside", "delete", "keep"], BeforeValidator(_lower)] = _about(
+        "What becomes of files that somebody else puts into the replica. What gives way to a published path, and what an "
+        "adoption finds, goes aside in any case.",
+        "aside, delete or keep",
+        "aside",
+    )
+    aside: Annotated[AsideLimits, PlainValidator(parse_aside)] = _about(
+        "How long, and in which share of the free space, what was set aside is kept; the oldest goes first.",
+        ASIDE_ALLOWED,
+        "7d,50%",
+    )
     adopt: bool = _about(
         "Take over a target that holds files and is not ours yet: equal files are kept, others set aside for 7 days.",
         "true or false",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from common.digests import BUCKETS
 from common.entries import BEFORE_ALL, Entry, Event, Position
 from common.messages import Batch, Heartbeat, Lineage
+from common.names import PATTERNS_PATH
 from consumer.planning import ContradictionError, make_plan
 from consumer.values import LeftPlan, Plan, Row, Stale, Standing, Step, Told, View
 
@@ -221,8 +222,12 @@ def is_next(standing: Standing, batch: Batch) -> bool:
 
 
 def continues(before: Batch, batch: Batch) -> bool:
-    """Whether a batch comes right after another, so that both may be applied as one set."""
-    return batch.lineage == before.lineage and batch.first == before.last + 1 and batch.prev == before.hash
+    """Whether a batch comes right after another, so that both may be applied as one set.
+
+    Not one that changes the patterns: what an earlier one deletes may be protected by the later one.
+    """
+    is_next_one = batch.lineage == before.lineage and batch.first == before.last + 1 and batch.prev == before.hash
+    return is_next_one and all(event.path != PATTERNS_PATH for event in batch.events)
 
 
 def apply(standing: Standing, view: View, batches: Sequence[Batch]) -> Decision:

@@ -9,6 +9,8 @@ from contextlib import suppress
 from common.board import Board
 from common.errors import NoRoomError
 from common.names import escape
+from common.patterns import Patterns, lines_of
+from common.quantities import AsideLimits
 from consumer.agreement import Decided
 from consumer.opening import resolve_left
 from consumer.stagefiles import Age, new_token
@@ -34,6 +36,9 @@ class Applier:
         outcome = Outcome()
         if plan.keeps:
             self.target.keep(plan.keeps)
+        if plan.patterns is not None:
+            # Before the names move: what this step brings may be excluded until now.
+            self.target.protect(Patterns(lines_of(plan.patterns)))
         if plan.is_empty:
             self._state.commit(step, plan, outcome)
         else:
@@ -68,10 +73,10 @@ class Applier:
         problems = self._board.problem_paths()
         self._solved(set(problems).difference(self._state.unmet(problems)))
 
-    def prune_aside(self, before_unix_seconds: float) -> None:
-        """Remove for good what was set aside before then; what cannot be removed now stays for the next time."""
+    def prune_aside(self, limits: AsideLimits, unix_seconds: float) -> None:
+        """Remove for good what was set aside too long ago, or is too much; what cannot be removed now stays for the next time."""
         with suppress(NoRoomError):
-            self.target.prune_aside(before_unix_seconds)
+            self._board.gauge("aside_bytes", self.target.prune_aside(limits, unix_seconds))
 
     def _tell(self, step: Step, plan: Plan, outcome: Outcome) -> None:
         board = self._board

@@ -4,12 +4,11 @@ Knows where things go, not why. What is set aside keeps its mode, times and ever
 """
 
 import os
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 
-from common.names import ancestors, basename, join, parent
+from common.names import ancestors, basename, parent
 from consumer.descriptors import HOLD_DIRECTORY, change_mode
 from consumer.walking import Directories
 
@@ -93,43 +92,3 @@ def _make(place: Directories, path: bytes) -> None:
         if parent(path):
             _make(place, parent(path))
         os.mkdir(basename(path), 0o700, dir_fd=place.open(parent(path)))
-
-
-def list_aside(home: int) -> list[bytes]:
-    """The labels that stand aside now, oldest first."""
-    try:
-        shelf = os.open(ASIDE, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=home)
-    except FileNotFoundError:
-        return []
-    try:
-        return sorted(join(ASIDE, os.fsencode(name)) for name in os.listdir(shelf))
-    finally:
-        os.close(shelf)
-
-
-def remove_old(home: int, before_unix_seconds: float) -> None:
-    """Remove for good what was set aside before this time. What cannot be removed stays, for the next time."""
-    for place in list_aside(home):
-        since = basename(place).partition(b"-")[0]
-        if since.isdigit() and int(since) < before_unix_seconds:
-            directories = Directories(home)
-            try:
-                with suppress(OSError):
-                    _remove_tree(directories, place)
-            finally:
-                directories.close()
-
-
-def _remove_tree(directories: Directories, path: bytes) -> None:
-    """Files first, then the directories in the reverse of the order in which they were found: no recursion, few descriptors."""
-    found = [path]
-    for here in found:
-        directories.loosen(here)
-        for name in directories.names(here):
-            if stat.S_ISDIR(os.lstat(name, dir_fd=directories.open(here)).st_mode):
-                found.append(join(here, name))
-            else:
-                os.unlink(name, dir_fd=directories.open(here))
-    for here in reversed(found):
-        directories.forget(here)
-        os.rmdir(basename(here), dir_fd=directories.open(parent(here)))

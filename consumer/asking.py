@@ -93,6 +93,8 @@ class Wants:
     bodies: Callable[[int, bytes], Mapping[bytes, Entry]]
     with_contents: bool = True
     is_merging: bool = False
+    first: int | None = None
+    """A bucket without which nothing can be removed that others lack: where the patterns are, while they are not known."""
 
 
 @dataclass(slots=True)
@@ -195,6 +197,9 @@ class Asking:
 
     def _for_stale(self, wants: Wants) -> list[Ask]:
         """Since the lowest base where there is one; else the digests of all; then the buckets that differ."""
+        if wants.first is not None and self._must_come_first(wants, wants.first):
+            is_asked = wants.first not in wants.stale or wants.first in self._left(AskBuckets)
+            return [] if is_asked else [AskBuckets((wants.first,), bodies=True)]
         if not self.digests_answered:
             if self._left(AskDigests) or self._left(AskSince):
                 return []
@@ -211,6 +216,15 @@ class Asking:
             return []
         todo = [bucket for bucket in sorted(wants.stale) if bucket not in asked][:room]
         return _bucket_asks(todo, self.named if wants.with_contents else frozenset(todo))
+
+    def _must_come_first(self, wants: Wants, first: int) -> bool:
+        """Whether `first` is not among what is asked anyhow: since covers it where it has a base, digests may level it. Where it
+        is level, only a content is missing there, and it is asked for as such."""
+        stale = wants.stale.get(first)
+        if stale is None:
+            return True
+        has_base = any(row.base is not None for row in wants.stale.values())
+        return self.digests_answered or (stale.base is None and has_base)
 
     def _open_buckets_limit(self) -> int:
         by_size = int(OPEN_BUCKETS_LIMIT_BYTES / self.answer_bytes)

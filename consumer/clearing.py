@@ -1,6 +1,7 @@
 """Takes away what stands at a path of the target, whatever kind it is; never what is protected.
 
-What the plan calls foreign, and whatever is found where the plan knows of nothing, goes aside; the rest is removed.
+What the plan calls foreign goes aside; what is found where the plan knows of nothing goes by the policy for foreign things; the
+rest is removed.
 """
 
 import os
@@ -10,6 +11,8 @@ from collections.abc import Callable
 from common.names import ancestors, basename, is_below, join, parent
 from consumer.aside import Aside
 from consumer.faults import DIRECTORY_IN_THE_WAY
+from consumer.shelf import remove_tree
+from consumer.values import ForeignPolicy
 from consumer.walking import Directories
 
 Protects = Callable[[bytes, bool], bool]
@@ -19,33 +22,37 @@ Protects = Callable[[bytes, bool], bool]
 class Clearing:
     """Removals of one swap. Methods raise OSError for what fails at the path; missing is fine."""
 
-    def __init__(self, directories: Directories, aside: Aside, protects: Protects | None) -> None:
+    def __init__(
+        self, directories: Directories, aside: Aside, protects: Protects | None, foreign: ForeignPolicy = "aside"
+    ) -> None:
+        """`foreign`: what becomes of things that the plan knows nothing of, in a directory that goes."""
+        self._foreign = foreign
         self._directories = directories
         self._aside = aside
         self._protects = protects
 
-    def remove(self, path: bytes, *, is_foreign: bool = False) -> bool:
-        """Nothing shall stand here. False: something protected is inside, and so the directory stays."""
+    def remove(self, path: bytes, *, is_foreign: bool = False, must_go: bool = True) -> bool:
+        """Nothing shall stand here. False: something inside stays, and so does the directory. `must_go`: see `empty`."""
         name = basename(path)
         above = self._directories.open(parent(path))
         if is_foreign or self._protects is not None:
-            return self._remove_seen(path, os.lstat(name, dir_fd=above).st_mode, is_foreign)
+            return self._remove_seen(path, os.lstat(name, dir_fd=above).st_mode, is_foreign, must_go)
         try:
             os.unlink(name, dir_fd=above)
         except (IsADirectoryError, PermissionError):
             mode = os.lstat(name, dir_fd=above).st_mode
             if not stat.S_ISDIR(mode):
                 raise
-            return self._remove_directory(path, mode, is_foreign)
+            return self._remove_directory(path, mode, is_foreign, must_go)
         return True
 
-    def _remove_seen(self, path: bytes, mode: int, is_foreign: bool) -> bool:
+    def _remove_seen(self, path: bytes, mode: int, is_foreign: bool, must_go: bool) -> bool:
         """The same, when it was seen what stands there."""
         is_directory = stat.S_ISDIR(mode)
         if self._protects is not None and self._protects(path, is_directory):
             return False
         if is_directory:
-            return self._remove_directory(path, mode, is_foreign)
+            return self._remove_directory(path, mode, is_foreign, must_go)
         above = self._directories.open(parent(path))
         if is_foreign:
             self._aside.take(path, above)
@@ -66,7 +73,7 @@ class Clearing:
         self._aside.take(path, above)
         return True
 
-    def _remove_directory(self, path: bytes, mode: int, is_foreign: bool) -> bool:
+    def _remove_directory(self, path: bytes, mode: int, is_foreign: bool, must_go: bool = True) -> bool:
         name = basename(path)
         try:
             os.rmdir(name, dir_fd=self._directories.open(parent(path)))
@@ -74,7 +81,7 @@ class Clearing:
             if error.errno not in DIRECTORY_IN_THE_WAY:
                 raise
             # Not empty: what is in it is nobody's that the plan knows.
-            if not self.empty(path):
+            if not self.empty(path, must_go=must_go or is_foreign):
                 return False
             os.rmdir(name, dir_fd=self._directories.open(parent(path)))
         self._directories.forget(path)
@@ -82,8 +89,13 @@ class Clearing:
             self._aside.keep_directory(path, stat.S_IMODE(mode))
         return True
 
-    def empty(self, path: bytes) -> bool:
-        """Everything in a directory goes aside. False: something protected stays, and the directories that hold it."""
+    def empty(self, path: bytes, *, must_go: bool = True) -> bool:
+        """Everything in a directory goes, as is the policy. False: something stays, and the directories that hold it.
+
+        `must_go`: what is here gives way to something published, so that nothing foreign is kept in its place.
+        """
+        if self._foreign == "keep" and not must_go:
+            return False
         protected = self._protected_below(path)
         holding = {above for inside in protected for above in ancestors(inside) if is_below(above, path)}
         pending = [path]
@@ -95,8 +107,30 @@ class Clearing:
                     pending.append(child)
                 elif child not in protected:
                     self._directories.forget(child)
-                    self._aside.take(child, self._directories.open(here))
+                    self._dispose(child)
         return not protected
+
+    def clear_foreign(self, path: bytes) -> bool:
+        """What somebody else put here goes aside or for good, as is the policy. False: it stays, or a part of it."""
+        if self._foreign == "keep":
+            return False
+        if self._foreign == "aside":
+            return self.put_aside(path)
+        mode = os.lstat(basename(path), dir_fd=self._directories.open(parent(path))).st_mode
+        if self._protects is not None and self._protects(path, stat.S_ISDIR(mode)):
+            return False
+        return self._remove_directory(path, mode, is_foreign=False) if stat.S_ISDIR(mode) else self._dispose(path)
+
+    def _dispose(self, path: bytes) -> bool:
+        """Nothing in it is protected: as a whole it goes aside, or for good."""
+        above = self._directories.open(parent(path))
+        if self._foreign != "delete":
+            self._aside.take(path, above)
+        elif stat.S_ISDIR(os.lstat(basename(path), dir_fd=above).st_mode):
+            remove_tree(self._directories, path)
+        else:
+            os.unlink(basename(path), dir_fd=above)
+        return True
 
     def _protected_below(self, path: bytes) -> set[bytes]:
         """The topmost protected paths below a directory."""

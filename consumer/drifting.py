@@ -5,14 +5,15 @@ no base. A file that differs is unmet until its body comes; the rest is put righ
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from common.digests import DIGEST_BYTES
 from common.entries import Entry, Kind, file_entry
 from consumer import agreement
-from consumer.agreement import Decision, Drop
+from consumer.agreement import Decided, Decision, Drop
 from consumer.appearance import AS_PUBLISHED, LEFT, Appearance
-from consumer.values import Drift, Standing, Step, Told, View
+from consumer.values import Drift, ForeignPolicy, Standing, Step, Told, View
 
 UNREAD = bytes(DIGEST_BYTES)
 """The digest of a content that was not read, because its size told enough: no content's."""
@@ -97,7 +98,14 @@ def is_judged(standing: Standing, bucket: int) -> bool:
     return bucket not in standing.stale
 
 
-def put_right(standing: Standing, view: View, drift: Mapping[bytes, Drift]) -> Decision:
+def judged(drift: Mapping[bytes, Drift], foreign: ForeignPolicy) -> dict[bytes, Drift]:
+    """What of it is to be put right: additions that are kept here are none."""
+    return {path: found for path, found in drift.items() if found is not Drift.ADDED or foreign != "keep"}
+
+
+def put_right(
+    standing: Standing, view: View, drift: Mapping[bytes, Drift], foreign: ForeignPolicy = "aside"
+) -> Decision:
     """One step for what drifted, as it was seen just now against this index. Directories, modes, times and absences are placed; a
     file that differs becomes unmet, for want of its body."""
     paths = in_question(standing, view, drift)
@@ -105,4 +113,9 @@ def put_right(standing: Standing, view: View, drift: Mapping[bytes, Drift]) -> D
     want = {path: Told(rows[path].entry, rows[path].at) if path in rows else Told(None, None) for path in paths}
     if not want:
         return Drop("no-news")
-    return agreement.conclude(standing, view, Step(standing, want=want, drift={path: drift[path] for path in want}))
+    step = Step(standing, want=want, drift={path: drift[path] for path in want})
+    decision = agreement.conclude(standing, view, step)
+    if foreign != "delete" or not isinstance(decision, Decided):
+        return decision
+    added = {path for path, found in drift.items() if found is Drift.ADDED}
+    return replace(decision, plan=replace(decision.plan, foreign=decision.plan.foreign - added))

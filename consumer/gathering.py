@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 from common.digests import EMPTY_BUCKET, joined_digest, rows_digest
 from common.entries import Event
 from common.messages import Since
+from common.names import PATTERNS_PATH
 
 SLICE_ROWS = 2048
 SLICE_BYTES = 2 * 1024 * 1024
@@ -145,7 +146,7 @@ class Gathering:
             return Came.PART
         is_sound = self._add(coming, part, bucket_of, with_contents)
         if is_sound and is_whole(coming, part):
-            self._begin_merging(key, part)
+            self._begin_merging(key, part, bucket_of(PATTERNS_PATH))
             return Came.WHOLE
         if is_sound and len(coming.parts) < coming.of:
             return Came.PART
@@ -194,10 +195,12 @@ class Gathering:
         coming.digest = joined_digest(coming.digest, digest)
         return new == len(part.rows) and coming.rows <= ROWS_LIMIT
 
-    def _begin_merging(self, key: Key, part: Since) -> None:
+    def _begin_merging(self, key: Key, part: Since, first: int) -> None:
+        """The patterns' bucket comes first: what goes must wait until they are known."""
         number = self._coming[key].number
         sizes = self._spool.sizes(number)
-        self._whole, self._coming = _Whole(replace(part, rows=()), number, sizes, sorted(sizes)), {}
+        left = sorted(sizes, key=lambda bucket: (bucket != first, bucket))
+        self._whole, self._coming = _Whole(replace(part, rows=()), number, sizes, left), {}
 
     def _drop(self, key: Key) -> None:
         self._spool.drop(self._coming.pop(key).number)

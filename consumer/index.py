@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from common.digests import BUCKETS, EMPTY_BUCKET, BucketDigests, bucket_of
 from common.entries import Entry, Kind, Position
-from common.names import range_below
+from common.names import PATTERNS_PATH, range_below
 from consumer.missing import LARGE
 from consumer.values import Found, Row
 
@@ -161,10 +161,11 @@ class Index:
         draft = self._drafted()
         draft.digests = ahead.digests
         draft.changed.update(ahead.buckets.values())
-        for row in old.values():
-            draft.counts.add(row, -1)
-        for new in changes.values():
-            if new is not None:
+        for path, row in old.items():
+            if path != PATTERNS_PATH:
+                draft.counts.add(row, -1)
+        for path, new in changes.items():
+            if new is not None and path != PATTERNS_PATH:
                 draft.counts.add(new, 1)
         self._remembered.update(changes)
         gone = [(path,) for path in sorted(old) if changes[path] is None]

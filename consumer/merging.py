@@ -11,7 +11,7 @@ from common.digests import bucket_digest, content_digest
 from common.entries import Entry, Event, Position
 from common.messages import BodyAnswer, BucketRows, Same, Since, TooOld
 from common.names import escape
-from consumer import agreement
+from consumer import agreement, excluding
 from consumer.agreement import Decided, Decision, Drop, Wait
 from consumer.gathering import Slice
 from consumer.values import Row, Stale, Standing, Step, Told, Unmet, View
@@ -53,18 +53,25 @@ def merge(standing: Standing, view: View, answers: Sequence[Merged]) -> Decision
 
     A bucket is levelled once: an answer that finds its bucket level, or is from before its floor, does nothing.
     """
-    levelled: set[int] = set()
-    want: dict[bytes, Told] = {}
+    same: set[int] = set()
+    news: dict[int, dict[bytes, Told]] = {}
     for answer in answers:
         if isinstance(answer, Same):
-            levelled.update(b for b in answer.buckets if may_level(standing, levelled, b, answer))
-        elif isinstance(answer, BucketRows) and may_level(standing, levelled, answer.bucket, answer):
-            levelled.add(answer.bucket)
-            want.update(_merge_bucket(standing, view, answer))
+            same.update(b for b in answer.buckets if may_level(standing, same | news.keys(), b, answer))
+        elif isinstance(answer, BucketRows) and may_level(standing, same | news.keys(), answer.bucket, answer):
+            news[answer.bucket] = _merge_bucket(standing, view, answer)
+    patterns = excluding.patterns_after(standing, view, same | news.keys(), _joined(news))
+    if patterns is None:
+        news = {bucket: told for bucket, told in news.items() if not excluding.removes(told)}
+    levelled, want = same | news.keys(), excluding.keeping(view, _joined(news), patterns)
     for answer in answers:
         if isinstance(answer, BodyAnswer):
             _merge_body(view, answer, want)
     return _levelling(standing, view, levelled, want)
+
+
+def _joined(news: Mapping[int, Mapping[bytes, Told]]) -> dict[bytes, Told]:
+    return {path: told for of_bucket in news.values() for path, told in of_bucket.items()}
 
 
 def _levelling(standing: Standing, view: View, levelled: Collection[int], want: Mapping[bytes, Told]) -> Decision:
@@ -94,7 +101,11 @@ def merge_slice(standing: Standing, view: View, part: Slice) -> Decision:
     """One slice of a since answer that is whole: the buckets among these that it covers are level, with its rows in them."""
     levelled = {b for b in part.buckets if _may_level_since(standing, b, part)}
     rows = [row for row in part.rows if view.bucket_of(row.path) in levelled]
-    return _levelling(standing, view, levelled, _news(view, rows, Position(standing.epoch, part.at)))
+    want = _news(view, rows, Position(standing.epoch, part.at))
+    patterns = excluding.patterns_after(standing, view, levelled, want)
+    if patterns is None and excluding.removes(want):
+        return Drop("patterns-unknown")
+    return _levelling(standing, view, levelled, excluding.keeping(view, want, patterns))
 
 
 def _may_level_since(standing: Standing, bucket: int, part: Slice) -> bool:

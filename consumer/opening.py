@@ -51,9 +51,9 @@ def open_replica(
     """
     parts.enter_context(ProcessLock(settings.state / LOCK_NAME))
     state = parts.enter_context(State.open(settings.state / STATE_NAME, settings.tree, settings.replica))
-    patterns = Patterns(settings.exclude)
-    protects = patterns.excludes if settings.exclude else None
-    target = parts.enter_context(Target.open(settings.target, protects, appearance_of(settings)))
+    protects = Patterns(settings.protect).excludes if settings.protect else None
+    target = parts.enter_context(Target.open(settings.target, protects, appearance_of(settings), settings.foreign))
+    target.protect(state.patterns)
     start = look_at_start(state, target, settings)
     if start is Start.NEEDS_ADOPTION:
         board.tell(state="scanning")

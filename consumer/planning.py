@@ -8,12 +8,12 @@ the plan corrects it (`corrections`); where the index knows, the wanted set cont
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from common.digests import content_digest
 from common.entries import Entry, directory_entry
 from common.messages import INLINE_LIMIT_BYTES
-from common.names import ancestors, depth, escape
+from common.names import PATTERNS_PATH, ancestors, depth, escape
 from consumer.values import Drift, Keep, MakeDirectory, Plan, Put, Reason, Row, Told, Touch, Unmet, View
 
 GUESSED_DIRECTORY = directory_entry(0o755)
@@ -59,6 +59,10 @@ def make_plan(
     `is_known(path)`: whether the index knows (rather than guesses) what it has at a path. `drift`: where the disk was seen to
     differ from the index. Raises ContradictionError.
     """
+    patterns = want.get(PATTERNS_PATH)
+    if patterns is not None:
+        rest = {path: told for path, told in want.items() if path != PATTERNS_PATH}
+        return _with_patterns(make_plan(rest, view, is_known, drift), patterns, view)
     draft = _Draft(want, view.rows(want.keys() | _above(want)), view.unmet(want.keys()), drift)
     _correct_below(draft, view)
     _correct_above(draft)
@@ -72,6 +76,20 @@ def make_plan(
         if told.entry is not None and not told.entry.is_directory:
             _content(draft, path, told)
     return _finished(draft)
+
+
+def _with_patterns(plan: Plan, told: Told, view: View) -> Plan:
+    """The patterns stand in the index and in the state: nothing of them is on the disk."""
+    if told.entry is None:
+        return replace(plan, patterns=b"")
+    if told.body is not None and matches(told.entry, told.body):
+        return replace(plan, patterns=told.body)
+    row = view.rows([PATTERNS_PATH]).get(PATTERNS_PATH)
+    if row is not None and told.entry.same_content(row.entry) and not view.unmet([PATTERNS_PATH]):
+        return plan
+    unmet = {**plan.unmet, PATTERNS_PATH: Unmet(Reason.BODY)}
+    mismatched = (*plan.mismatched, PATTERNS_PATH) if told.body is not None else plan.mismatched
+    return replace(plan, unmet=unmet, mismatched=mismatched)
 
 
 def _above(want: Mapping[bytes, Told]) -> set[bytes]:

@@ -8,7 +8,7 @@ from common.entries import Entry
 from common.messages import Ask, Question
 from common.transport.ports import Outgoing, Publisher, Route, Subscriber
 from common.wire.codec import encode
-from consumer import agreement
+from consumer import agreement, excluding
 from consumer.asking import Asking, Wants
 from consumer.state import State
 
@@ -52,6 +52,7 @@ class Questions:
             self._missing_bodies,
             with_contents=with_contents,
             is_merging=is_merging,
+            first=self._patterns_bucket(),
         )
         for nonce, ask in self._asking.next(wants, now):
             self.send(nonce, ask)
@@ -61,6 +62,10 @@ class Questions:
         epoch = self._state.standing().epoch
         question = Question(self._identity.tree, epoch, self._identity.replica, nonce, ask, time.time_ns())
         self._publisher.publish(Outgoing(Route.UPSTREAM, encode(question)))
+
+    def _patterns_bucket(self) -> int | None:
+        """Where the patterns are, while they are not known and something might have to go."""
+        return excluding.first_bucket(self._state.standing(), self._state) if self._state.counts.entries else None
 
     def _missing_bodies(self, limit: int, after: bytes) -> Mapping[bytes, Entry]:
         """Contents that travel whole, at paths at which we know that the master has them."""

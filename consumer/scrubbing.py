@@ -174,12 +174,12 @@ class Scrub:
                     self._cannot_read(path, seen.why)
                 elif not seen.is_busy and (found := drift_at(entry, seen, self._target.appearance)) is not None:
                     drift[path] = found
-        self._repair(drift)
+        self._repair(drifting.judged(drift, self._target.foreign))
 
     def _repair(self, drift: dict[bytes, Drift]) -> None:
         for path in [path for path in drift if not _may_be_named(path)]:
             self._count(drift.pop(path), self._repaired_aside(path))
-        decision = drifting.put_right(self._state.standing(), self._state, drift)
+        decision = drifting.put_right(self._state.standing(), self._state, drift, self._target.foreign)
         if not isinstance(decision, Decided) or not self._put_right(decision) or decision.step.alarm:
             return
         unmet, now = self._state.unmet(drift), time.monotonic()
@@ -189,9 +189,9 @@ class Scrub:
                 self._open[path] = _Finding(found, now)
 
     def _repaired_aside(self, path: bytes) -> bool:
-        """What no tree may name is moved aside without a plan: no plan could name it either."""
+        """What no tree may name goes without a plan: no plan could name it either."""
         try:
-            return bool(self._target.set_aside([path], self._state.standing().commits))
+            return bool(self._target.clear_foreign([path], self._state.standing().commits)[0])
         except NoRoomError:
             return False
 

@@ -48,7 +48,6 @@ CLOSE_SECONDS = 1.5
 TELL_SECONDS = 0.25
 """How old what status shows may be while there is no news to report, as in a first copy."""
 SPOOL_NAME = "since.db"
-ASIDE_KEPT_SECONDS = 7 * 24 * 3600
 PRUNE_SECONDS = 3600.0
 NO_ROOM_SECONDS = 5.0
 """Between two tries to open a replica without room."""
@@ -210,13 +209,13 @@ class Replica:
             )
 
     def _prune(self) -> None:
-        """What was set aside over a week ago goes for good, if the master's clock says so too: one that jumped must not decide
+        """What was set aside too long ago goes for good, if the master's clock says so too: one that jumped must not decide
         that. Looked at each hour."""
         now = time.monotonic()
         if now >= self._prune_at and self._follower.master_unix_seconds:
             self._prune_at = now + PRUNE_SECONDS
             unix_seconds = min(time.time(), self._follower.master_unix_seconds)
-            self._applier.prune_aside(unix_seconds - ASIDE_KEPT_SECONDS)
+            self._applier.prune_aside(self._settings.aside, unix_seconds)
 
     def _pause_seconds(self) -> float:
         if self._scrub.has_news:

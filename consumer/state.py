@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from common.entries import Entry, Position
+from common.patterns import Patterns, lines_of
 from consumer import tables
 from consumer.index import Counts, Index, numbers
 from consumer.missing import INSERT_UNMET, Missing
@@ -36,6 +37,7 @@ class State:
         self._database = database
         self._standing = tables.read_standing(database)
         self._flags = tables.read_flags(database)
+        self._patterns = Patterns()
         self._index = Index(database, self._standing.salt, tables.read_counts(database))
         self._unmet: Counter[Reason] = tables.count_unmet(database)
         self._tombs = tables.count_tombs(database)
@@ -94,6 +96,13 @@ class State:
     def first_copy_complete(self) -> bool:
         """Whether the replica was level with the master once, so that it may be served from."""
         return self._flags.first_copy_complete
+
+    @property
+    def patterns(self) -> Patterns:
+        """The tree's exclude patterns, as far as they are known here."""
+        if self._patterns.lines != lines_of(self._flags.patterns):
+            self._patterns = Patterns(lines_of(self._flags.patterns))
+        return self._patterns
 
     @property
     def counts(self) -> Counts:
@@ -183,6 +192,8 @@ class State:
         that is there stays. Corrections lose their position. After an error the state is as before.
         """
         flags = self._flags if token is None else self._flags._replace(token=token)
+        if plan.patterns is not None:
+            flags = flags._replace(patterns=plan.patterns)
         with self._transaction(step.standing, flags):
             if step.standing.salt != self._index.salt:
                 self._index.rekey(step.standing.salt)

@@ -26,6 +26,7 @@ MIGRATIONS: tuple[str, ...] = (
         head BLOB NOT NULL, digest BLOB NOT NULL, proved_epoch INTEGER, proved_sequence INTEGER,
         commits INTEGER NOT NULL, is_forked INTEGER NOT NULL,
         token BLOB NOT NULL, mark TEXT NOT NULL, is_released INTEGER NOT NULL, first_copy_complete INTEGER NOT NULL,
+        patterns BLOB NOT NULL,
         files INTEGER NOT NULL, directories INTEGER NOT NULL, symlinks INTEGER NOT NULL, found INTEGER NOT NULL
     );
     CREATE TABLE entries (

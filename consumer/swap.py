@@ -18,7 +18,7 @@ from consumer.clearing import Clearing, Protects
 from consumer.descriptors import CREATE, HOLD, change_mode, change_owner, change_time, chunks, reopen, write_all
 from consumer.faults import DIRECTORY_IN_THE_WAY, NOT_THERE, explain, raise_if_general
 from consumer.stage import staged_name
-from consumer.values import MakeDirectory, Outcome, Plan, Put, Reason, Touch, Unmet
+from consumer.values import ForeignPolicy, MakeDirectory, Outcome, Plan, Put, Reason, Touch, Unmet
 from consumer.walking import Directories
 
 TRIES = 4
@@ -33,7 +33,7 @@ class ProtectedError(OSError):
 class Swap:
     """One plan being carried out."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it works with
         self,
         plan: Plan,
         root: int,
@@ -43,6 +43,7 @@ class Swap:
         failed: dict[bytes, Unmet],
         *,
         appearance: Appearance = AS_PUBLISHED,
+        foreign: ForeignPolicy = "aside",
     ) -> None:
         """`contents`: descriptor of the staged contents; `failed`: those of them that could not be staged."""
         self._appearance = appearance
@@ -51,7 +52,7 @@ class Swap:
         self._protects = protects
         self._aside = aside
         self._directories = Directories(root)
-        self._clearing = Clearing(self._directories, aside, protects)
+        self._clearing = Clearing(self._directories, aside, protects, foreign)
         self._unmet = dict(failed)
         self._kept: list[bytes] = []
         self._shown: dict[bytes, Shown] = {}
@@ -62,7 +63,7 @@ class Swap:
         """All of it, in the plan's order. May be carried out again."""
         plan = self._plan
         try:
-            self._each(plan.clear, self._remove)
+            self._each(plan.clear, partial(self._remove, must_go=True))
             try:
                 self._add()
             except NoRoomError:
@@ -107,7 +108,7 @@ class Swap:
                 self._ensure(parent(path))
                 return True
             if error.errno in DIRECTORY_IN_THE_WAY:
-                self._remove(path)
+                self._remove(path, must_go=True)
                 return path not in self._kept
             return isinstance(error, PermissionError) and self._directories.loosen(parent(path))
         except OSError as worse:
@@ -115,9 +116,9 @@ class Swap:
             # Somebody changes the disk meanwhile: what is true now is seen by the next try.
             return worse.errno in NOT_THERE | DIRECTORY_IN_THE_WAY
 
-    def _remove(self, path: bytes) -> None:
+    def _remove(self, path: bytes, *, must_go: bool = False) -> None:
         try:
-            if not self._clearing.remove(path, is_foreign=path in self._plan.foreign):
+            if not self._clearing.remove(path, is_foreign=path in self._plan.foreign, must_go=must_go):
                 self._kept.append(path)
             self._directories.forget(path)
             self.changed.add(parent(path))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from common.digests import BUCKETS, bucket_of
 from common.entries import Entry, Kind
-from common.names import NOBODYS_AT_ROOT
+from common.names import NOBODYS_AT_ROOT, PATTERNS_PATH
 from consumer.appearance import AS_PUBLISHED, Appearance
 from consumer.clearing import Protects
 from consumer.drifting import Seen, drift_at
@@ -21,8 +21,9 @@ from consumer.walking import Directories
 PAGE_ROWS = 500
 _BUSY_TIMEOUT_SECONDS = 10.0
 _KINDS = {int(kind): kind for kind in Kind}
-_ROWS = """SELECT path, bucket, kind, mode, mtime_ns, size, digest, owner FROM entries
-    WHERE path > ? ORDER BY path LIMIT ?"""
+_ON_DISK = f"path != x'{PATTERNS_PATH.hex()}'"
+_ROWS = f"""SELECT path, bucket, kind, mode, mtime_ns, size, digest, owner FROM entries
+    WHERE path > ? AND {_ON_DISK} ORDER BY path LIMIT ?"""
 
 
 class IndexRow(NamedTuple):
@@ -61,7 +62,7 @@ class IndexReader:
 
     def totals(self, after: bytes = b"") -> tuple[int, int]:
         """How many paths are indexed behind this one, and how many bytes their files have."""
-        query = "SELECT count(*), sum(size) FROM entries WHERE path > ?"
+        query = f"SELECT count(*), sum(size) FROM entries WHERE path > ? AND {_ON_DISK}"
         paths, size_bytes = self._database.execute(query, (after,)).fetchone()
         return paths, size_bytes or 0
 

@@ -29,6 +29,7 @@ class Flags(NamedTuple):
     mark: str
     is_released: bool
     first_copy_complete: bool
+    patterns: bytes
 
 
 def make_fresh(database: sqlite3.Connection, tree: str, replica: str) -> None:
@@ -37,7 +38,7 @@ def make_fresh(database: sqlite3.Connection, tree: str, replica: str) -> None:
         return
     database.execute("BEGIN IMMEDIATE")
     database.execute(
-        "INSERT INTO standing VALUES (1, ?, ?, 0, x'', ?, 0, x'', x'', NULL, NULL, 0, 0, x'', '', 0, 0, 0, 0, 0, 0)",
+        "INSERT INTO standing VALUES (1, ?, ?, 0, x'', ?, 0, x'', x'', NULL, NULL, 0, 0, x'', '', 0, 0, x'', 0, 0, 0, 0)",
         (tree, replica, FRESH.salt),
     )
     save_stale(database, {}, ALL_STALE)
@@ -66,8 +67,8 @@ def read_standing(database: sqlite3.Connection) -> Standing:
 
 def read_flags(database: sqlite3.Connection) -> Flags:
     """Token, mark, and what happened once."""
-    row = database.execute("SELECT token, mark, is_released, first_copy_complete FROM standing").fetchone()
-    return Flags(row[0], row[1], bool(row[2]), bool(row[3]))
+    row = database.execute("SELECT token, mark, is_released, first_copy_complete, patterns FROM standing").fetchone()
+    return Flags(row[0], row[1], bool(row[2]), bool(row[3]), row[4])
 
 
 def read_counts(database: sqlite3.Connection) -> Counts:
@@ -81,7 +82,7 @@ def save_standing(database: sqlite3.Connection, standing: Standing, flags: Flags
     database.execute(
         """UPDATE standing SET epoch = ?, instance = ?, salt = ?, sequence = ?, head = ?, digest = ?, proved_epoch = ?,
         proved_sequence = ?, commits = ?, is_forked = ?, token = ?, mark = ?, is_released = ?, first_copy_complete = ?,
-        files = ?, directories = ?, symlinks = ?, found = ?""",
+        patterns = ?, files = ?, directories = ?, symlinks = ?, found = ?""",
         (
             *(standing.epoch, standing.instance, standing.salt, standing.sequence, standing.head, standing.digest),
             *(proved_epoch, proved_sequence, standing.commits, standing.is_forked, *flags),

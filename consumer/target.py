@@ -15,20 +15,23 @@ from common.entries import Entry
 from common.errors import HaltError, SettingError
 from common.messages import INLINE_LIMIT_BYTES
 from common.names import ROOT, STAGE_NAME, basename, parent
+from common.patterns import Patterns
+from common.quantities import AsideLimits
 from consumer import survey
 from consumer.appearance import AS_PUBLISHED, Appearance
-from consumer.aside import ASIDE, Aside, list_aside, remove_old
+from consumer.aside import ASIDE, Aside
 from consumer.barrier import Barrier
 from consumer.clearing import Clearing, Protects
 from consumer.descriptors import LIST, READ, read_small
 from consumer.faults import NOT_THERE, raise_if_general
 from consumer.holding import SETTING, open_root
+from consumer.shelf import Shelf, list_aside
 from consumer.stage import MARK, PLAN, POSITION, Stage
 from consumer.stagefiles import Age, Mark, decode_age, decode_mark, decode_plan
 from consumer.store import Store
 from consumer.survey import Pulse, Survey, no_pulse
 from consumer.swap import Swap
-from consumer.values import Found, Keep, LeftPlan, Outcome, Plan, Put, Touch, Unmet
+from consumer.values import ForeignPolicy, Found, Keep, LeftPlan, Outcome, Plan, Put, Touch, Unmet
 from consumer.walking import Directories
 
 
@@ -50,12 +53,16 @@ class Target:
     plan `stage`, `barrier`, `swap`, `names_barrier`, the caller's commit, `finish_plan`.
     """
 
-    def __init__(self, path: Path, root: int, protects: Protects | None, appearance: Appearance) -> None:
+    def __init__(
+        self, path: Path, root: int, protects: Protects | None, appearance: Appearance, foreign: ForeignPolicy
+    ) -> None:
         """Use `open`."""
+        self.foreign = foreign
+        self._shelf: Shelf | None = None
         self.appearance = appearance
         self.path = path
         self._root = root
-        self._protects = protects
+        self._own_protects = self._protects = protects
         self._barrier = Barrier(root)
         self._stage: Stage | None = None
         self._changed: set[bytes] = set()
@@ -65,13 +72,19 @@ class Target:
         """Digests of stored contents that have their names in the tree now."""
 
     @classmethod
-    def open(cls, path: Path, protects: Protects | None = None, appearance: Appearance = AS_PUBLISHED) -> "Target":
+    def open(
+        cls,
+        path: Path,
+        protects: Protects | None = None,
+        appearance: Appearance = AS_PUBLISHED,
+        foreign: ForeignPolicy = "aside",
+    ) -> "Target":
         """Open a target and hold it. Writes nothing.
 
         `protects(path, is_directory)`: what is excluded, and so neither seen nor touched. Raises SettingError for a path that
         no target may be, AlreadyRunningError when another process holds it.
         """
-        return cls(path, open_root(path), protects, appearance)
+        return cls(path, open_root(path), protects, appearance, foreign)
 
     def close(self) -> None:
         """Let it go. Idempotent."""
@@ -218,8 +231,16 @@ class Target:
         self._left |= plan.touched
         with self._faults("swapping"):
             aside = Aside(self._opened.home, staged.number)
-            contents = self._opened.contents
-            swap = Swap(plan, self._root, contents, aside, self._protects, staged.failed, appearance=self.appearance)
+            swap = Swap(
+                plan,
+                self._root,
+                self._opened.contents,
+                aside,
+                self._protects,
+                staged.failed,
+                appearance=self.appearance,
+                foreign=self.foreign,
+            )
             try:
                 outcome = swap.carry_out()
             finally:
@@ -249,25 +270,47 @@ class Target:
 
     # -- what is foreign
     def set_aside(self, paths: Collection[bytes], number: int) -> tuple[bytes, ...]:
-        """Move these foreign paths aside, as far as that can be done; returns what was moved."""
+        """Move these foreign paths aside whatever the policy is, as far as that can be done; returns what was moved."""
+        return self._clear(paths, number, "aside")[1]
+
+    def clear_foreign(self, paths: Collection[bytes], number: int) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+        """What somebody else put at these paths goes as the policy is; returns what is gone, and what of it stands aside."""
+        return self._clear(paths, number, self.foreign)
+
+    def _clear(
+        self, paths: Collection[bytes], number: int, foreign: ForeignPolicy
+    ) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+        gone = []
         directories, aside = Directories(self._root), Aside(self._opened.home, number)
-        clearing = Clearing(directories, aside, self._protects)
+        clearing = Clearing(directories, aside, self._protects, foreign)
         try:
             for path in paths:
                 try:
-                    clearing.put_aside(path)
+                    if clearing.clear_foreign(path):
+                        gone.append(path)
                 except OSError as error:
-                    raise_if_general(error, "setting foreign files aside")
-            return tuple(aside.paths)
+                    raise_if_general(error, "clearing foreign files")
+            return tuple(gone), tuple(aside.paths)
         finally:
             aside.close()
             directories.tighten()
             directories.close()
 
-    def prune_aside(self, before_unix_seconds: float) -> None:
-        """Remove for good what was set aside before this time."""
+    def prune_aside(self, limits: AsideLimits, unix_seconds: float) -> int:
+        """Remove for good what was set aside too long ago or is too much; returns the bytes that still stand aside."""
         with self._faults("removing what was set aside long ago"):
-            remove_old(self._opened.home, before_unix_seconds)
+            self._shelf = self._shelf or Shelf(self._opened.home)
+            return self._shelf.prune(limits, unix_seconds)
+
+    def protect(self, patterns: Patterns) -> None:
+        """From now on what these exclude is protected, beside what was at the opening."""
+        own, excludes = self._own_protects, patterns.excludes
+        if not patterns:
+            self._protects = own
+        elif own is None:
+            self._protects = excludes
+        else:
+            self._protects = lambda path, is_directory: own(path, is_directory) or excludes(path, is_directory)
 
     def release(self) -> Path | None:
         """Take our stage away again, all but an `aside` that is not empty: its path is returned. The target stays held."""

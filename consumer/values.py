@@ -7,9 +7,10 @@ all of it durable in one transaction. The words are those of docs/agreement.md.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from common.entries import Entry, Position
+from common.patterns import Patterns
 
 
 class Stale(NamedTuple):
@@ -77,6 +78,10 @@ class Unmet(NamedTuple):
     detail: str = ""
 
 
+ForeignPolicy = Literal["aside", "delete", "keep"]
+"""What becomes of what somebody else put into a replica."""
+
+
 class Drift(StrEnum):
     """In what the disk differs from the index, where nobody told it to. One for each path: the first that holds."""
 
@@ -121,6 +126,10 @@ class View(Protocol):
 
     def bucket_of(self, path: bytes) -> int:
         """The path's bucket under the current salt."""
+
+    @property
+    def patterns(self) -> Patterns:
+        """The tree's exclude patterns, as far as they are known here."""
 
     def recent(self, last: int) -> bytes | None:
         """The hash of the batch of this epoch that ended at `last`, if it is among the last 1,000."""
@@ -214,6 +223,8 @@ class Plan:
     """The directories above what is wanted: one that is not there on the disk is made again with it."""
     keeps: tuple[Keep, ...] = ()
     """Linked into the store before anything else is done, as far as that can be."""
+    patterns: bytes | None = None
+    """The tree's list of patterns from this step on (`common.patterns`): in the state alone, on no disk. None: as it was."""
     mismatched: tuple[bytes, ...] = ()
     """Paths whose body was not what its digest says; they are unmet too."""
 

@@ -103,8 +103,8 @@ class Answering:
             data = data[os.write(self._output, data) :]
 
 
-def main(journal: str, source: str) -> int:
-    """Returns the exit code: 0 where the input ended."""
+def main(journal: str, source: str, *exclude: str) -> int:
+    """`exclude`: the lines of the tree's patterns. Returns the exit code: 0 where the input ended."""
     # Ctrl-C reaches the whole group; the loop decides when this ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
@@ -113,7 +113,7 @@ def main(journal: str, source: str) -> int:
         snapshots = Snapshots(Path(journal))
         with snapshots.reading() as snapshot:
             tree = snapshot.lineage.tree
-        contents = Contents(Source(Path(source), Patterns(())))
+        contents = Contents(Source(Path(source), Patterns(exclude)))
         Answering(Answers(Making(snapshots, contents), time.monotonic), tree, input_fd, output_fd).run()
     except BrokenPipeError:
         return 0

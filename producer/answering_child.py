@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from producer.answerer import Said, size_of
@@ -27,7 +27,7 @@ UNHEARD_LIMIT_BYTES = 8 * 1024 * 1024
 class AnsweringChild:
     """One life. Owned by one thread but for `_read`."""
 
-    def __init__(self, journal: Path, source: Path, wake: Callable[[], None]) -> None:
+    def __init__(self, journal: Path, source: Path, wake: Callable[[], None], exclude: Sequence[str] = ()) -> None:
         """Starts it; `wake` is called when it said something, or ended. Raises OSError."""
         self._wake = wake
         self._lock = threading.Lock()
@@ -43,7 +43,7 @@ class AnsweringChild:
         self.exit_code: int | None = None
         """How it ended; None while it lives."""
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "producer.answering", str(journal), str(source)],
+            [sys.executable, "-P", "-m", "producer.answering", str(journal), str(source), *exclude],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},

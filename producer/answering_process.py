@@ -5,7 +5,7 @@ What it had heard when it died is lost: replicas ask again. Knows neither journa
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from common.board import Board
@@ -29,7 +29,11 @@ ALARM = "answering"
 class AnsweringProcess:
     """See the module and `answerer.Answerer`."""
 
-    def __init__(self, journal: Path, source: Path, board: Board, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, journal: Path, source: Path, board: Board, wake: Callable[[], None], exclude: Sequence[str] = ()
+    ) -> None:
+        """`exclude`: the lines of the tree's patterns, which are a content too."""
+        self._exclude = exclude
         self._journal = journal
         self._source = source
         self._board = board
@@ -87,7 +91,7 @@ class AnsweringProcess:
 
     def _start(self, now: float) -> None:
         try:
-            self._child = AnsweringChild(self._journal, self._source, self._wake)
+            self._child = AnsweringChild(self._journal, self._source, self._wake, self._exclude)
         except OSError as error:
             self._ended(now, f"cannot be started: {error}")
         self._alive_at, self._parcels_heard = now, 0

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 
 from common.entries import Entry
 from common.errors import NoRoomError, RootGoneError
+from common.names import PATTERNS_PATH
 from producer.look import Looker
 from producer.source import Source
 from producer.values import Known
@@ -46,6 +47,8 @@ class Pass:
 
     def body(self, path: bytes, entry: Entry) -> bytes | None:
         """The content that the index names, proved by its digest."""
+        if path == PATTERNS_PATH:
+            return self._source.patterns_text(entry)
         try:
             return self._looker.read_body(path, entry)
         except NoRoomError:

@@ -17,7 +17,7 @@ from common.digests import BucketDigests, new_salt
 from common.entries import Entry
 from common.errors import SettingError
 from common.messages import Lineage
-from common.names import ROOT, range_below
+from common.names import PATTERNS_PATH, ROOT, range_below
 from producer import changed, changelog, journal_schema
 from producer.epochs import first_head
 from producer.guard import RootIdentity
@@ -196,13 +196,14 @@ class Journal:
             high = page[-1].path
 
     def known(self, start: bytes = ROOT) -> Iterator[Known]:
-        """The index at and below a path (`ROOT`: all of it) in byte order; in pages, so commits may come between."""
+        """The index at and below a path (`ROOT`: all of it) in byte order; in pages, so commits may come between. Without the
+        patterns, which no walk sees."""
         low, high = (b"", b"\xff" * 2) if start == ROOT else range_below(start)
         if start != ROOT:
             yield from self._rows("path = ?", (start,))
         page = self._rows(f"path >= ? AND path < ? ORDER BY path LIMIT {_PAGE_ROWS}", (low, high))
         while page:
-            yield from page
+            yield from (row for row in page if row.path != PATTERNS_PATH)
             page = self._rows(f"path > ? AND path < ? ORDER BY path LIMIT {_PAGE_ROWS}", (page[-1].path, high))
 
     def rows_in_bucket(self, bucket: int) -> list[Known]:
@@ -237,7 +238,7 @@ class Journal:
         for bucket, digest in self._database.execute("SELECT number, digest FROM bucket"):
             digests.put(bucket, digest)
         lineage = Lineage(tree, self._get("epoch", 0), self._get("instance", b""), digests.salt)
-        (entries,) = self._database.execute("SELECT count(*) FROM entry").fetchone()
+        (entries,) = self._database.execute("SELECT count(*) FROM entry WHERE path != ?", (PATTERNS_PATH,)).fetchone()
         sequence, head = self._get("sequence", 0), self._get("head", b"")
         released = self._get("released", 0)
         return Stand(lineage, sequence, head, digests, digests.tree_digest(), entries, released)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from common.digests import BucketDigests
 from common.entries import Event, Position
 from common.messages import Batch, Heartbeat, Lineage
+from common.names import PATTERNS_PATH
 from common.wire import codec
 from producer.values import Change
 
@@ -62,9 +63,14 @@ def apply(stand: Stand, changes: Sequence[Change]) -> Applied:
     """What the changes do to the index, without an event: the base is made so. Their `old` must be what the index has."""
     digests = stand.digests.copy()
     buckets = [digests.replace(change.path, change.old, change.new) for change in changes]
-    grown = sum((change.new is not None) - (change.old is not None) for change in changes)
+    grown = sum(_growth(change) for change in changes)
     after = replace(stand, digests=digests, digest=digests.tree_digest(), entries=stand.entries + grown)
     return Applied(changes, buckets, after)
+
+
+def _growth(change: Change) -> int:
+    """How many paths the tree has more. The patterns are none."""
+    return (change.new is not None) - (change.old is not None) if change.path != PATTERNS_PATH else 0
 
 
 def number(stand: Stand, changes: Sequence[Change]) -> Numbered:

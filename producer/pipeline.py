@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from common.board import Board
 from common.errors import AlreadyRunningError, NoRoomError, RootGoneError
 from common.holds import NO_HOLD, HoldLimit
+from common.names import PATTERNS_PATH
 from common.transport.ports import Publisher, Subscriber
 from producer import batching, numbering
 from producer.answerer import Answerer
@@ -17,6 +18,7 @@ from producer.closing import close
 from producer.comparing import Compared, Comparer
 from producer.dirty import DirtySet
 from producer.epochs import Lead, Standing
+from producer.excluding import patterns_change
 from producer.finding import Finding, MakeWatch
 from producer.hashing import HashingThread
 from producer.holds import Holds, Released
@@ -100,6 +102,8 @@ class Pipeline:
         self._round: _Round | None = None
         self._scans_seen = 0
         self._paused_until = self._now = float("-inf")
+        self._source = source
+        self._has_compared_patterns = False
 
     # -- one round of the loop
 
@@ -178,13 +182,15 @@ class Pipeline:
 
         Not where the root is in doubt: then no content is there, and all is compared anyway when it is back.
         """
-        if self._finding.may_publish and path not in self._comparer.problems:
+        if self._finding.may_publish and path not in self._comparer.problems and path != PATTERNS_PATH:
             self._comparer.hint(path, self._now, force=True)
 
     def _build_base(self, now: float) -> None:
         """What is found goes into the index without an event, until the whole tree is in it."""
         if not self._finding.may_build or self._may_be_lost(now):
             return
+        while changes := self._patterns_change():
+            self._journal.commit_base(numbering.apply(self._journal.stand, changes))
         self._begin_round(now, with_bodies=False)
         taken = len(self._round.taken) if self._round is not None else 0
         while changes := self._cut():
@@ -203,11 +209,22 @@ class Pipeline:
     def _next_batch(self, now: float) -> list[Change]:
         """The changes of the next batch; none when nothing changed, or when it is worth waiting for more."""
         if self._round is None:
+            if self._finding.may_publish and (changes := self._patterns_change()):
+                return changes
             ready = self._dirty.ready(now)
             if not ready or not self._finding.may_publish or self._linger.wait_seconds(now, ready) > 0:
                 return []
             self._begin_round(now, with_bodies=True)
         return self._cut()
+
+    def _patterns_change(self) -> list[Change]:
+        """The patterns are part of the published state: where the settings have others, they change by an event of their own,
+        before what they exclude leaves."""
+        if self._has_compared_patterns:
+            return []
+        change = patterns_change(self._journal.entry(PATTERNS_PATH), self._source.patterns)
+        self._has_compared_patterns = change is None
+        return [] if change is None else [change]
 
     def _begin_round(self, now: float, *, with_bodies: bool) -> None:
         compared = self._comparer.compare(now, with_bodies=with_bodies)

@@ -82,7 +82,7 @@ def run(settings: ProduceSettings, stop: threading.Event, board: Board, orders: 
             large_limit_bytes=settings.large_limit_bytes,
         )
         parts.callback(source.close)
-        answerer = AnsweringProcess(journal.path, settings.source, board, wake.set)
+        answerer = AnsweringProcess(journal.path, settings.source, board, wake.set, settings.exclude)
         parts.callback(answerer.close)
         pipeline = Pipeline(
             journal,

@@ -5,12 +5,12 @@ Knows the root's path and the patterns; nothing of the index. When another direc
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from common.entries import Entry
-from common.errors import NoRoomError, RootGoneError
-from common.patterns import Patterns
+from common.errors import RootGoneError
+from common.patterns import Patterns, row_of
 from producer.carrying import EVERYTHING, Carrying
 from producer.differences import Found
 from producer.guard import Root
@@ -65,17 +65,6 @@ class Source:
         ) as looker:
             yield looker
 
-    @contextmanager
-    def reading(self) -> Iterator[ReadBody]:
-        """A short pass of reading bodies that are named by their digest. What cannot be read, for any reason, is None."""
-        with ExitStack() as passes:
-            try:
-                looker = passes.enter_context(self.looking())
-            except RootGoneError:
-                yield lambda path, entry: None
-            else:
-                yield lambda path, entry: _read(looker, path, entry)
-
     def read_part(self, known: Known, offset: int) -> bytes | None:
         """One part of a large content; None when the file is not the one that the row knows. See `producer.parts`."""
         return read_part(self._root_fd, known, offset) if self._root_fd >= 0 else None
@@ -87,6 +76,11 @@ class Source:
     def excludes(self, path: bytes, is_directory: bool) -> bool:
         """Whether the path is no part of the tree."""
         return bool(self.patterns) and self.patterns.excludes(path, is_directory)
+
+    def patterns_text(self, entry: Entry) -> bytes | None:
+        """The content of the tree's row for its patterns, if that is this one."""
+        row = row_of(self.patterns.lines)
+        return row[1] if row is not None and row[0] == entry else None
 
     def close(self) -> None:
         """Idempotent."""
@@ -105,10 +99,3 @@ class Source:
         self.generation += 1
         # RACE: it may have been swapped once more between the two looks; then the next check opens that.
         return root
-
-
-def _read(looker: Looker, path: bytes, entry: Entry) -> bytes | None:
-    try:
-        return looker.read_body(path, entry)
-    except NoRoomError:
-        return None

@@ -17,11 +17,11 @@ from producer.source import Source
 class LocalAnswerer:
     """See `producer.answerer.Answerer`."""
 
-    def __init__(self, journal: Path, source: Path) -> None:
+    def __init__(self, journal: Path, source: Path, exclude: tuple[str, ...] = ()) -> None:
         self._snapshots = Snapshots(journal)
         with self._snapshots.reading() as snapshot:
             self._tree = snapshot.lineage.tree
-        self._source = Source(source, Patterns(()))
+        self._source = Source(source, Patterns(exclude))
         self.answers = Answers(Making(self._snapshots, Contents(self._source)), time.monotonic)
         self._lacks_room = False
 

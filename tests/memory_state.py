@@ -13,6 +13,7 @@ from hashlib import blake2b
 from common import digests
 from common.entries import BEFORE_ALL, Entry, Position
 from common.names import is_below
+from common.patterns import Patterns, lines_of
 from consumer.values import Found, Outcome, Plan, Reason, Row, Stale, Standing, Step, Unmet
 
 RECENT_KEPT = 1000
@@ -39,6 +40,7 @@ class MemoryState:
         self._standing = Standing(0, b"", salt, 0, b"", b"", self._all_stale(), None, 0)
         self.first_copy_complete = False
         self.token = b""
+        self._patterns = b""
 
     # -- reading
     def standing(self) -> Standing:
@@ -93,6 +95,11 @@ class MemoryState:
         """The hash of the batch of this epoch that ended at `last`, if it is among the last 1,000."""
         return self._recent.get(last)
 
+    @property
+    def patterns(self) -> Patterns:
+        """The tree's exclude patterns, as far as they are known here."""
+        return Patterns(lines_of(self._patterns))
+
     def bucket_digest(self, bucket: int) -> bytes:
         """The digest of one bucket of the index."""
         return self._sums(self.entries()).get(bucket, digests.EMPTY_BUCKET)
@@ -140,6 +147,7 @@ class MemoryState:
         self._recent |= dict(step.recent)
         self._recent = dict(sorted(self._recent.items())[-RECENT_KEPT:])
         self._standing = step.standing
+        self._patterns = self._patterns if plan.patterns is None else plan.patterns
         self.token = self.token if token is None else token
 
     def adopt(self, scan: Iterable[Found], *, first_copy_complete: bool, token: bytes = b"") -> None:

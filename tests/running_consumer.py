@@ -40,7 +40,9 @@ from common.messages import (
     Since,
     TooOld,
 )
+from common.names import PATTERNS_PATH
 from common.orders import Orders
+from common.patterns import Patterns, row_of
 from common.settings import ConsumeSettings
 from common.transport.ports import Delivery
 from common.wire.codec import decode_upstream, encode, encode_batch
@@ -95,7 +97,21 @@ class Master:
 
     def batch(self, tree: dict[bytes, Content], *, bodies: bool = True) -> bytes:
         """These paths become so: the next batch."""
-        events = tuple(event_of(path, content) for path, content in tree.items())
+        return self.publish(tuple(event_of(path, content) for path, content in tree.items()), bodies=bodies)
+
+    def exclude(self, *lines: str) -> bytes:
+        """The tree has these patterns from now on; what they exclude of it leaves with the same batch."""
+        row, patterns = row_of(lines), Patterns(lines)
+        left = [
+            path
+            for path, event in self.events.items()
+            if path != PATTERNS_PATH and patterns.excludes(path, entry_in(event).is_directory)
+        ]
+        change = Event(PATTERNS_PATH, *row) if row is not None else Event(PATTERNS_PATH, None)
+        return self.publish((change, *(Event(path, None, keep=True) for path in left)))
+
+    def publish(self, events: tuple[Event, ...], *, bodies: bool = True) -> bytes:
+        """These events: the next batch."""
         before = self.digests.tree_digest()
         self.log += [(number, event.path) for number, event in enumerate(events, self.sequence + 1)]
         for event in events:
@@ -160,8 +176,9 @@ class Master:
         return body
 
     def as_read(self) -> dict[bytes, tuple[object, ...]]:
-        """What a directory that equals the tree shows."""
-        return {path: as_read(entry_in(event), event.body or b"") for path, event in self.events.items()}
+        """What a directory that equals the tree shows: the patterns are on no disk."""
+        shown = {path: event for path, event in self.events.items() if path != PATTERNS_PATH}
+        return {path: as_read(entry_in(event), event.body or b"") for path, event in shown.items()}
 
 
 def _inline(event: Event) -> Event:

@@ -59,7 +59,7 @@ class RunningProducer:
         )
         self._skew = 0.0
         self.publisher = broker.publisher()
-        self.answerer = answerer or LocalAnswerer(state / "journal.db", source)
+        self.answerer = answerer or LocalAnswerer(state / "journal.db", source, exclude)
         self.pipeline = Pipeline(
             self.journal,
             self.source,

@@ -9,7 +9,7 @@ from typing import Any
 
 from common.digests import DIGEST_BYTES
 from common.errors import RefusedError
-from common.names import check_path
+from common.names import check_row_path
 from common.wire.frame import Contents
 
 LENGTH_LIMIT = 1 << 32
@@ -60,11 +60,11 @@ def cut_section(contents: Contents, name: str, lengths: Sequence[int]) -> list[b
 
 
 def cut_paths(contents: Contents, count: int) -> list[bytes]:
-    """The paths of a frame, each one that a tree may hold, none twice. Raises PathError or RefusedError."""
+    """The paths of a frame, each one that a tree's index may have, none twice. Raises PathError or RefusedError."""
     lengths = read_integers(contents, "paths", count, 0, LENGTH_LIMIT)
     paths = cut_section(contents, "paths", lengths)
     for path in paths:
-        check_path(path)
+        check_row_path(path)
     if len(set(paths)) != len(paths):
         raise RefusedError("path-twice")
     return paths

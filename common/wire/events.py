@@ -15,7 +15,7 @@ from typing import Any
 from common.digests import DIGEST_BYTES
 from common.entries import MODE_MASK, SYMLINK_MODE, Entry, Event, Kind
 from common.errors import RefusedError
-from common.names import PATH_LIMIT_BYTES, is_owner
+from common.names import PATH_LIMIT_BYTES, PATTERNS_PATH, is_owner
 from common.wire.columns import cut_paths, cut_section, read_integers
 from common.wire.frame import Contents
 
@@ -78,6 +78,7 @@ def read_events(contents: Contents, count: int) -> tuple[Event, ...]:
     lengths = read_integers(contents, "bodies", count, -1, _I64_HIGH)
     _check_rows(kinds, modes, mtimes, sizes, lengths)
     paths = cut_paths(contents, count)
+    _check_patterns(paths, kinds, modes, mtimes)
     digests = cut_section(contents, "digests", [_DIGEST_BYTES_OF_KIND[kind] for kind in kinds])
     bodies = _cut_bodies(contents, lengths)
     _check_targets(kinds, bodies)
@@ -109,6 +110,14 @@ def _check_row(kind: int, mode: int, mtime: int, size: int, length: int) -> None
         raise RefusedError("directory-row" if kind else "absent-row")
     elif kind == 0 and mode:
         raise RefusedError("absent-row")
+
+
+def _check_patterns(paths: list[bytes], kinds: list[int], modes: list[int], mtimes: list[int]) -> None:
+    """At the patterns' path nothing stands but a document: no mode, no time."""
+    if PATTERNS_PATH in paths:
+        index = paths.index(PATTERNS_PATH)
+        if kinds[index] not in (0, Kind.FILE) or modes[index] or mtimes[index]:
+            raise RefusedError("patterns-row")
 
 
 def _check_targets(kinds: list[int], bodies: list[bytes | None]) -> None:

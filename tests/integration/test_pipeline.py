@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common.entries import Kind, Position
+from common.entries import Event, Kind, Position
 from common.errors import AlreadyRunningError
 from common.messages import (
     INLINE_LIMIT_BYTES,
@@ -24,6 +24,8 @@ from common.messages import (
     Report,
     Same,
 )
+from common.names import PATTERNS_PATH
+from common.patterns import row_of
 from common.wire import codec
 from producer.differences import Found
 from producer.source import Source
@@ -54,7 +56,8 @@ class World:
         """Start a producer, and wait until its base is complete."""
         if not self.has_started:
             self.has_started = True
-            self.plain = PlainTree(base_on_disk(self.root))
+            row = row_of(options.get("exclude", ()))  # type: ignore[arg-type]
+            self.plain = PlainTree(base_on_disk(self.root) | ({PATTERNS_PATH: row} if row is not None else {}))
         self.running = RunningProducer(self.root, self.state, self.broker, **options)  # type: ignore[arg-type]
         self.running.settle()
         return self.running
@@ -390,15 +393,31 @@ def test_excluded_paths_are_no_part_of_the_tree_and_leave_it_without_being_delet
     world.start(exclude=("*.bak",))
     world.restart(exclude=("/cache/", "*.tmp"))
     world.plain.follow(world.broker)
-    assert set(world.plain.tree) == {b"a"}
-    assert all(event.keep for batch in world.batches() for event in batch.events)
+    assert set(world.plain.tree) == {b"a", PATTERNS_PATH}
+    patterns, *left = world.batches()
+    assert patterns.events == (Event(PATTERNS_PATH, *(row_of(["/cache/", "*.tmp"]) or ())),)
+    assert all(event.keep for batch in left for event in batch.events)
     _write(world.root / "cache" / "y")
     _write(world.root / "b.tmp")
     _write(world.root / "b")
     world.producer.run_until(lambda: b"b" in world.followed(), "published")
-    assert set(world.plain.tree) == {b"a", b"b"}
+    assert set(world.plain.tree) == {b"a", b"b", PATTERNS_PATH}
     world.restart()
+    assert PATTERNS_PATH not in world.followed()
     world.level()
+
+
+def test_patterns_are_published_once_and_asked_for_like_any_content(world: World) -> None:
+    _write(world.root / "a")
+    world.start(exclude=("*.tmp",))
+    world.restart(exclude=("*.tmp",))
+    assert not world.batches()
+    entry, content = row_of(["*.tmp"]) or pytest.fail("no row")
+    assert world.producer.journal.entry(PATTERNS_PATH) == entry
+    assert world.producer.journal.stand.entries == 1
+    world.ask(AskBodies(((PATTERNS_PATH, entry.digest),)))
+    world.producer.run_until(lambda: bool(world.answers()), "answered")
+    assert [answer.content for answer in world.answers() if isinstance(answer, BodyAnswer)] == [content]
 
 
 def test_a_tree_that_only_scans_see_is_followed_too(world: World) -> None:

@@ -10,6 +10,7 @@ from common.digests import content_digest
 from common.entries import directory_entry, file_entry, symlink_entry
 from common.errors import AlreadyRunningError, HaltError, SettingError
 from common.patterns import Patterns
+from common.quantities import AsideLimits
 from consumer.stagefiles import Age, new_mark, new_token
 from consumer.target import Target
 from consumer.values import Found, Plan, Reason, Touch
@@ -272,7 +273,7 @@ def test_what_was_set_aside_long_ago_is_removed(root: Path) -> None:
         (deep / "f").write_bytes(b"x")
         (root / "f").write_bytes(b"y")
         carry_out(target, remove=(b"f",), foreign=frozenset({b"f"}))
-        target.prune_aside(1_000_000)
+        target.prune_aside(AsideLimits(1000.0, 1.0), 1_001_000)
     assert not (root / ".treecast/aside/1000-1").exists()
     assert list(aside_of(root)) == [b"f"]
 

@@ -30,7 +30,7 @@ from common.messages import (
     TooOld,
 )
 from common.names import ROOT, ancestors
-from consumer import agreement, drifting, merging
+from consumer import agreement, drifting, excluding, merging
 from consumer.asking import SINCE_TIMEOUT_SECONDS, Asking, Wants
 from consumer.drifting import Seen
 from consumer.gathering import Came, Gathering, Spool
@@ -380,7 +380,10 @@ class ReplicaUnderModel(ABC):
         bodies = {path: row.entry for path, row in self.state.rows(unmet).items()}
         self.asking.since_tries = 0 if self.rng.random() < self.since_first else len(SINCE_TIMEOUT_SECONDS)
         is_merging = self.gathering.is_merging
-        wants = Wants(standing.stale, self.state.bucket_digest, lambda limit, after: bodies, is_merging=is_merging)
+        first = excluding.first_bucket(standing, self.state)
+        wants = Wants(
+            standing.stale, self.state.bucket_digest, lambda limit, after: bodies, is_merging=is_merging, first=first
+        )
         entry = dict(self.entry)
         asked = []
         for nonce, ask in self.asking.next(wants, 0.0):

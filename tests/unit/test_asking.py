@@ -6,7 +6,7 @@ import pytest
 
 from common.digests import EMPTY_BUCKET, content_digest
 from common.entries import BEFORE_ALL, Entry, file_entry
-from common.messages import Ask, AskBodies, AskBuckets, AskDigests, BodyAnswer, BucketRows, Lineage, Same
+from common.messages import Ask, AskBodies, AskBuckets, AskDigests, AskSince, BodyAnswer, BucketRows, Lineage, Same
 from consumer.asking import (
     ANSWER_BYTES_ASSUMED,
     ANSWER_TIMEOUT_SECONDS,
@@ -182,3 +182,29 @@ def test_contents_that_are_never_answered_keep_no_other_waiting() -> None:
     assert seen[:10_000] == sorted(missing)
     assert seen[10_000:] == sorted(missing)[: len(seen) - 10_000]
     assert len(seen) > 10_000
+
+
+def with_bases(bases: dict[int, int | None], first: int | None) -> Wants:
+    rows = {bucket: Stale(BEFORE_ALL, base) for bucket, base in bases.items()}
+    return Wants(rows, lambda b: EMPTY_BUCKET, lambda limit, after: {}, first=first)
+
+
+def asks(asking: Asking, wanted: Wants) -> list[Ask]:
+    return [ask for _, ask in asking.next(wanted, 0.0)]
+
+
+def test_where_the_patterns_are_is_asked_for_alone_and_while_their_text_is_missing_nothing_else() -> None:
+    asking = new_asking()
+    asking.digests_answered = True
+    lacking: dict[int, int | None] = {1: None, 2: None, 3: None}
+    assert asks(asking, with_bases(lacking, 2)) == [AskBuckets((2,), bodies=True)]
+    assert asks(asking, with_bases(lacking, 2)) == []
+    del lacking[2]
+    assert asks(asking, with_bases(lacking, 2)) == []
+    assert asks(asking, with_bases(lacking, None)) == [AskBuckets((1, 3), bodies=True)]
+
+
+def test_where_the_patterns_are_is_not_asked_for_first_where_since_or_digests_tell_anyhow() -> None:
+    assert asks(new_asking(), with_bases({1: 5, 2: 5}, 2)) == [AskSince(5)]
+    assert asks(new_asking(), with_bases({1: 5, 2: None}, 2)) == [AskBuckets((2,), bodies=True)]
+    assert asks(new_asking(), with_bases({1: None, 2: None}, 2)) == [AskDigests(())]

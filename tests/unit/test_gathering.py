@@ -8,6 +8,7 @@ import pytest
 from common.digests import rows_digest
 from common.entries import Event, file_entry
 from common.messages import Lineage, Since
+from common.names import PATTERNS_PATH
 from consumer import gathering
 from consumer.gathering import ANSWERS_AT_ONCE, Came, Gathering
 from tests.memory_spool import MemorySpool
@@ -29,7 +30,7 @@ def answer(*parts: tuple[Event, ...], at: int = 9, base: int = 5, nonce: bytes =
 
 
 def bucket_of(path: bytes) -> int:
-    return int(path) % 8
+    return int(path) % 8 if path != PATTERNS_PATH else 0
 
 
 def came(gathering: Gathering, *parts: Since) -> list[Came]:

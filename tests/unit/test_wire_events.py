@@ -8,6 +8,8 @@ from common.digests import content_digest
 from common.entries import Event, directory_entry, file_entry
 from common.errors import PathError, RefusedError
 from common.messages import Batch
+from common.names import PATTERNS_PATH
+from common.patterns import lines_of, row_of
 from common.wire.codec import decode_downstream, encode, peek
 from common.wire.frame import open_frame
 from common.wire.header import FRAME_OFFSET
@@ -32,7 +34,6 @@ REFUSED_NAMES = {
     "component of 256": b"x" * 256,
     "component of 256, inside": b"a/" + b"x" * 256 + b"/b",
     "4,096 bytes": b"/".join([b"x" * 255] * 16) + b"y",
-    "stage": b".treecast",
     "below the stage": b".treecast/plan",
     "lost+found": b"lost+found",
     "1,025 components": b"/".join([b"a"] * 1025),
@@ -86,6 +87,29 @@ def test_a_path_that_no_tree_may_hold_is_refused_whatever_happens_to_it(make: An
 def test_a_path_that_no_tree_may_hold_is_refused_as_a_parent(path: bytes) -> None:
     if path not in (b".treecast/plan",):
         assert isinstance(refusal(encode(batch_of(file_event(path + b"/child")))), PathError)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        directory_event(b".treecast"),
+        link_event(b".treecast", b"x"),
+        file_event(b".treecast", mode=0o600, mtime_ns=0),
+        file_event(b".treecast", mode=0, mtime_ns=1),
+    ],
+)
+def test_where_the_patterns_are_nothing_else_may_stand(event: Event) -> None:
+    assert refusal(encode(batch_of(file_event(b"a"), event))).reason == "patterns-row"
+
+
+def test_the_patterns_come_and_go_as_a_row_of_their_own() -> None:
+    row = row_of(["*.tmp", "!keep.tmp"])
+    assert row is not None
+    events = (Event(PATTERNS_PATH, *row), file_event(b"a"))
+    assert decoded(*events) == events
+    assert decoded(Event(PATTERNS_PATH, None)) == (Event(PATTERNS_PATH, None),)
+    assert lines_of(row[1]) == ("*.tmp", "!keep.tmp")
+    assert row_of([]) is None
 
 
 def test_odd_names_are_carried_as_they_are() -> None:

@@ -25,15 +25,22 @@ class Processes:
     """The children of one mirror, in the order of its layout."""
 
     def __init__(self, layout: Layout, exclude: Sequence[str], *, adopt: bool) -> None:
-        common: Options = {"tree": layout.tree, "broker": layout.broker, "exclude": tuple(exclude)}
+        common: Options = {"tree": layout.tree, "broker": layout.broker}
+        ours: Options = {"source": str(layout.source), "exclude": tuple(exclude)}
         self.layout = layout
-        self.producer = Child("producer", layout.given, layout.producer_state, {**common, "source": str(layout.source)})
+        self.producer = Child("producer", layout.given, layout.producer_state, {**common, **ours})
         self.consumers = [
             Child(
                 "consumer",
                 place.given,
                 place.state,
-                {**common, "target": str(place.target), "replica": place.name, "adopt": adopt},
+                {
+                    **common,
+                    "target": str(place.target),
+                    "replica": place.name,
+                    "adopt": adopt,
+                    "protect": tuple(exclude),
+                },
             )
             for place in layout.replicas
         ]

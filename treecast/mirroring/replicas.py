@@ -131,7 +131,7 @@ def release_replica(layout: Layout, place: ReplicaPlace, exclude: Sequence[str])
             "state": place.state,
             "target": place.target,
             "replica": place.name,
-            "exclude": tuple(exclude),
+            "protect": tuple(exclude),
         }
     )
     kept = release(settings)
