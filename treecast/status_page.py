@@ -5,12 +5,14 @@ from typing import Any
 
 PROBLEMS_SHOWN = 20
 
+FOREVER_SECONDS = 10 * 365 * 86_400
+
 _FIRST = ("position", "agreed", "dirty", "unconfirmed")
 _LABELS = {"entries": "paths"}
 _PLACED = frozenset(
     {
         *_FIRST, "role", "tree", "replica", "state", "ready", "problems", "problem_count", "alarms",
-        "figures", "scrub", "version", "pid", "uptime_seconds", "state_directory", "replicas", "link",
+        "figures", "scrub", "sync", "version", "pid", "uptime_seconds", "state_directory", "replicas", "link",
     }
 )  # fmt: skip
 
@@ -45,6 +47,8 @@ def problem_words(path: str, why: str) -> str:
 def _facts(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key in (*_FIRST, *(key for key in status if key not in _PLACED)):
         yield _LABELS.get(key, key.replace("_", " ")), _text(status.get(key))
+    if status.get("sync"):
+        yield "sync", sync_words(status["sync"])
     if status.get("scrub"):
         yield "scrub", scrub_words(status["scrub"])
     link = status.get("link") or {}
@@ -56,6 +60,32 @@ def _facts(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         f"{status.get('pid')}, version {status.get('version')}, up {duration(status.get('uptime_seconds', 0))}",
     )
     yield "state directory", _text(status.get("state_directory"))
+
+
+def sync_words(sync: Mapping[str, Any]) -> str:
+    """How far a sync is: what is left, what has come, how fast, how long it still takes."""
+    left = [(sync["buckets_left"], "buckets to compare"), (sync["contents_left"], "contents to fetch")]
+    words = [f"{count:,} {what}" for count, what in left if count]
+    words.append(f"{sync['paths']:,} paths and {shown_size(sync['size_bytes'])} so far")
+    return ", ".join([*words, *pace_words(sync)])
+
+
+def pace_words(sync: Mapping[str, Any]) -> list[str]:
+    """The rate and the time left, as far as they are known."""
+    words = []
+    if sync.get("bytes_per_second"):
+        words.append(f"{shown_size(sync['bytes_per_second'])}/s")
+    if sync.get("seconds_left") is not None:
+        words.append(f"about {duration(sync['seconds_left'])} left")
+    return words
+
+
+def shown_size(size_bytes: float) -> str:
+    """A size as a person says it: "512 B", "1.5 MB"."""
+    size, units = float(size_bytes), ["B", "kB", "MB", "GB", "TB"]
+    while size >= 999.5 and len(units) > 1:
+        size, units = size / 1000, units[1:]
+    return f"{size:.0f} {units[0]}" if units[0] == "B" or size >= 99.5 else f"{size:.1f} {units[0]}"
 
 
 def scrub_words(scrub: Mapping[str, Any]) -> str:
@@ -82,9 +112,19 @@ def _replica(told: Mapping[str, Any], here: Mapping[str, int]) -> str:
     how = (
         "proved equal"
         if told.get("agreed")
-        else f"{told.get('state')}, {_text(told.get('stale_buckets'))} buckets to compare"
+        else ", ".join(
+            [f"{told.get('state')}, {_text(told.get('stale_buckets'))} buckets to compare", *_time_left(told)]
+        )
     )
     return f"{where}, {how}, {heard}"
+
+
+def _time_left(told: Mapping[str, Any]) -> list[str]:
+    """What a replica says of its sync, which is somebody else's word: only a number is shown."""
+    seconds = (told.get("details") or {}).get("seconds_left")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < FOREVER_SECONDS:
+        return []
+    return [f"about {duration(seconds)} left"]
 
 
 def _text(value: object) -> str:

@@ -1,5 +1,6 @@
 """How far a mirror is, decided from what its processes say; what it calls things; how it reads."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,16 @@ def test_lag_counts_from_the_first_position_that_was_not_agreed_to() -> None:
     assert lag.of(LEVEL, 20.0) == 9.0
     assert lag.of(Look(), 20.0) == 10.0, "nothing was ever agreed to"
     assert lag.of(Look(position=Position(7, 8)), 20.0) == 7.0, "what it has is not proved"
+
+
+def test_a_replica_that_copies_says_how_fast_and_for_how_long() -> None:
+    """As far as it is known."""
+    copying = Look(position=AT_5, entries=1200, stale_buckets=9)
+    assert replica_words(copying, 5000) == "copying, 1,200 of 5,000"
+    sync = {"bytes_per_second": 2_400_000.0, "seconds_left": 75.0}
+    assert (
+        replica_words(replace(copying, sync=sync), 5000) == "copying, 1,200 of 5,000, 2.4 MB/s, about 1 min 15 s left"
+    )
 
 
 def test_a_rate_is_over_the_last_seconds_and_begins_anew_with_another_run() -> None:

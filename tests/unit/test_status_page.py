@@ -2,7 +2,7 @@
 
 import pytest
 
-from treecast.status_page import duration, page
+from treecast.status_page import duration, page, shown_size
 
 STATUS = {
     "role": "consumer",
@@ -69,3 +69,39 @@ def test_each_replica_that_reported_has_a_line_of_its_own() -> None:
 def test_the_link_to_the_broker_says_why_it_is_not_open() -> None:
     status = {"role": "producer", "tree": "t", "state": "waiting", "link": {"phase": "held", "detail": "there:42"}}
     assert "broker               held there:42" in page(status)
+
+
+def test_a_sync_says_what_is_left_how_fast_it_goes_and_how_long_it_takes() -> None:
+    sync = {
+        "buckets_left": 1200,
+        "contents_left": 0,
+        "paths": 4000,
+        "size_bytes": 12_345_678,
+        "seconds": 9.0,
+        "bytes_per_second": 1_500_000.0,
+        "seconds_left": 185.0,
+    }
+    text = page({**STATUS, "sync": sync})
+    assert "1,200 buckets to compare, 4,000 paths and 12.3 MB so far, 1.5 MB/s, about 3 min 5 s left" in text
+    unknown = {**sync, "contents_left": 7, "bytes_per_second": None, "seconds_left": None}
+    assert "1,200 buckets to compare, 7 contents to fetch, 4,000 paths and 12.3 MB so far\n" in page(
+        {**STATUS, "sync": unknown}
+    )
+
+
+@pytest.mark.parametrize("told", ["soon", -1, float("inf"), float("nan"), 1e300, None, True])
+def test_a_time_left_that_is_none_is_not_shown(told: object) -> None:
+    """It is the word of a replica, and may be anything."""
+    here = {"epoch": 7, "sequence": 100}
+    replica = {"position": here, "agreed": False, "state": "copying", "age_seconds": 1.0}
+    status = {"role": "producer", "tree": "t", "state": "leading", "position": here}
+    shown = page({**status, "replicas": {"a": {**replica, "details": {"seconds_left": told}}}})
+    assert "left" not in shown
+    assert "about 40 s left" in page({**status, "replicas": {"a": {**replica, "details": {"seconds_left": 40}}}})
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_600, "1.0 MB"), (123_456_789, "123 MB")]
+)
+def test_a_size_reads_as_a_person_says_it(size: float, text: str) -> None:
+    assert shown_size(size) == text

@@ -40,6 +40,8 @@ class Look:
     unmet: Mapping[str, int] = field(default_factory=dict)
     applied: int = 0
     """Changes that this process applied since its start."""
+    sync: Mapping[str, Any] = field(default_factory=dict)
+    """What a replica says of the sync that runs: what is left, bytes, rate, time left. Empty while none runs."""
     problems: tuple[tuple[str, str], ...] = ()
     """Escaped path and reason; `problem_count` may be more."""
     problem_count: int = 0
@@ -72,6 +74,7 @@ def look_at(status: Mapping[str, Any] | None) -> Look:
         dirty=int(status.get("dirty", 0)),
         stale_buckets=int(status.get("stale_buckets", BUCKETS)),
         unmet=dict(status.get("unmet") or {}),
+        sync=dict(status.get("sync") or {}),
         applied=int(figures.get("events_applied_total", 0)),
         problems=tuple((one["path"], one["problem"]) for one in status.get("problems", ())),
         problem_count=int(status.get("problem_count", 0)),

@@ -12,7 +12,7 @@ from treecast.mirroring.layout import Layout, ReplicaPlace
 from treecast.mirroring.once import ReplicaResult, Result
 from treecast.mirroring.preview import Act, Planned
 from treecast.mirroring.standing import Level, Look
-from treecast.status_page import problem_words
+from treecast.status_page import pace_words, problem_words
 
 PROBLEMS_SHOWN = 20
 LAG_FROM_SECONDS = 0.1
@@ -56,7 +56,7 @@ def replica_words(look: Look, total: int) -> str:
         return "comparing what is there"
     if not look.position.epoch:
         return "starting"
-    return f"copying, {look.shown:,} of {max(total, look.shown):,}"
+    return ", ".join([f"copying, {look.shown:,} of {max(total, look.shown):,}", *pace_words(look.sync)])
 
 
 def share_done(look: Look, total: int) -> float:
@@ -216,6 +216,7 @@ def following_json(
                 "rate": round(rate, 1),
                 "files": look.files,
                 "stale_buckets": look.stale_buckets,
+                "sync": dict(look.sync) or None,
                 "ended": why or None,
                 **_told(look),
             }
