@@ -17,6 +17,7 @@ from common.wire import codec
 from producer import changed, changelog, numbering, since
 from producer.changed import Ahead, Changed, OutOfReach
 from producer.journal import Journal
+from producer.journal_schema import open_reader
 from producer.values import Change
 from tests.logged_journal import DIRECTORY, LoggedJournal, file, reading
 
@@ -106,12 +107,33 @@ def test_an_answer_in_parts_is_of_one_position_whatever_is_committed_between_the
 def test_a_read_only_connection_answers_beside_the_writer(logged: LoggedJournal) -> None:
     """Another process may answer: it sees what is committed, sequence and rows of one moment."""
     logged.commit((b"a", file("1")))
-    reader = sqlite3.connect(f"file:{logged.path}?mode=ro", uri=True, isolation_level=None)
+    reader = open_reader(logged.path)
     logged.commit((b"a", file("2")))
     found = changed.changed_since(reader, 1)
     assert isinstance(found, Changed)
     assert (found.at, found.lineage) == (2, logged.journal.stand.lineage)
     assert not reader.in_transaction
+    reader.close()
+
+
+def test_rows_are_those_of_the_position_though_a_batch_is_committed_meanwhile(
+    logged: LoggedJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between what is read for one answer anything may be committed: it is not in the answer."""
+    logged.commit((b"a", file("1")), (b"b", file("1")))
+    reader = open_reader(logged.path)
+    paths_since = changelog.paths_since
+
+    def meanwhile(database: sqlite3.Connection, base: int, limit: int) -> set[bytes] | None:
+        logged.commit((b"a", file("2")), (b"b", None), (b"new", file("1")))
+        return paths_since(database, base, limit)
+
+    monkeypatch.setattr(changelog, "paths_since", meanwhile)
+    found = changed.changed_since(reader, 0)
+    assert isinstance(found, Changed)
+    (answer,) = changed.answers(_question(logged, 0), found, reading, lambda path: None)
+    assert isinstance(answer, Since)
+    assert (answer.at, {row.path: row.entry for row in answer.rows}) == (2, {b"a": file("1"), b"b": file("1")})
     reader.close()
 
 
