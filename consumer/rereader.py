@@ -117,6 +117,8 @@ class Rereader:
         """Begin, with the pass that an earlier process left off."""
         if left_off is not None and (left_off.run or self._interval_seconds is not None):
             self._next = left_off
+        self._stop.clear()
+        self._wake.clear()
         self._thread = threading.Thread(target=self._run, name=LOOP, daemon=True)
         self._thread.start()
 

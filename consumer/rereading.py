@@ -66,6 +66,15 @@ def look(directories: Directories, path: bytes, expected: Entry | None, pulse: P
     return STRANGE
 
 
+def why_unlisted(directories: Directories, path: bytes) -> str:
+    """Why a directory cannot be listed; "" when it can be, or is none any more."""
+    try:
+        os.close(directories.listed(path))
+    except OSError as error:
+        return "" if error.errno in NOT_THERE else _words(error)
+    return ""
+
+
 def has_stayed(directories: Directories, path: bytes, seen: Seen) -> bool:
     """Whether the file that was read stands there still, unchanged: by its inode and the system's own time of change."""
     with suppress(OSError):

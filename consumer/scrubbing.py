@@ -22,7 +22,7 @@ from consumer import drifting
 from consumer.agreement import Decided
 from consumer.drifting import UNREAD, Seen, drift_at
 from consumer.rereader import Disk, Over, Reached, Rereader, Suspicion
-from consumer.rereading import has_stayed, look
+from consumer.rereading import has_stayed, look, why_unlisted
 from consumer.scrub_record import Pass, ScrubRecord
 from consumer.state import State
 from consumer.target import Target
@@ -170,8 +170,9 @@ class Scrub:
             for path in paths:
                 entry = rows[path].entry if path in rows else None
                 seen = _look_again(directories, path, entry, by_path[path])
-                if seen.why:
-                    self._cannot_read(path, seen.why)
+                why = seen.why or (by_path[path].why and why_unlisted(directories, path))
+                if why:
+                    self._cannot_read(path, why)
                 elif not seen.is_busy and (found := drift_at(entry, seen, self._target.appearance)) is not None:
                     drift[path] = found
         self._repair(drifting.judged(drift, self._target.foreign))
