@@ -180,15 +180,17 @@ class Fetching:
         self._open[nonce] = _Open(fetch.asked, now, self.came_bytes)
         return nonce, ask
 
-    def expire(self, now: float) -> None:
-        """What was not answered in time is asked for again, or put off. Idempotent."""
+    def expire(self, now: float) -> bool:
+        """What was not answered in time is asked for again, or put off: then True, and another content has its turn."""
         fetch = self.fetch
         if fetch is None or not self._open or now - fetch.heard_at < ANSWER_TIMEOUT_SECONDS:
-            return
+            return False
         self._lost(fetch)
         fetch.silences += 1
-        if fetch.silences >= SILENCES_LIMIT:
-            self.put_off(fetch.wanted.digest, now)
+        if fetch.silences < SILENCES_LIMIT:
+            return False
+        self.put_off(fetch.wanted.digest, now)
+        return True
 
 
 def fits(size: int, has: int, free_bytes: int) -> bool:

@@ -58,6 +58,7 @@ class Large:
         self._after = b""
         self._epoch = 0
         self._look_at = self._prune_at = 0.0
+        self._store.drop_placed()
 
     @property
     def is_busy(self) -> bool:
@@ -69,10 +70,11 @@ class Large:
         """How much came in parts since the start."""
         return self._fetching.came_bytes
 
-    @property
-    def is_short_of_room(self) -> bool:
-        """Whether a content that could be fetched has no room."""
-        return bool(self._roomless)
+    def count_missing(self) -> int:
+        """How many contents of any size are missing; while large ones wait for room, whether any other is: that has an alarm of
+        its own."""
+        missing = self._state.count_unmet().get(Reason.BODY, 0)
+        return len(self._state.missing.contents(1, large=False)) if missing and self._roomless else missing
 
     def close(self) -> None:
         """End the threads. What is in the store stays there. Idempotent."""
@@ -95,7 +97,8 @@ class Large:
             self._look_at = now + LOOK_SECONDS
             self._look(now)
         if ask is not None:
-            self._fetching.expire(now)
+            if self._fetching.expire(now):
+                self._give_up()
             while (question := self._fetching.next(now)) is not None:
                 ask(*question)
         return self._next_place(now)

@@ -114,6 +114,19 @@ class Store:
         """What is ours of this content goes: it was placed, or is not what it should be. Idempotent."""
         self._drop(_name(digest))
 
+    def let_go(self, digest: bytes) -> None:
+        """No file of the tree shall have another name here. Idempotent."""
+        self.drop_link(digest)
+        with suppress(FileNotFoundError):
+            if os.lstat(_name(digest), dir_fd=self._directory).st_nlink > 1:
+                self.drop_content(digest)
+
+    def drop_placed(self) -> None:
+        """What a crash left of contents that were placed. Only while nothing is staged."""
+        for kept in [kept for kept in self._kept.values() if not kept.is_link]:
+            if os.lstat(kept.name, dir_fd=self._directory).st_nlink > 1:
+                self.drop(kept)
+
     def drop_links(self) -> bool:
         """Everything that was kept goes, to make room. True if there was something."""
         links = [kept for kept in self._kept.values() if kept.is_link]
@@ -161,7 +174,7 @@ class Store:
         digest = _digest(name.removesuffix(_LINK))
         seen = os.lstat(name, dir_fd=self._directory)
         is_link = name.endswith(_LINK)
-        if digest is None or not stat.S_ISREG(seen.st_mode) or (seen.st_nlink > 1 and not is_link):
+        if digest is None or not stat.S_ISREG(seen.st_mode):
             os.unlink(name, dir_fd=self._directory)
             return
         self._kept[name] = Kept(name, digest, seen.st_size, self._clock(), is_link)

@@ -212,7 +212,7 @@ class Target:
             for content in plan.contents:
                 if type(content) is Touch and content.entry.size > INLINE_LIMIT_BYTES:
                     # Its only name must be the tree's, or it would be copied here.
-                    self.store.drop_link(content.entry.digest)
+                    self.store.let_go(content.entry.digest)
             failed = self._opened.write(plan.contents)
             only_removes = not any(type(content) is Put for content in plan.contents)
             self._opened.write_plan(

@@ -145,7 +145,7 @@ class Telling:
 
     def _judge_alarms(self, left: Left, now: float) -> None:
         lacks = self._state.standing().epoch and not self.is_halted
-        lacking = (left.buckets, left.contents) if lacks else (0, 0)
+        lacking = (left.buckets, self._large.count_missing()) if lacks else (0, 0)
         links, age = self._links, self._board.heartbeat_age_seconds()
         is_short = self._follower.is_short_of_room
         seen = Seen(age, links.queue.link, links.upstream.link, lacking, is_short, self._large.came_bytes)

@@ -83,6 +83,8 @@ class Master:
         self._in_bucket: defaultdict[int, set[bytes]] = defaultdict(set)
         self.digests = BucketDigests(SALT)
         self.sequence = 0
+        self.sent: list[bytes] = []
+        """Every batch, as bytes."""
         self.counter = 0
         self.part_rows = 4096
         """How many rows a part of a since answer has."""
@@ -119,12 +121,15 @@ class Master:
             self.digests.replace(event.path, old.entry if old else None, event.entry)
             self._in_bucket[bucket_of(SALT, event.path)].discard(event.path)
             if event.entry is not None:
-                self.events[event.path] = event
+                is_same = old is not None and event.entry.same_content(old.entry)
+                body = old.body if event.body is None and old is not None and is_same else event.body
+                self.events[event.path] = event._replace(body=body)
                 self._in_bucket[bucket_of(SALT, event.path)].add(event.path)
         sent = tuple(_inline(event) if bodies else event._replace(body=None) for event in events)
         batch = Batch(self.lineage, self.sequence + 1, sent, self.head, before, self.digests.tree_digest())
         self.sequence = batch.last
         data, self.head = encode_batch(batch)
+        self.sent.append(data)
         return data
 
     def heartbeat(self) -> bytes:
