@@ -171,6 +171,8 @@ class Fleet:
     more: tuple[str, ...] = ()
     """Options of every process."""
     tree: str = field(default_factory=free_tree)
+    consumers_broker: str = ""
+    """The URL of the consumers, where their account is another one."""
 
     def __post_init__(self) -> None:
         self.source = make_directory(self.place / "source")
@@ -187,7 +189,8 @@ class Fleet:
 
     def _consumer(self, name: str) -> Service:
         target = make_directory(self.place / "targets" / name)
-        return Service("consumer", self.place / name, self.options, target, f"--replica={name}")
+        options = Options(self.tree, self.consumers_broker or self.broker, self.more)
+        return Service("consumer", self.place / name, options, target, f"--replica={name}")
 
     @property
     def services(self) -> list[Service]:
@@ -207,8 +210,8 @@ class Fleet:
 
     # -- is everything there?
 
-    def settle(self, timeout_seconds: float = LEVEL_SECONDS) -> None:
-        """Until what was written before is on every replica, and all agree at the producer's position.
+    def settle(self, timeout_seconds: float = LEVEL_SECONDS, but: str = "") -> None:
+        """Until what was written before is on every replica (one may be left out), and all agree at the producer's position.
 
         A sentinel is written last. That it is everywhere shows that the watch has come as far as this call; before that a
         producer may say to be quiet, because it has not heard of anything yet.
@@ -216,17 +219,18 @@ class Fleet:
         deadline = time.monotonic() + scaled(timeout_seconds)
         number = str(next(self._numbers))
         (self.source / SENTINEL).write_text(number)
-        self._until(deadline, lambda: all(reads(target / SENTINEL) == number for target in self.targets))
-        self._until(deadline, self.is_level)
+        consumers = [consumer for name, consumer in self.consumers.items() if name != but]
+        self._until(deadline, lambda: all(reads(one.root / SENTINEL) == number for one in consumers))
+        self._until(deadline, lambda: self.is_level(but))
 
-    def is_level(self) -> bool:
-        """Whether all is published and every replica agrees at that position, which has not moved meanwhile."""
+    def is_level(self, but: str = "") -> bool:
+        """Whether all is published and every replica (but one) agrees at that position, which has not moved meanwhile."""
         before = self.producer.status()
         if not before.get("quiet"):
             return False
         position = position_in(before)
-        for consumer in self.consumers.values():
-            status = consumer.status()
+        for name, consumer in self.consumers.items():
+            status = consumer.status() if name != but else {"agreed": True, "position": before["position"]}
             if not status.get("agreed") or position_in(status) != position:
                 return False
         after = self.producer.status()
@@ -319,6 +323,16 @@ def waiting_in_queue(broker: str, tree: str, replica: str) -> int:
     with pika.BlockingConnection(pika.URLParameters(broker)) as connection:
         queue = connection.channel().queue_declare(Topology(tree).replica_queue(replica), passive=True)
         return queue.method.message_count or 0
+
+
+def has_queue(broker: str, tree: str, replica: str) -> bool:
+    """Whether a replica's queue is there."""
+    with pika.BlockingConnection(pika.URLParameters(broker)) as connection:
+        try:
+            connection.channel().queue_declare(Topology(tree).replica_queue(replica), passive=True)
+        except pika.exceptions.ChannelClosedByBroker:
+            return False
+        return True
 
 
 class Listener:
