@@ -264,9 +264,11 @@ class Pipeline:
     # -- what is held
 
     def _judged(self, compared: Compared, now: float) -> list[Change]:
-        """Without what is held. What nothing but a scan saw that goes on is judged when that is over."""
-        is_early = compared.takes_away and self._finding.is_scanning
-        too_early = frozenset(taken.path for taken in compared.taken if taken.from_scan) if is_early else frozenset()
+        """Without what is held. What only a scan saw that goes on is judged when it is over; before the first is, all."""
+        too_early: frozenset[bytes] = frozenset()
+        if compared.takes_away and self._finding.is_scanning:
+            is_first = not self._finding.is_scan_complete
+            too_early = frozenset(taken.path for taken in compared.taken if taken.from_scan or is_first)
         return self.holds.judge(compared.changes, compared.here, now, too_early)
 
     def _tend_holds(self, now: float) -> None:

@@ -90,10 +90,12 @@ def end(process: "subprocess.Popen[str]", number: int = signal.SIGINT) -> tuple[
     return process.returncode, output, errors
 
 
-def picture(root: Path) -> Picture:
-    """All that a replica must show, `lost+found` at the root aside."""
+def picture(root: Path, but: bytes = b"") -> Picture:
+    """All that a replica must show, `lost+found` at the root aside. `but`: what a running consumer has there, and may change."""
     found: Picture = {}
     for directory, directories, files in os.walk(os.fsencode(root)):
+        if but and directory == os.fsencode(root):
+            directories[:] = [name for name in directories if name != but]
         for name in directories + files:
             path = os.path.join(directory, name)
             seen = os.lstat(path)

@@ -14,6 +14,7 @@ from treecast.comparing import Tally, compare_trees
 from treecast.mirroring.layout import Layout, make_layout
 from treecast.mirroring.once import bring_level
 from treecast.mirroring.processes import Processes
+from treecast.mirroring.releasing import Releasing
 from treecast.mirroring.replicas import make_missing
 from treecast.mirroring.standing import Level, Look
 from treecast.mirroring.stopping import StopRequests
@@ -71,7 +72,9 @@ class Story:
     def _first_copy(self) -> None:
         began = time.monotonic()
         self._processes.start()
-        result = bring_level(self._processes, self._requests, _Silent())
+        result = bring_level(
+            self._processes, self._requests, _Silent(), Releasing(self._processes, is_wanted=False), ""
+        )
         seconds = time.monotonic() - began
         for one in result.replicas:
             self._check(one.level is Level.PROVED, f"{one.place.given} is {one.level.value} {one.failure}")

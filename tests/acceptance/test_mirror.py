@@ -279,9 +279,9 @@ def test_an_emptied_source_stops_for_a_person(mirror: Mirror) -> None:
     line = mirror.refusal("--once", mirror.source, mirror.a, code=4)
     assert "empty" in line
     assert (mirror.a / "file").exists()
-    subprocess.run(["sh", "-c", line[line.index("touch ") :]], check=True)
-    mirror.run("--once", mirror.source, mirror.a)
-    assert os.listdir(mirror.a) == [".keep"]
+    assert f"treecast mirror --once --state={mirror.state} --release-hold {mirror.source} {mirror.a}" in line
+    mirror.run("--once", "--release-hold", mirror.source, mirror.a)
+    assert os.listdir(mirror.a) == []
 
 
 def test_a_replica_whose_volume_is_gone_is_refused(mirror: Mirror) -> None:

@@ -46,7 +46,7 @@ def list_(state: State = None, as_json: AsJson = False) -> None:
     """
     from treecast.hold_page import summary
 
-    told = [_asked(client) for client in _running(state)]
+    told = [one for _, one in _all_asked(state)]
     if as_json:
         typer.echo(json.dumps(told, indent=2))
         return
@@ -97,10 +97,22 @@ def _stamp(unix_seconds: float | None) -> str:
     return datetime.fromtimestamp(unix_seconds, UTC).astimezone().isoformat(timespec="seconds")
 
 
-def _running(state: Path | None) -> "list[ControlClient]":
+def _all_asked(state: Path | None) -> "list[tuple[ControlClient, dict[str, Any]]]":
+    """The processes that run here, and what each holds. Of several, one that ends just now or is older says nothing."""
     from common.control import ControlClient
+    from common.errors import NeedsUpgradeError, UnreachableError
 
-    return [one for _, one in ControlClient.find_all(state, os.environ.get("TREECAST_TREE") or None, os.environ)]
+    clients = [one for _, one in ControlClient.find_all(state, os.environ.get("TREECAST_TREE") or None, os.environ)]
+    asked: list[tuple[ControlClient, dict[str, Any]]] = []
+    silent: Exception | None = None
+    for client in clients:
+        try:
+            asked.append((client, _asked(client)))
+        except (NeedsUpgradeError, UnreachableError) as error:
+            silent = error
+    if silent is not None and not asked:
+        raise silent
+    return asked
 
 
 def _asked(client: "ControlClient") -> dict[str, Any]:
@@ -114,13 +126,12 @@ def _the_one(state: Path | None) -> "tuple[ControlClient, dict[str, Any]]":
     from common.errors import SettingError
     from treecast.hold_page import chosen
 
-    clients = _running(state)
-    told = [_asked(client) for client in clients]
-    found = chosen(told)
+    asked = _all_asked(state)
+    found = chosen([told for _, told in asked])
     if len(found) != 1:
-        several = ", ".join(told[number]["state_directory"] for number in found or range(len(told)))
+        several = ", ".join(asked[number][1]["state_directory"] for number in found or range(len(asked)))
         raise SettingError("--state", "several processes", f"one of {several}")
-    return clients[found[0]], told[found[0]]
+    return asked[found[0]]
 
 
 def _paths(client: "ControlClient", path: str, number: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from common.patterns import Patterns
     from treecast.mirroring.layout import Layout
     from treecast.mirroring.processes import Processes
+    from treecast.mirroring.releasing import Releasing
     from treecast.mirroring.stopping import StopRequests
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -68,6 +70,20 @@ def mirror(  # noqa: PLR0913 - its options
             " for root below /var/lib/treecast.",
         ),
     ] = None,
+    hold: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIMIT",
+            help="How many deletes are too many at once, or off; default: TREECAST_HOLD, else 5000,10%,50% (docs/settings.md).",
+        ),
+    ] = None,
+    release_hold: Annotated[
+        bool,
+        typer.Option(
+            "--release-hold",
+            help="Let deletes go that are held because there were too many, also of an emptied source.",
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON: one object at the end, or one per line while it follows.")
     ] = False,
@@ -79,11 +95,13 @@ def mirror(  # noqa: PLR0913 - its options
     Every replica is compared whole at the start, and proved level by digests. Carried is what rsync -rlptOJ --delete
     carries, without setuid, setgid and sticky.
 
-    A replica that holds other files is refused, with counts, unless --adopt.
+    A replica that holds other files is refused, with counts, unless --adopt. Too many deletes at once are held, shown and
+    not done, unless --release-hold.
     """
     from common.loading import unknown_variables
     from common.patterns import Patterns
     from treecast.mirroring.arguments import judge_arguments
+    from treecast.mirroring.releasing import Releasing
 
     for line in unknown_variables(os.environ):
         typer.echo(f"treecast: {line}", err=True)
@@ -98,21 +116,36 @@ def mirror(  # noqa: PLR0913 - its options
         return
     options = [
         *(["--once"] if once else []),
+        *([f"--hold={_hold(hold)}"] if hold is not None else []),
         *(f"--exclude={line}" for line in exclude or ()),
         *([f"--state={state}"] if state is not None else []),
     ]
     paths = [source, *replicas]
     with_dashes = ["--"] if any(path.startswith("-") for path in paths) else []
-    command = ["treecast", "mirror", *options, "--adopt", *with_dashes, *paths]
-    with _running(layout, patterns, adopt=adopt, command=command) as (processes, requests):
-        run = _once if once else _follow
-        code = run(processes, requests, patterns, as_json=as_json)
+    typed = ["treecast", "mirror", *options], [*with_dashes, *paths]
+    command = [*typed[0], "--adopt", *typed[1]]
+    with _running(layout, patterns, adopt=adopt, hold=hold or "", command=command) as (processes, requests):
+        releasing = Releasing(processes, is_wanted=release_hold)
+        if once:
+            release_command = shlex.join([*typed[0], "--release-hold", *typed[1]])
+            code = _once(processes, requests, patterns, releasing, release_command, as_json=as_json)
+        else:
+            code = _follow(processes, requests, releasing, as_json=as_json)
     raise typer.Exit(code)
+
+
+def _hold(given: str) -> str:
+    from common.holds import HOLD_ALLOWED, parse_hold
+
+    try:
+        return str(parse_hold(given))
+    except ValueError as error:
+        raise SettingError("--hold", given, HOLD_ALLOWED) from error
 
 
 @contextmanager
 def _running(
-    layout: "Layout", patterns: "Patterns", *, adopt: bool, command: list[str]
+    layout: "Layout", patterns: "Patterns", *, adopt: bool, hold: str, command: list[str]
 ) -> "Iterator[tuple[Processes, StopRequests]]":
     """The processes of this mirror, ended however this ends; a child's end without being told so ends this command."""
     from treecast.mirroring.child import ChildEndedError
@@ -124,7 +157,7 @@ def _running(
         check_replicas(layout, patterns, adopt=adopt, command=command)
         make_missing(layout)
         compare_anew(layout)
-        processes = Processes(layout, patterns.lines, adopt=adopt)
+        processes = Processes(layout, patterns.lines, adopt=adopt, hold=hold)
         with stop_requests() as requests:
             try:
                 processes.start()
@@ -136,7 +169,15 @@ def _running(
                 processes.stop()
 
 
-def _once(processes: "Processes", requests: "StopRequests", patterns: "Patterns", *, as_json: bool) -> int:
+def _once(
+    processes: "Processes",
+    requests: "StopRequests",
+    patterns: "Patterns",
+    releasing: "Releasing",
+    release_command: str,
+    *,
+    as_json: bool,
+) -> int:
     from treecast.mirroring.once import bring_level
     from treecast.mirroring.progress import shown_progress
     from treecast.mirroring.replicas import release_replica
@@ -144,7 +185,7 @@ def _once(processes: "Processes", requests: "StopRequests", patterns: "Patterns"
 
     layout = processes.layout
     with shown_progress(layout, is_quiet=as_json) as progress:
-        result = bring_level(processes, requests, progress)
+        result = bring_level(processes, requests, progress, releasing, release_command)
     processes.stop()
     released = [one.place for one in result.replicas if not one.failure]
     found = {place.name: release_replica(layout, place, patterns.lines) for place in released}
@@ -152,15 +193,15 @@ def _once(processes: "Processes", requests: "StopRequests", patterns: "Patterns"
     if as_json:
         print(json.dumps(result_json(layout, result, kept), indent=2))
     else:
-        print("\n".join(summary_lines(layout, result, kept)), flush=True)
+        print("\n".join(summary_lines(layout, result, kept, release_command)), flush=True)
     return result.exit_code
 
 
-def _follow(processes: "Processes", requests: "StopRequests", _patterns: "Patterns", *, as_json: bool) -> int:
+def _follow(processes: "Processes", requests: "StopRequests", releasing: "Releasing", *, as_json: bool) -> int:
     from treecast.mirroring.live import follow, live_view
 
     with live_view(processes.layout, as_json=as_json) as view:
-        follow(processes, requests, view)
+        follow(processes, requests, view, releasing)
     return _INTERRUPTED if requests.is_interrupt else 0
 
 

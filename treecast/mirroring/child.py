@@ -20,8 +20,8 @@ from common.errors import TreecastError
 from common.places import make_state_directory
 
 PASSED_ON = frozenset({
-    "TREECAST_DEBUG", "TREECAST_LARGE_LIMIT", "TREECAST_LOG_LEVEL", "TREECAST_QUEUE_LIMIT", "TREECAST_SCAN_INTERVAL",
-    "TREECAST_WATCH",
+    "TREECAST_DEBUG", "TREECAST_HOLD", "TREECAST_LARGE_LIMIT", "TREECAST_LOG_LEVEL", "TREECAST_QUEUE_LIMIT",
+    "TREECAST_SCAN_INTERVAL", "TREECAST_WATCH",
 })  # fmt: skip
 """Variables of the caller that mean in a child what they mean everywhere."""
 _ARGUMENTS = {"TREECAST_SOURCE": "SOURCE", "TREECAST_TARGET": "REPLICA", "TREECAST_STATE": "--state"}
@@ -85,6 +85,13 @@ class Child:
                 preexec_fn=_die_with_parent(),  # noqa: PLW1509 - one system call, before any thread of ours is started
             )
         self._is_stopped = False
+
+    def ask(self, verb: str, **arguments: Any) -> dict[str, Any] | None:
+        """What it answers; None when it does not, or does not know the verb."""
+        try:
+            return ControlClient(self.state).ask(verb, **arguments)
+        except TreecastError:
+            return None
 
     def status(self) -> dict[str, Any] | None:
         """What it says of itself; None when it does not answer (yet, or any more)."""

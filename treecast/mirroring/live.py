@@ -16,6 +16,7 @@ from treecast.mirroring.layout import Layout
 from treecast.mirroring.once import look_at_child
 from treecast.mirroring.processes import Processes
 from treecast.mirroring.progress import Alarms, Problems
+from treecast.mirroring.releasing import Releasing
 from treecast.mirroring.standing import Lag, Look, Rate
 from treecast.mirroring.stopping import StopRequests
 from treecast.mirroring.words import counted, following_json, following_words, producer_words, replica_words, shown_path
@@ -48,12 +49,14 @@ class View(Protocol):
         """Everything as it is now."""
 
 
-def follow(processes: Processes, requests: StopRequests, view: View) -> None:
+def follow(processes: Processes, requests: StopRequests, view: View, releasing: Releasing) -> None:
     """Until a signal asks to stop. Raises ChildEndedError when the producer, or every consumer, ended; and for a consumer that
     ended while the others went on, unless it was Ctrl-C that stopped them: who typed it has seen it."""
     watching = _Watching(processes)
     while not requests:
-        view.show(watching.look(time.monotonic()))
+        sight = watching.look(time.monotonic())
+        view.show(sight)
+        releasing.see(sight.producer, sight.replicas)
         if len(watching.failures) == len(processes.consumers):
             raise next(iter(watching.failures.values()))
         time.sleep(POLL_SECONDS)
@@ -149,7 +152,10 @@ class Lines:
 
     def _print_news(self, sight: Sight) -> None:
         looks = (sight.producer, *sight.replicas)
-        news = ([(look.state, look.position, look.is_agreed, look.problem_count) for look in looks], sight.ended)
+        news = (
+            [(look.state, look.position, look.is_agreed, look.problem_count, look.held) for look in looks],
+            sight.ended,
+        )
         if news == self._printed:
             return
         self._printed, self._next = news, time.monotonic() + LINE_SECONDS

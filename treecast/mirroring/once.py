@@ -1,6 +1,5 @@
 """Does: brings the replicas of a mirror level, once, and says what came of each."""
 
-import shlex
 import time
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,6 +10,7 @@ from common.errors import NoRoomError, StoppedError
 from treecast.mirroring.child import Child
 from treecast.mirroring.layout import ReplicaPlace
 from treecast.mirroring.processes import Processes
+from treecast.mirroring.releasing import Releasing, held_paths
 from treecast.mirroring.standing import Goal, Level, Look, Reaching, Room, look_at
 from treecast.mirroring.stopping import StopRequests
 
@@ -33,7 +33,7 @@ class ReplicaResult:
     @property
     def exit_code(self) -> int:
         """What it makes of the command's exit code."""
-        if self.failure or self.level is Level.HALTED:
+        if self.failure or self.level is Level.HALTED or self.look.held:
             return self.code or STOPPED
         return 0 if self.level is Level.PROVED and not self.look.problem_count else FAILED
 
@@ -46,11 +46,13 @@ class Result:
     position: Position
     replicas: tuple[ReplicaResult, ...]
     seconds: float
+    held_paths: tuple[str, ...] = ()
+    """The first ones of those that the producer holds."""
 
     @property
     def exit_code(self) -> int:
-        """Of the command: the replica's that needs a person most, else 1 where there is a problem."""
-        worst = max(one.exit_code for one in self.replicas)
+        """Of the command: the replica's that needs a person most, or 4 for what is held, else 1 where there is a problem."""
+        worst = max([STOPPED if self.producer.held else 0, *(one.exit_code for one in self.replicas)])
         return worst or (FAILED if self.producer.problem_count else 0)
 
 
@@ -61,8 +63,12 @@ class Progress(Protocol):
         """Everything as it is now."""
 
 
-def bring_level(processes: Processes, requests: StopRequests, progress: Progress) -> Result:
-    """Wait until every replica is level with everything that was in the source, or failed.
+def bring_level(
+    processes: Processes, requests: StopRequests, progress: Progress, releasing: Releasing, release_command: str
+) -> Result:
+    """Wait until every replica is level with everything that was in the source, or failed; what is held stays as it is.
+
+    `release_command`: what a person types to let it go.
 
     Raises ChildEndedError when the producer ended, StoppedError when it may publish nothing, NoRoomError when its own disk stays
     full; what a signal asks for.
@@ -72,14 +78,18 @@ def bring_level(processes: Processes, requests: StopRequests, progress: Progress
         requests.raise_if_any()
         now = time.monotonic()
         producer = processes.look_at_producer()
-        check_source(processes, producer)
+        is_released = releasing.release_producer(producer)
+        if not is_released:
+            check_source(producer, release_command)
         if run.room.is_full(producer, now):
             raise NoRoomError(_no_room_words(producer))
-        run.goal.see(producer, now)
+        if not is_released:
+            run.goal.see(producer, now)
         looks = run.look(now)
+        releasing.release_replicas(looks)
         progress.show(producer, looks)
         if run.is_done:
-            return run.result(producer, now)
+            return run.result(producer, now, held_paths(processes, producer))
         time.sleep(_EAGER_POLL_SECONDS if now - run.began < EAGER_SECONDS else _POLL_SECONDS)
 
 
@@ -116,9 +126,9 @@ class _Run:
         elif level is not Level.NOT_YET:
             self._results[number] = ReplicaResult(place, level, look, seconds, *_why_not(level, look))
 
-    def result(self, producer: Look, now: float) -> Result:
+    def result(self, producer: Look, now: float, held: tuple[str, ...]) -> Result:
         replicas = tuple(self._results[number] for number in range(len(self._children)))
-        return Result(producer, self.goal.position or producer.position, replicas, now - self.began)
+        return Result(producer, self.goal.position or producer.position, replicas, now - self.began, held)
 
 
 def _why_not(level: Level, look: Look) -> tuple[str, int]:
@@ -138,13 +148,12 @@ def look_at_child(child: Child) -> Look:
     return look_at(child.status())
 
 
-def check_source(processes: Processes, producer: Look) -> None:
+def check_source(producer: Look, release_command: str) -> None:
     """Raises StoppedError when the producer holds everything back: nothing will ever become level."""
     if "source-missing" in producer.alarms:
         raise StoppedError(f"{producer.alarms['source-missing']}. Bring it back, then run this again")
     if "source-empty" in producer.alarms:
-        keep = shlex.quote(str(processes.layout.source / ".keep"))
+        what = producer.alarms["source-empty"].partition(";")[0]
         raise StoppedError(
-            f"{producer.alarms['source-empty']}. Bring them back and run this again;"
-            f" if it was emptied on purpose, put a file into it, which says so: touch {keep}"
+            f"{what}. Bring them back and run this again; if it was emptied on purpose: {release_command}"
         )

@@ -24,8 +24,10 @@ _POLL_SECONDS = 0.02
 class Processes:
     """The children of one mirror, in the order of its layout."""
 
-    def __init__(self, layout: Layout, exclude: Sequence[str], *, adopt: bool) -> None:
-        common: Options = {"tree": layout.tree, "broker": layout.broker}
+    def __init__(self, layout: Layout, exclude: Sequence[str], *, adopt: bool, hold: str = "") -> None:
+        """`hold`: the limit of deletes, "" for what the children take by themselves."""
+        limit = {"hold": hold} if hold else {}
+        common: Options = {"tree": layout.tree, "broker": layout.broker, **limit}
         ours: Options = {"source": str(layout.source), "exclude": tuple(exclude)}
         self.layout = layout
         self.producer = Child("producer", layout.given, layout.producer_state, {**common, **ours})

@@ -46,6 +46,13 @@ class Look:
     """Escaped path and reason; `problem_count` may be more."""
     problem_count: int = 0
     alarms: Mapping[str, str] = field(default_factory=dict)
+    held: int = 0
+    """How many deletes wait for a person."""
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether a release would let something go: deletes that are held, or a source that may have been emptied on purpose."""
+        return self.held > 0 or "source-empty" in self.alarms
 
     @property
     def shown(self) -> int:
@@ -79,6 +86,7 @@ def look_at(status: Mapping[str, Any] | None) -> Look:
         problems=tuple((one["path"], one["problem"]) for one in status.get("problems", ())),
         problem_count=int(status.get("problem_count", 0)),
         alarms={one["kind"]: one["detail"] for one in status.get("alarms", ())},
+        held=int(status.get("held") or (status.get("unmet") or {}).get("held", 0)),
     )
 
 

@@ -41,7 +41,8 @@ def producer_words(look: Look) -> str:
         return f"looking at the source: {counted(look.entries, 'path')} so far"
     waiting = f", {counted(look.dirty, 'path')} to look at" if look.dirty else ""
     change = f" at change {look.position.sequence:,}" if look.position.sequence else ""
-    return f"{counted(look.entries, 'path')}{change}{waiting}"
+    held = f", {counted(look.held, 'delete')} held" if look.held else ""
+    return f"{counted(look.entries, 'path')}{change}{waiting}{held}"
 
 
 def replica_words(look: Look, total: int) -> str:
@@ -52,6 +53,8 @@ def replica_words(look: Look, total: int) -> str:
         return f"level, {counted(look.files, 'file')}"
     if not look.stale_buckets and set(look.unmet) == {"problem"}:
         return f"level but for {counted(look.unmet['problem'], 'problem')}, {counted(look.files, 'file')}"
+    if look.held and not look.stale_buckets and not look.unmet.get("body"):
+        return f"level but for {counted(look.held, 'held delete')}, {counted(look.files, 'file')}"
     if look.state == "scanning":
         return "comparing what is there"
     if not look.position.epoch:
@@ -69,8 +72,9 @@ def share_done(look: Look, total: int) -> float:
 # -- what came of it
 
 
-def summary_lines(layout: Layout, result: Result, kept: dict[str, Path]) -> Iterator[str]:
-    """The summary of a run. `kept`: by replica name, where things that were set aside stay."""
+def summary_lines(layout: Layout, result: Result, kept: dict[str, Path], release_command: str) -> Iterator[str]:
+    """The summary of a run. `kept`: by replica name, where things that were set aside stay. `release_command`: what lets go
+    what is held."""
     for one in result.replicas:
         yield f"{shown_path(one.place.given)}: {_result_words(one)}"
         yield from _problem_lines(one.look)
@@ -79,7 +83,22 @@ def summary_lines(layout: Layout, result: Result, kept: dict[str, Path]) -> Iter
     if result.producer.problem_count:
         yield f"{shown_path(layout.given)}: {counted(result.producer.problem_count, 'path')} could not be carried"
         yield from _problem_lines(result.producer)
+    yield from _held_lines(layout, result, release_command)
     yield _verdict(layout, result)
+
+
+def _held_lines(layout: Layout, result: Result, release_command: str) -> Iterator[str]:
+    producer = result.producer
+    if producer.held:
+        yield f"{shown_path(layout.given)}: {counted(producer.held, 'delete')} held, which no replica was told of"
+        yield from (f"  held: {path}" for path in result.held_paths)
+        if producer.held > len(result.held_paths):
+            yield f"  and {producer.held - len(result.held_paths):,} more"
+    for one in result.replicas:
+        if one.look.held:
+            yield f"{shown_path(one.place.given)}: {counted(one.look.held, 'delete')} held there"
+    if producer.held or any(one.look.held for one in result.replicas):
+        yield f"Too many at once to be taken for meant. Bring the files back, or let them go: {release_command}"
 
 
 def _result_words(one: ReplicaResult) -> str:
@@ -104,6 +123,7 @@ def _verdict(layout: Layout, result: Result) -> str:
     level = sum(one.level is Level.PROVED and not one.failure for one in result.replicas)
     of = f"{level} of {counted(len(result.replicas), 'replica')} {'holds' if level == 1 else 'hold'}"
     but = " and can be carried" if result.producer.problem_count else ""
+    but += ", with what is held," if result.producer.held else ""
     has = f"has{but}" if result.producer.is_quiet else f"had{but} a moment ago, and it keeps changing"
     paths = counted(result.producer.entries, "path")
     return (
@@ -119,6 +139,8 @@ def result_json(layout: Layout, result: Result, kept: dict[str, Path]) -> dict[s
         "paths": result.producer.entries,
         "problems": problems_json(result.producer),
         "problem_count": result.producer.problem_count,
+        "held": result.producer.held,
+        "held_paths": list(result.held_paths),
         "seconds": round(result.seconds, 3),
         "exit_code": result.exit_code,
         "replicas": [
@@ -131,6 +153,7 @@ def result_json(layout: Layout, result: Result, kept: dict[str, Path]) -> dict[s
                 "seconds": round(one.seconds, 3),
                 "problems": problems_json(one.look),
                 "problem_count": one.look.problem_count,
+                "held": one.look.held,
                 "aside": shown_path(kept[one.place.name]) if one.place.name in kept else None,
                 "failure": one.failure or None,
             }
@@ -232,6 +255,7 @@ def _told(look: Look) -> dict[str, Any]:
         "paths": look.entries,
         "problems": problems_json(look),
         "problem_count": look.problem_count,
+        "held": look.held,
         "alarms": dict(look.alarms),
     }
 
