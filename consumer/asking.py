@@ -25,7 +25,10 @@ from common.messages import (
 from consumer.values import Stale
 
 ANSWER_TIMEOUT_SECONDS = 4.0
-"""A question without any answer for this long is asked again: within 5 s."""
+"""A question without any answer for this long is asked again: within 5 s. After each silence it is twice as long: who answers
+slowly, being busy or far away, must not be asked for ever what it has just answered."""
+PATIENCE_LIMIT = 4
+"""So often it doubles, to a minute."""
 SINCE_TIMEOUT_SECONDS = (4.0, 16.0)
 """Of each try of since, before another question has its turn: its parts are large, and a line may be slow."""
 OPEN_BUCKETS_MINIMUM = 64
@@ -114,6 +117,8 @@ class Asking:
 
     sizes: dict[Item, int] = field(default_factory=dict)
     """Of the contents that were asked for, in bytes."""
+    silences: int = 0
+    """How many times in a row everything that was open met with silence."""
     since_tries: int = 0
     """Since questions in a row that came to nothing. Its answer is pushed whole: where it drives what it needs out of a queue,
     buckets, which are asked for by and by, come to an end."""
@@ -122,6 +127,7 @@ class Asking:
         """Every question is forgotten: no answer to it is taken any more."""
         self.since_tries += any(question.is_begun for question in self.open.values())
         self.open.clear()
+        self.silences = 0
         self.digests_answered = False
 
     def expects(self, answer: Answer) -> bool:
@@ -131,6 +137,7 @@ class Asking:
 
     def heard(self, answer: Answer, now: float) -> None:
         """A part of the answer has come: everything that is open is waited for longer."""
+        self.silences = 0
         self.open[answer.nonce].is_begun = True
         for question in self.open.values():
             question.heard_at = now
@@ -143,6 +150,7 @@ class Asking:
         if question is None:
             return
         question.left.discard(item_of(answer))
+        self.silences = 0
         for other in self.open.values():
             other.heard_at = now
         if isinstance(answer, Same):
@@ -172,14 +180,16 @@ class Asking:
 
     def expire(self, now: float) -> None:
         """Questions that were not answered in time are open no more. Idempotent."""
-        for nonce, question in list(self.open.items()):
-            if now - question.heard_at >= self._timeout_seconds(question):
-                del self.open[nonce]
-                self._count_try(question.ask)
+        silent = [nonce for nonce, q in self.open.items() if now - q.heard_at >= self._timeout_seconds(q)]
+        for nonce in silent:
+            self._count_try(self.open.pop(nonce).ask)
+        if silent:
+            self.silences = min(self.silences + 1, PATIENCE_LIMIT)
 
     def _timeout_seconds(self, question: OpenQuestion) -> float:
-        is_since = isinstance(question.ask, AskSince)
-        return SINCE_TIMEOUT_SECONDS[self.since_tries > 0] if is_since else ANSWER_TIMEOUT_SECONDS
+        if isinstance(question.ask, AskSince):
+            return SINCE_TIMEOUT_SECONDS[self.since_tries > 0]
+        return ANSWER_TIMEOUT_SECONDS * (1 << self.silences)
 
     def _count_try(self, ask: Ask) -> None:
         """Who answers no digests either is not there: then it is since's turn again."""

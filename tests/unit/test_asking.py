@@ -143,6 +143,29 @@ def test_a_question_without_an_answer_is_asked_again_with_another_nonce() -> Non
     assert not asking.expects(same(first))
 
 
+def test_who_answers_slowly_is_given_longer_each_time_and_is_heard_in_the_end() -> None:
+    """Answers that take 20 s would all come too late, and be asked for again for ever."""
+    asking, now, coming = new_asking(), 0.0, dict[bytes, float]()
+    while now < 120.0:
+        coming |= {nonce: now + 20.0 for nonce, _ in asked(asking, wants(1), now)}
+        now += 1.0
+        for nonce in [nonce for nonce, at in coming.items() if at <= now and asking.expects(same(nonce))]:
+            asking.answered(same(nonce), now)
+            assert now <= 60.0
+            assert asking.silences == 0
+            return
+    pytest.fail("no answer was ever expected")
+
+
+def test_after_a_gap_nobody_is_waited_for_longer_than_at_first() -> None:
+    asking = new_asking()
+    for _ in range(3):
+        asked(asking, wants(1), asking.due_at() or 0.0)
+    asking.close_all()
+    asked(asking, wants(1), 1000.0)
+    assert asking.due_at() == 1000.0 + ANSWER_TIMEOUT_SECONDS
+
+
 def test_while_answers_come_the_others_are_waited_for() -> None:
     asking = new_asking()
     (nonce, _), *_ = past_digests(asking, wants(3))
@@ -178,7 +201,7 @@ def test_contents_that_are_never_answered_keep_no_other_waiting() -> None:
     for _ in range(5):
         asks = [ask for _, ask in asking.next(Wants({}, lambda b: DIGEST, bodies), now) if isinstance(ask, AskBodies)]
         seen += [path for ask in asks for path, _ in ask.wanted]
-        now += ANSWER_TIMEOUT_SECONDS
+        now = asking.due_at() or now
     assert seen[:10_000] == sorted(missing)
     assert seen[10_000:] == sorted(missing)[: len(seen) - 10_000]
     assert len(seen) > 10_000
