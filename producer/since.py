@@ -10,7 +10,7 @@ from common.entries import Kind
 from common.messages import INLINE_LIMIT_BYTES
 
 ROWS_LIMIT = 262_144
-"""Paths in one answer: a replica merges it as one set, and holds all of it until it is whole."""
+"""Paths in one answer: it is pushed whole, and a replica keeps all of it on its disk until all is there."""
 PART_ROWS = 4096
 PART_BYTES = 1024 * 1024
 BODIES_LIMIT_BYTES = 32 * 1024 * 1024

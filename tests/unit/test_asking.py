@@ -1,18 +1,31 @@
 """Asking: which questions are open, and what is asked next."""
 
+from dataclasses import replace
 from itertools import count
 
 import pytest
 
 from common.digests import EMPTY_BUCKET, content_digest
 from common.entries import BEFORE_ALL, Entry, file_entry
-from common.messages import Ask, AskBodies, AskBuckets, AskDigests, AskSince, BodyAnswer, BucketRows, Lineage, Same
+from common.messages import (
+    Ask,
+    AskBodies,
+    AskBuckets,
+    AskDigests,
+    AskSince,
+    BodyAnswer,
+    BucketRows,
+    Lineage,
+    Same,
+    Since,
+)
 from consumer.asking import (
     ANSWER_BYTES_ASSUMED,
     ANSWER_TIMEOUT_SECONDS,
     OPEN_BUCKETS_LIMIT,
     OPEN_BUCKETS_LIMIT_BYTES,
     OPEN_BUCKETS_MINIMUM,
+    SINCE_TIMEOUT_SECONDS,
     Asking,
     Wants,
 )
@@ -231,3 +244,86 @@ def test_where_the_patterns_are_is_not_asked_for_first_where_since_or_digests_te
     assert asks(new_asking(), with_bases({1: 5, 2: 5}, 2)) == [AskSince(5)]
     assert asks(new_asking(), with_bases({1: 5, 2: None}, 2)) == [AskBuckets((2,), bodies=True)]
     assert asks(new_asking(), with_bases({1: None, 2: None}, 2)) == [AskDigests(())]
+
+
+def test_a_line_of_200_ms_is_filled() -> None:
+    """Of the buckets of a tree of a million files, 25 kB each, over 30 MB a second are asked for, however far the master is."""
+    asking, round_trip, answer_bytes, step = new_asking(), 0.2, 25_000, 0.02
+    wanted = wants(4096)
+    ((nonce, _),) = asking.next(wanted, 0.0)
+    asking.answered(same(nonce), 0.0)
+    on_their_way: list[tuple[float, BucketRows]] = []
+    now, came_bytes = 0.0, 0
+    while now < 1.0:
+        for asked_nonce, ask in asking.next(wanted, now):
+            assert isinstance(ask, AskBuckets)
+            on_their_way += [(now + round_trip, bucket(asked_nonce, number)) for number in ask.buckets]
+        now += step
+        for _, answer in [item for item in on_their_way if item[0] <= now]:
+            asking.answered(answer, now, answer_bytes)
+            came_bytes += answer_bytes
+        on_their_way = [item for item in on_their_way if item[0] > now]
+    assert came_bytes / now > 30_000_000
+
+
+def since(nonce: bytes) -> Since:
+    return Since(LINEAGE, "r", nonce, 5, 3, 0, 2, EMPTY_BUCKET, ())
+
+
+def based(*bases: int | None) -> Wants:
+    rows = {number: Stale(BEFORE_ALL, base) for number, base in enumerate(bases)}
+    return Wants(rows, lambda b: EMPTY_BUCKET, lambda limit, after: {})
+
+
+def test_where_a_bucket_was_level_once_the_first_question_is_what_changed_since_the_lowest() -> None:
+    asking = new_asking()
+    ((_, ask),) = asked(asking, based(7, None, 3))
+    assert ask == AskSince(3)
+    assert asked(asking, based(7, None, 3)) == []
+
+
+def test_while_an_answer_is_merged_nothing_is_asked_for_what_is_stale() -> None:
+    asking = new_asking()
+    ((nonce, _),) = asked(asking, based(3))
+    asking.answered(since(nonce), 0.0)
+    assert asked(asking, replace(based(3), is_merging=True)) == []
+    ((_, ask),) = asked(asking, based(None))
+    assert isinstance(ask, AskDigests)
+
+
+def test_a_part_keeps_its_question_open() -> None:
+    asking = new_asking()
+    ((nonce, _),) = asked(asking, based(3))
+    asking.heard(since(nonce), SINCE_TIMEOUT_SECONDS[0] - 1)
+    assert asking.expects(since(nonce))
+    assert asking.due_at() == 2 * SINCE_TIMEOUT_SECONDS[0] - 1
+
+
+def test_who_answers_neither_since_nor_digests_is_asked_for_each_in_turn() -> None:
+    asking, now, kinds = new_asking(), 0.0, []
+    for _ in range(6):
+        ((_, ask),) = asked(asking, based(3), now)
+        kinds.append(type(ask))
+        due = asking.due_at()
+        assert due is not None
+        now = due
+    assert kinds == [AskSince, AskSince, AskDigests] * 2
+
+
+def test_an_answer_that_was_begun_and_closed_twice_gives_digests_their_turn() -> None:
+    asking, kinds = new_asking(), []
+    for _ in range(3):
+        ((nonce, ask),) = asked(asking, based(3))
+        kinds.append(type(ask))
+        if isinstance(ask, AskSince):
+            asking.heard(since(nonce), 0.0)
+        asking.close_all()
+    assert kinds == [AskSince, AskSince, AskDigests]
+
+
+def test_a_question_that_was_closed_before_any_answer_counts_for_nothing() -> None:
+    asking = new_asking()
+    for _ in range(5):
+        ((_, ask),) = asked(asking, based(3))
+        assert isinstance(ask, AskSince)
+        asking.close_all()
