@@ -23,6 +23,7 @@ from common.pace import Pace, units
 from consumer.appearance import Appearance
 from consumer.clearing import Protects
 from consumer.drifting import Seen
+from consumer.rereading import look
 from consumer.scrub_record import Pass
 from consumer.sweep import IndexReader, Selects, Sweep, every_bucket, is_mostly_stale
 from consumer.walking import Directories
@@ -32,6 +33,8 @@ log = logging.getLogger("treecast")
 QUEUE_LIMIT = 1024
 LOOP = "scrub"
 TICK_SECONDS = 1.0
+SETTLE_SECONDS = 0.25
+"""How often it looks, at the end of a pass, whether it is to read something again."""
 BREATH_PATHS = 256
 CLOSE_SECONDS = 2.0
 RETRY_SECONDS = 30.0
@@ -96,6 +99,7 @@ class Rereader:
     ) -> None:
         """`interval_seconds`: None: only when ordered. `may_go_on`: False while there is enough to repair."""
         self.items: queue.Queue[Item] = queue.Queue(QUEUE_LIMIT)
+        self._again: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self.progress = Progress()
         self._disk = disk
         self._board = board
@@ -127,6 +131,10 @@ class Rereader:
         with self._lock:
             self._next = Pass(run, time.time())
             self._wake.set()
+
+    def look_again(self, path: bytes) -> None:
+        """Read this path once more; a suspicion of it comes in any case, and says what is there now."""
+        self._again.put(path)
 
     def settled(self) -> None:
         """What the pass found was dealt with: the next one may begin when its time comes."""
@@ -188,10 +196,17 @@ class Rereader:
             while here.left:
                 self._wait_for_level(here, reader)
                 here = self._sweep(here, directories, reader)
-        self._settled.clear()
-        self._say(Over(here.run, self._paths, self._size_bytes))
-        while not self._settled.is_set():
-            self._rest(TICK_SECONDS)
+            self._settled.clear()
+            self._say(Over(here.run, self._paths, self._size_bytes))
+            while not self._settled.is_set():
+                directories.close()
+                self._look_again(directories, reader)
+                self._rest(SETTLE_SECONDS)
+
+    def _look_again(self, directories: Directories, reader: IndexReader) -> None:
+        while not self._again.empty():
+            path = self._again.get()
+            self._say(Suspicion(path, look(directories, path, reader.entry(path), self._pulse)))
 
     def _directories(self) -> Directories:
         return Directories(self._root, may_loosen=False)
@@ -234,6 +249,7 @@ class Rereader:
             wait_seconds = self._pace.wait_seconds(time.monotonic())
             if self._since_breath >= BREATH_PATHS or wait_seconds:
                 self._breathe()
+                self._look_again(directories, reader)
                 if not here.is_swept:
                     self._say(Reached(here._replace(after=passed.path, left=left_before | sweep.left_out)))
             if wait_seconds:

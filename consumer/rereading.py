@@ -47,9 +47,7 @@ class Unlisted(NamedTuple):
 
 def look(directories: Directories, path: bytes, expected: Entry | None, pulse: Pulse = no_pulse) -> Seen:
     """What stands at a path. A file is read only where its size is the expected one: another size tells enough."""
-    try:
-        check_path(path)
-    except PathError:
+    if not may_be_named(path):
         return STRANGE
     try:
         above = directories.open(parent(path))
@@ -81,6 +79,28 @@ def has_stayed(directories: Directories, path: bytes, seen: Seen) -> bool:
         now = os.lstat(basename(path), dir_fd=directories.open(parent(path)))
         return seen.inode == _inode(now)
     return False
+
+
+def look_twice(directories: Directories, path: bytes, expected: Entry | None, before: Seen, limit_bytes: int) -> Seen:
+    """Look at what was seen before. A file over the limit is not read again: it must be the one that was read, unchanged; where
+    it is not, it is busy, unless what can be told without reading is enough."""
+    is_large = expected is not None and expected.kind is Kind.FILE and expected.size > limit_bytes
+    if expected is None or not is_large:
+        return look(directories, path, expected)
+    if before.entry is not None and before.entry.digest != UNREAD and has_stayed(directories, path, before):
+        return before
+    seen = look(directories, path, None)
+    is_same_size = seen.entry is not None and seen.entry.kind is Kind.FILE and seen.entry.size == expected.size
+    return seen._replace(is_busy=is_same_size)
+
+
+def may_be_named(path: bytes) -> bool:
+    """Whether a tree may hold this path."""
+    try:
+        check_path(path)
+    except PathError:
+        return False
+    return True
 
 
 def _file(above: int, path: bytes, seen: os.stat_result, expected: Entry | None, pulse: Pulse) -> Seen:

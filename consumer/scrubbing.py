@@ -14,15 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.board import Board
-from common.entries import Entry, Kind
-from common.errors import NoRoomError, PathError
-from common.names import check_path
+from common.errors import NoRoomError
 from common.orders import Verb
 from consumer import drifting
 from consumer.agreement import Decided
-from consumer.drifting import UNREAD, Seen, drift_at
+from consumer.drifting import drift_at
 from consumer.rereader import Disk, Over, Reached, Rereader, Suspicion
-from consumer.rereading import has_stayed, look, why_unlisted
+from consumer.rereading import look, look_twice, may_be_named, why_unlisted
 from consumer.scrub_record import Pass, ScrubRecord
 from consumer.state import State
 from consumer.target import Target
@@ -40,6 +38,7 @@ OWN_HANDS_LIMIT_BYTES = 1024 * 1024
 """A larger file is not read twice: the stream must not wait for it. It must be the one that was read, unchanged."""
 SAVE_SECONDS = 60.0
 SETTLE_SECONDS = 0.25
+LOOKS_LIMIT = 5
 GIVEN_UP_SECONDS = 300.0
 """A finding whose body does not come for so long is a problem that remains, for whoever waits for the end of a scrub."""
 UNREADABLE = "unreadable"
@@ -80,6 +79,7 @@ class Scrub:
         disk = Disk(self._root, lambda: target.protects, target.appearance, state.path)
         self._rereader = Rereader(disk, board, interval_seconds, may_go_on=lambda: len(self._open) < OPEN_LIMIT)
         self._open: dict[bytes, _Finding] = {}
+        self._again: dict[bytes, int] = {}
         self._unreadable: set[bytes] = set()
         self._seen_unreadable: set[bytes] = set()
         self._total: Counter[str] = Counter()
@@ -169,25 +169,50 @@ class Scrub:
         with closing(Directories(self._root, may_loosen=False)) as directories:
             for path in paths:
                 entry = rows[path].entry if path in rows else None
-                seen = _look_again(directories, path, entry, by_path[path])
+                seen = look_twice(directories, path, entry, by_path[path], OWN_HANDS_LIMIT_BYTES)
                 why = seen.why or (by_path[path].why and why_unlisted(directories, path))
+                if not seen.is_busy:
+                    self._again.pop(path, None)
                 if why:
                     self._cannot_read(path, why)
-                elif not seen.is_busy and (found := drift_at(entry, seen, self._target.appearance)) is not None:
+                elif seen.is_busy:
+                    self._look_again_later(path)
+                elif (found := drift_at(entry, seen, self._target.appearance)) is not None:
                     drift[path] = found
+        for path in by_path.keys() - set(paths):
+            self._again.pop(path, None)
         self._repair(drifting.judged(drift, self._target.foreign))
 
+    def _look_again_later(self, path: bytes) -> None:
+        """It is not what was read any more, and too large to be read here; or it changes just now."""
+        tries = self._again[path] = self._again.get(path, 0) + 1
+        if tries < LOOKS_LIMIT:
+            self._rereader.look_again(path)
+        else:
+            del self._again[path]
+            self._cannot_read(path, "changes faster than it can be read")
+
     def _repair(self, drift: dict[bytes, Drift]) -> None:
-        for path in [path for path in drift if not _may_be_named(path)]:
+        for path in [path for path in drift if not may_be_named(path)]:
             self._count(drift.pop(path), self._repaired_aside(path))
         decision = drifting.put_right(self._state.standing(), self._state, drift, self._target.foreign)
         if not isinstance(decision, Decided) or not self._put_right(decision) or decision.step.alarm:
             return
         unmet, now = self._state.unmet(drift), time.monotonic()
+        kept = self._standing_still([path for path, found in drift.items() if found is Drift.ADDED])
         for path, found in drift.items():
+            if path in kept and path not in unmet:
+                continue
             self._count(found, path not in unmet)
             if path in unmet:
                 self._open[path] = _Finding(found, now)
+
+    def _standing_still(self, added: Sequence[bytes]) -> set[bytes]:
+        """Foreign directories that must stay, because something protected is in them: no finding, however often they are seen."""
+        if not added:
+            return set()
+        with closing(Directories(self._root, may_loosen=False)) as directories:
+            return {path for path in added if look(directories, path, None).entry is not None}
 
     def _repaired_aside(self, path: bytes) -> bool:
         """What no tree may name goes without a plan: no plan could name it either."""
@@ -228,7 +253,8 @@ class Scrub:
             for path, finding in self._open.items()
             if unmet[path].reason is not Reason.BODY or now - finding.since >= GIVEN_UP_SECONDS
         ]
-        if self._over is not None and len(stays) == len(self._open) and not self.has_news:
+        is_open = self._again or len(stays) < len(self._open) or self.has_news
+        if self._over is not None and not is_open:
             self._end(self._over, len(stays), now)
 
     def _end(self, over: Over, problems: int, now: float) -> None:
@@ -238,6 +264,7 @@ class Scrub:
         self._unreadable, self._seen_unreadable = self._seen_unreadable, set()
         problems += len(self._unreadable)
         self._open.clear()
+        self._again.clear()
         self._over = None
         ended = time.time() if not problems else self._record.ended
         self._record, self._is_saved = ScrubRecord(None, ended), False
@@ -291,27 +318,6 @@ class Scrub:
         """For the report: what was found since the start by kind, and when all was last read."""
         found = {f"scrub_found_{kind.replace('-', '_')}": count for kind, count in sorted(self._total.items())}
         return {**found, "scrub_open": len(self._open), "scrub_ended": int(self._record.ended)}
-
-
-def _look_again(directories: Directories, path: bytes, entry: Entry | None, before: Seen) -> Seen:
-    """Under our own hands. A large file counts as read if it is the same one, unchanged since."""
-    is_large = entry is not None and entry.kind is Kind.FILE and entry.size > OWN_HANDS_LIMIT_BYTES
-    if not is_large:
-        return look(directories, path, entry)
-    if before.entry is None or before.entry.digest == UNREAD or not has_stayed(directories, path, before):
-        # Whatever can be told without reading it: nothing else is, until the next scrub.
-        unread = look(directories, path, None)
-        is_same_size = entry is not None and unread.entry is not None and unread.entry.size == entry.size
-        return unread._replace(is_busy=True) if is_same_size and unread.entry is not None else unread
-    return before
-
-
-def _may_be_named(path: bytes) -> bool:
-    try:
-        check_path(path)
-    except PathError:
-        return False
-    return True
 
 
 def _words(tally: Tally, problems: int) -> str:

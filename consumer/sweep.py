@@ -66,6 +66,12 @@ class IndexReader:
         paths, size_bytes = self._database.execute(query, (after,)).fetchone()
         return paths, size_bytes or 0
 
+    def entry(self, path: bytes) -> Entry | None:
+        """What the index has at a path."""
+        query = "SELECT kind, mode, mtime_ns, size, digest, owner FROM entries WHERE path = ?"
+        record = self._database.execute(query, (path,)).fetchone()
+        return _entry(*record) if record is not None else None
+
     def page(self, after: bytes) -> Page:
         """The stretch behind a path, of one moment; no transaction stays open behind it."""
         self._database.execute("BEGIN")

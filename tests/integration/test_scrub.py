@@ -135,6 +135,31 @@ def test_what_was_added_goes_aside_and_only_missing_bodies_travel(running: Runni
     assert asked == {b"d/same", b"a", b"long", b"z", b"d/e/deep", b"link", b"swap", b"swapped/in"}
 
 
+def test_what_holds_something_protected_stays_and_is_no_finding(running: Running) -> None:
+    """Of an added directory goes what may go; the rest would be found for ever."""
+    running.restart(protect=("*.mine",))
+    (running.root / "added").mkdir()
+    (running.root / "added/a.mine").write_bytes(b"mine")
+    (running.root / "added/other").write_bytes(b"other")
+    (running.root / "d/b.mine").write_bytes(b"mine")
+    assert at_once(running)["problems"] == 0
+    assert sorted(path.name for path in (running.root / "added").iterdir()) == ["a.mine"]
+    assert (running.root / "d/b.mine").exists()
+    assert found(running) == {}
+
+
+def test_a_large_content_that_rotted_is_fetched_again(running: Running) -> None:
+    """Its neighbours of the same digest are no help where they rotted too."""
+    big = bytes(range(256)) * 8192
+    running.say(running.master.batch({b"big": big, b"twin": big}))
+    until(running, lambda: running.is_level, "level")
+    for name in ("big", "twin"):
+        keep_times(running.root / name, lambda name=name: (running.root / name).write_bytes(big[:-1] + b"!"))  # type: ignore[misc]
+    last = at_once(running)
+    assert (last["findings"], last["problems"]) == ({"bit-rot": 2}, 0)
+    running.check_equal()
+
+
 def test_a_clean_disk_shows_nothing_and_costs_no_base(running: Running) -> None:
     before = running.state.standing()
     last = at_once(running)
@@ -252,6 +277,7 @@ def test_a_large_file_is_not_read_by_the_thread_that_applies(running: Running, m
     os.utime(file, ns=(5, MTIME_NS))
     act(running, *touched)
     assert found(running) == {}
+    assert scrub_of(running)._rereader._again.get_nowait() == b"long"
     again = look_at(running, b"long")
 
     def chunks(descriptor: int) -> Iterator[bytes]:
