@@ -169,12 +169,16 @@ class Rereading:
     def _read_page(self, page: list[File]) -> None:
         while not self._may_read.is_set():
             self._rest(TICK_SECONDS)
+        before = self._here
         with closing(_Contents(self._source)) as contents:
             for file in page:
                 self._judge(file.path, contents.compare(file, self._pulse))
                 self._pace.done += 1
                 self._here = self._here._replace(after=file.path)
                 self._pause()
+        if not self._may_read.is_set():
+            # The root came into doubt meanwhile: what seemed gone may only have been out of reach.
+            self._here = before
         self._board.gauge("compare_progress_ratio", self._pace.ratio)
 
     def _judge(self, path: bytes, verdict: Verdict) -> None:

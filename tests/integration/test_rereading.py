@@ -140,6 +140,7 @@ def test_what_is_gone_is_left_to_watch_and_scans_and_nothing_is_read_while_the_r
 ) -> None:
     source.rename(tmp_path / "moved")
     producer.skip(10)
+    producer.run_until(lambda: not producer.pipeline.may_reread, "in doubt")
     with comparing(producer, source) as turn:
         for _ in range(20):
             turn()
