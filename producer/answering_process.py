@@ -71,8 +71,8 @@ class AnsweringProcess:
         child.flush()
         taken = child.take(room_bytes)
         left_bytes = room_bytes - sum(map(size_of, taken))
-        if not child.has_said and child.promised_bytes < left_bytes / 2:
-            child.say(Credit(int(left_bytes - child.promised_bytes)))
+        if not child.has_said and left_bytes > 0 and child.promised_bytes < left_bytes / 2:
+            child.say(Credit(int(left_bytes) - child.promised_bytes))
         return taken
 
     def wait_seconds(self) -> float | None:

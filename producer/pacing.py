@@ -1,8 +1,21 @@
-"""Decides how much may be sent now when a rate is set: a bucket of tokens. Knows no clock: it is told the time."""
+"""Decides how much may be sent now: by a rate that is set, and by how much a broker takes at once. Knows no clock and no broker.
+
+What waits in front of a live change delays it. So as little is kept on its way to the broker as keeps that way full: the
+message that the broker took last tells how long it waited there. (TCP Vegas finds a window so.)
+"""
 
 BURST_SECONDS = 0.25
 BURST_MINIMUM_BYTES = 64 * 1024
 """So much may go at once after a rest."""
+WINDOW_FIRST_BYTES = 256 * 1024
+WINDOW_LEAST_BYTES = 64 * 1024
+WINDOW_MOST_BYTES = 8 * 1024 * 1024
+DELAY_AIM_SECONDS = 0.01
+DELAY_AIM_SHARE = 0.25
+"""Of the time that the way takes by itself: over a long way times vary by more."""
+REMEMBERED_SECONDS = 10.0
+"""The shortest time of the last ten to twenty seconds is the way's own."""
+ADJUST_SECONDS = 0.01
 
 
 class TokenBucket:
@@ -27,3 +40,52 @@ class TokenBucket:
         """So much went."""
         if self._rate is not None:
             self._tokens -= size_bytes
+
+
+class Window:
+    """How many bytes may be on their way to the broker. `now`: seconds."""
+
+    def __init__(self) -> None:
+        self.limit_bytes = WINDOW_FIRST_BYTES
+        self._now_bytes = self._most_bytes = 0
+        self._is_searching = True
+        self._heard_seconds: float | None = None
+        self._adjust_at = float("-inf")
+        self._forget_at = float("-inf")
+        self._least_seconds = self._least_before_seconds = float("inf")
+
+    def room_bytes(self, waiting_bytes: int, taking_seconds: float | None, now: float) -> int:
+        """How many more may go. `waiting_bytes`: not taken yet; `taking_seconds`: how long the one took that was taken last."""
+        self._on_way(waiting_bytes)
+        if taking_seconds is not None and taking_seconds != self._heard_seconds:
+            self._heard_seconds = taking_seconds
+            self._learn(taking_seconds, now)
+            if now >= self._adjust_at:
+                self._adjust_at = now + max(ADJUST_SECONDS, taking_seconds)
+                self._adjust(taking_seconds)
+                self._most_bytes = waiting_bytes
+        return self.limit_bytes - waiting_bytes
+
+    def sent(self, size_bytes: int) -> None:
+        """So much went on its way."""
+        self._on_way(self._now_bytes + size_bytes)
+
+    def _on_way(self, size_bytes: int) -> None:
+        self._now_bytes = size_bytes
+        self._most_bytes = max(self._most_bytes, size_bytes)
+
+    def _learn(self, taking_seconds: float, now: float) -> None:
+        if now >= self._forget_at:
+            self._forget_at = now + REMEMBERED_SECONDS
+            self._least_before_seconds, self._least_seconds = self._least_seconds, float("inf")
+        self._least_seconds = min(self._least_seconds, taking_seconds)
+
+    def _adjust(self, taking_seconds: float) -> None:
+        """Less when it was taken late, more when the window was used and it was not: at first twice as much."""
+        least_seconds = min(self._least_seconds, self._least_before_seconds)
+        if taking_seconds - least_seconds > max(DELAY_AIM_SECONDS, DELAY_AIM_SHARE * least_seconds):
+            self._is_searching = False
+            self.limit_bytes = max(WINDOW_LEAST_BYTES, self.limit_bytes * 3 // 4)
+        elif self._most_bytes * 2 > self.limit_bytes:
+            more_bytes = self.limit_bytes * 2 if self._is_searching else self.limit_bytes * 9 // 8
+            self.limit_bytes = min(WINDOW_MOST_BYTES, more_bytes)

@@ -15,14 +15,12 @@ from common.wire import codec
 from producer.answerer import Alarming, Answerer, Doubted, Made, may_publish
 from producer.fleet import Fleet, Reply
 from producer.journal import Journal
-from producer.pacing import TokenBucket
+from producer.pacing import TokenBucket, Window
 from producer.stream import Stream
 
 log = logging.getLogger("treecast")
 
 HEARD_PER_ROUND = 200
-ANSWERS_WAITING_BYTES = 4 * 1024 * 1024
-"""Answers pause while so much is not written to the broker yet: batches go first."""
 
 Doubt = Callable[[bytes], None]
 """Told each path whose content in the source is not the one that the index names."""
@@ -52,6 +50,7 @@ class Upstream:
         self._subscriber = subscriber
         self._doubt = doubt
         self._tokens = TokenBucket(bandwidth_bytes)
+        self._window = Window()
         self.fleet = Fleet()
 
     def hear(self, now: float) -> None:
@@ -108,7 +107,8 @@ class Upstream:
                 log.warning("%s", said.text)
 
     def _room_bytes(self, now: float) -> float:
-        return min(ANSWERS_WAITING_BYTES - self._publisher.waiting_bytes(), self._tokens.room_bytes(now))
+        waiting_bytes, taking_seconds = self._publisher.waiting_bytes(), self._publisher.taking_seconds()
+        return min(self._window.room_bytes(waiting_bytes, taking_seconds, now), self._tokens.room_bytes(now))
 
     def _publish(self, made: Made) -> None:
         stand = self._journal.stand
@@ -116,6 +116,7 @@ class Upstream:
             return
         self._publisher.publish(Outgoing(Route.DIRECT, made.message, made.replica))
         self._tokens.spent(len(made.message))
+        self._window.sent(len(made.message))
         self._board.count("answers_total", label=made.kind)
         self._board.count("answer_bytes_total", len(made.message), label=made.kind)
         self._board.count("answer_wait_seconds_total", made.waited_seconds, label=made.kind)

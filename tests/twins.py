@@ -115,6 +115,9 @@ class MemoryPublisher:
     def waiting_bytes(self) -> int:
         return self.queued_bytes
 
+    def taking_seconds(self) -> float | None:
+        return None
+
     def confirmed(self) -> list[int]:
         taken, self._confirmed = self._confirmed, []
         return taken

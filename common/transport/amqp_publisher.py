@@ -20,6 +20,7 @@ from common.transport.amqp_connection import Job
 from common.transport.amqp_declaring import Declaring, replica_steps, shared_steps
 from common.transport.amqp_topology import Topology
 from common.transport.ports import Link, Outgoing, Phase, Wake
+from common.transport.taking import Taking
 from common.transport.window import Window
 
 log = logging.getLogger("treecast.amqp")
@@ -49,6 +50,7 @@ class AmqpPublisher:
         self._lock = threading.Lock()
         self._drained = threading.Condition(self._lock)
         self._window = Window()
+        self._taking = Taking()
         self._kept: dict[int, Outgoing] = {}  # by token, until it is confirmed
         self._waiting: deque[Outgoing | _MakeQueue] = deque()
         self._waiting_bytes = 0
@@ -106,7 +108,13 @@ class AmqpPublisher:
     def waiting_bytes(self) -> int:
         """See the port."""
         with self._lock:
-            return self._waiting_bytes + self._window.again_bytes() + self._keeper.connection.buffered_bytes()
+            unwritten = self._waiting_bytes + self._window.again_bytes() + self._keeper.connection.buffered_bytes()
+            return unwritten + self._taking.bytes
+
+    def taking_seconds(self) -> float | None:
+        """See the port."""
+        with self._lock:
+            return self._taking.seconds
 
     def confirmed(self) -> list[int]:
         """See the port."""
@@ -157,6 +165,7 @@ class AmqpPublisher:
         self._tag = 0
         with self._lock:
             self._window.channel_lost()
+            self._taking.channel_lost()
             self._waiting = deque(item for item in self._waiting if isinstance(item, _MakeQueue) or item.token)
             self._waiting_bytes = sum(len(item.body) for item in self._waiting if isinstance(item, Outgoing))
 
@@ -212,6 +221,8 @@ class AmqpPublisher:
         self._tag += 1
         if message.token:
             self._window.sent(message.token, self._tag, len(message.body))
+        else:
+            self._taking.wrote(self._tag, len(message.body), time.monotonic())
         taken.append(message)
         return len(message.body)
 
@@ -272,6 +283,7 @@ class AmqpPublisher:
         if isinstance(method, spec.Basic.Nack):
             now = time.monotonic()
             with self._lock:
+                self._taking.taken(method.delivery_tag, method.multiple, now)
                 self._window.nacked(method.delivery_tag, method.multiple, now)
                 given_up = self._window.give_up(now)
                 self._forget(given_up)
@@ -281,6 +293,7 @@ class AmqpPublisher:
             self._look_again()
             return
         with self._lock:
+            self._taking.taken(method.delivery_tag, method.multiple, time.monotonic())
             newly = self._window.acked(method.delivery_tag, method.multiple)
             self._forget(newly)
             is_more = bool(self._window.again_bytes())

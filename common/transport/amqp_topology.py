@@ -66,7 +66,8 @@ class Topology:
             # A heartbeat is worth nothing after a restart of the broker.
             return Envelope(self.events, EVENTS_KEY, PERSISTENT if message.token else TRANSIENT)
         if message.route is Route.DIRECT:
-            return Envelope(self.direct, message.replica, PERSISTENT, is_mandatory=True)
+            # What a restart of the broker takes away is asked for again.
+            return Envelope(self.direct, message.replica, TRANSIENT, is_mandatory=True)
         mode = PERSISTENT if message.token else TRANSIENT
         return Envelope(self.upstream, UPSTREAM_KEY, mode, expires_ms=UPSTREAM_EXPIRES_MS)
 

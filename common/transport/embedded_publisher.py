@@ -29,6 +29,7 @@ class _Waiting(NamedTuple):
     act: Act
     token: int
     replica: str
+    at: float
 
     @property
     def bytes(self) -> int:
@@ -52,6 +53,7 @@ class EmbeddedPublisher:
         self._in_flight_count = 0
         self._in_flight_bytes = 0
         self._waiting_bytes = 0
+        self._taking_seconds: float | None = None
         self._confirmed: list[int] = []
         self._returned: list[str] = []
         self._link = Link(Phase.CONNECTING)
@@ -70,7 +72,7 @@ class EmbeddedPublisher:
         with self._changed:
             if message.token == 0 and not self._link.is_open:
                 return
-            self._hand_over(_Waiting(self._append(message), message.token, message.replica))
+            self._hand_over(_Waiting(self._append(message), message.token, message.replica, time.monotonic()))
             if message.token:
                 self._in_flight_count += 1
                 self._in_flight_bytes += len(message.body)
@@ -79,7 +81,7 @@ class EmbeddedPublisher:
         """See to it that the replica's queue exists: from here on it gets what is published."""
         act = Make(self._places.replica_queue(replica), also=self._places.events)
         with self._changed:
-            self._hand_over(_Waiting(act, 0, replica))
+            self._hand_over(_Waiting(act, 0, replica, time.monotonic()))
 
     def in_flight(self) -> tuple[int, int]:
         """Count and bytes handed over with a token and not confirmed."""
@@ -90,6 +92,11 @@ class EmbeddedPublisher:
         """Bytes handed over and not yet written."""
         with self._changed:
             return self._waiting_bytes
+
+    def taking_seconds(self) -> float | None:
+        """How long it took to write the message without a token that was written last."""
+        with self._changed:
+            return self._taking_seconds
 
     def confirmed(self) -> list[int]:
         """Tokens that are in the log, synced, since the last call."""
@@ -173,6 +180,9 @@ class EmbeddedPublisher:
             self._in_flight_count -= sum(1 for item in group if item.token)
             self._in_flight_bytes -= sum(item.bytes for item in group if item.token)
             self._waiting_bytes -= sum(item.bytes for item in group)
+            self._taking_seconds = next(
+                (time.monotonic() - item.at for item in group if not item.must_arrive), self._taking_seconds
+            )
             self._group = []
         self._tell(Link(Phase.OPEN))
         self._wake()

@@ -91,7 +91,11 @@ class Publisher(Protocol):
         """Count and bytes handed over with a token and not confirmed, less those nacked for over 5 s."""
 
     def waiting_bytes(self) -> int:
-        """Bytes of any message handed over and not yet written to the broker: the measure for pacing answers."""
+        """Bytes handed over that the broker has not taken yet, those with a token until they are written: the measure for
+        pacing answers."""
+
+    def taking_seconds(self) -> float | None:
+        """How long the broker took for the message without a token that it took last; None: it took none yet."""
 
     def confirmed(self) -> list[int]:
         """Tokens confirmed since the last call, in the order of their confirms."""

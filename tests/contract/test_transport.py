@@ -195,6 +195,18 @@ def test_a_direct_message_to_a_replica_without_a_queue_is_returned(broker: Ports
     eventually(lambda: publisher.in_flight() == (0, 0))
 
 
+def test_what_the_broker_has_taken_waits_no_more_and_how_long_that_took_is_told(broker: Ports) -> None:
+    """By that whoever has much to say that may wait finds how much may be on its way."""
+    publisher = broker.producer("a")
+    for _ in range(20):
+        publisher.publish(Outgoing(Route.DIRECT, bytes(100_000), replica="a"))
+    eventually(lambda: publisher.waiting_bytes() == 0)
+    seconds = publisher.taking_seconds()
+    assert seconds is not None
+    assert 0 < seconds < scaled(10)
+    assert len(receive(broker.replica("a"), 20)) == 20
+
+
 def test_each_token_is_confirmed_once_and_nothing_stays_in_flight(broker: Ports) -> None:
     publisher = broker.producer("a")
     sent = events(500)

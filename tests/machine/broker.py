@@ -313,6 +313,9 @@ class SimulatedPublisher:
     def waiting_bytes(self) -> int:
         return sum(len(message.body) for message in self.handed_over)
 
+    def taking_seconds(self) -> float | None:
+        return None
+
     def confirmed(self) -> list[int]:
         taken, self._confirmed = self._confirmed, []
         return taken

@@ -39,7 +39,7 @@ def test_the_names_are_those_of_the_design() -> None:
     [
         (Outgoing(Route.EVENTS, b"batch", token=1), PERSISTENT),
         (Outgoing(Route.EVENTS, b"heartbeat"), TRANSIENT),
-        (Outgoing(Route.DIRECT, b"answer", "a"), PERSISTENT),
+        (Outgoing(Route.DIRECT, b"answer", "a"), TRANSIENT),
         (Outgoing(Route.UPSTREAM, b"report"), TRANSIENT),
     ],
     ids=["batch", "heartbeat", "answer", "report"],

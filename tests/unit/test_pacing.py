@@ -1,7 +1,18 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producer.pacing import BURST_MINIMUM_BYTES, BURST_SECONDS, TokenBucket
+from producer.pacing import (
+    BURST_MINIMUM_BYTES,
+    BURST_SECONDS,
+    DELAY_AIM_SECONDS,
+    WINDOW_LEAST_BYTES,
+    WINDOW_MOST_BYTES,
+    TokenBucket,
+    Window,
+)
+
+MESSAGE_BYTES = 6_000
 
 
 def test_without_a_limit_there_is_always_room() -> None:
@@ -41,3 +52,68 @@ def test_a_clock_that_steps_back_gives_nothing() -> None:
     bucket.spent(int(owed))
     assert bucket.room_bytes(5.0) <= 1
     assert bucket.room_bytes(10.0) <= 1
+
+
+class Way:
+    """A broker that takes so many bytes in a second, over a way of its own length, and who fills it."""
+
+    def __init__(self, bytes_per_second: float, way_seconds: float) -> None:
+        self._rate = bytes_per_second
+        self._way_seconds = way_seconds
+        self._on_way: list[tuple[float, float, int]] = []
+        """When it was sent, when it is taken, its size."""
+        self._free_at = 0.0
+        self.taking_seconds: float | None = None
+        self.delays: list[float] = []
+        self.taken_bytes = 0
+
+    def fill(self, window: Window, now: float) -> None:
+        """Send what the window has room for; hear what was taken until now."""
+        for at, taken_at, size_bytes in [one for one in self._on_way if one[1] <= now]:
+            self._on_way.remove((at, taken_at, size_bytes))
+            self.taking_seconds = taken_at - at
+            self.delays.append(taken_at - at - self._way_seconds)
+            self.taken_bytes += size_bytes
+        waiting_bytes = sum(size_bytes for _, _, size_bytes in self._on_way)
+        room_bytes = window.room_bytes(waiting_bytes, self.taking_seconds, now)
+        while room_bytes > 0:
+            self._free_at = max(self._free_at, now) + MESSAGE_BYTES / self._rate
+            self._on_way.append((now, self._free_at + self._way_seconds, MESSAGE_BYTES))
+            room_bytes -= MESSAGE_BYTES
+            window.sent(MESSAGE_BYTES)
+
+
+@pytest.mark.parametrize("way_seconds", [0.0005, 0.1])
+@pytest.mark.parametrize("rate", [5e6, 2e7])
+def test_the_window_keeps_the_way_full_and_little_waits_in_front_of_a_live_change(
+    rate: float, way_seconds: float
+) -> None:
+    """What waits at the broker is what a live change waits for: over a long way less than the way itself takes."""
+    way, window = Way(rate, way_seconds), Window()
+    for step in range(2000):
+        way.fill(window, step * 0.005)
+    late = sorted(way.delays[len(way.delays) // 2 :])
+    assert late[len(late) // 2] < 2 * DELAY_AIM_SECONDS
+    assert late[int(len(late) * 0.95)] < max(3 * DELAY_AIM_SECONDS, way_seconds)
+    assert way.taken_bytes > 0.8 * rate * 10
+
+
+def test_a_broker_that_gets_slow_gets_less_and_more_again_when_it_is_over() -> None:
+    window = Window()
+
+    def asked(taking_seconds: float, times: int, now: float) -> int:
+        for step in range(times):
+            window.room_bytes(window.limit_bytes, taking_seconds + step / 1e6, now + step * 0.2)
+        return window.limit_bytes
+
+    assert asked(0.001, 10, now=0.0) == WINDOW_MOST_BYTES
+    assert asked(0.1, 25, now=2.0) == WINDOW_LEAST_BYTES
+    assert asked(0.001, 60, now=7.0) == WINDOW_MOST_BYTES
+
+
+def test_what_is_not_used_does_not_grow() -> None:
+    window = Window()
+    before = window.limit_bytes
+    for step in range(100):
+        window.room_bytes(1000, 0.001 + step / 1e6, step * 0.1)
+    assert window.limit_bytes == before
