@@ -32,6 +32,9 @@ class Seen:
     is_short_of_room: bool = False
     came_bytes: int = 0
     """Of large contents, since the start: while it grows nothing is stalled."""
+    received: float = 0.0
+    """How much of a since answer has come, 0 to 1: nothing is level before all of it is there, and while it grows nothing is
+    stalled."""
 
 
 @dataclass(slots=True)
@@ -59,7 +62,7 @@ class Alarming:
     def judge(self, seen: Seen, now: float) -> dict[str, str]:
         """The kinds of alarm, each with what to tell a person, "" for one that is off."""
         away_seconds = self._away.seconds(seen.upstream.is_open, now)
-        lacking_seconds = self._lacking.seconds((seen.lacking, seen.came_bytes), now)
+        lacking_seconds = self._lacking.seconds((seen.lacking, seen.came_bytes, seen.received), now)
         room_seconds = self._room.seconds(seen.is_short_of_room, now)
         is_listening = not seen.is_short_of_room and room_seconds >= LISTENING_AGAIN_SECONDS
         return {

@@ -148,7 +148,8 @@ class Telling:
         lacking = (left.buckets, self._large.count_missing()) if lacks else (0, 0)
         links, age = self._links, self._board.heartbeat_age_seconds()
         is_short = self._follower.is_short_of_room
-        seen = Seen(age, links.queue.link, links.upstream.link, lacking, is_short, self._large.came_bytes)
+        came = (self._large.came_bytes, left.received)
+        seen = Seen(age, links.queue.link, links.upstream.link, lacking, is_short, *came)
         for kind, detail in self.alarming.judge(seen, now).items():
             if detail:
                 self._board.alarm(kind, detail)

@@ -59,3 +59,11 @@ def test_who_waits_for_room_is_not_told_to_look_at_the_master() -> None:
     assert kinds(alarming, Seen(91.0, OPEN, OPEN, (0, 0)), 191.5) == {"silence"}
     assert kinds(alarming, Seen(1.0, OPEN, OPEN, (9, 1)), 192.0) == set()
     assert kinds(alarming, Seen(1.0, OPEN, OPEN, (9, 1)), 243.0) == {"stalled"}
+
+
+def test_a_since_answer_that_comes_slowly_is_not_stalled() -> None:
+    """Nothing is level before all of it is there."""
+    alarming = Alarming()
+    for minute in range(1, 10):
+        assert not kinds(alarming, Seen(1.0, OPEN, OPEN, (4096, 0), received=minute / 10), 45.0 * minute)
+    assert kinds(alarming, Seen(1.0, OPEN, OPEN, (4096, 0), received=0.9), 500.0) == {"stalled"}
