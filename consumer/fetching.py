@@ -36,6 +36,8 @@ class _Open:
     end: int
     asked_at: float
     came_before: int
+    is_alone: bool
+    """Whether nothing else was on its way when it was asked."""
     has_come: bool = False
 
 
@@ -132,9 +134,9 @@ class Fetching:
 
     def _came(self, fetch: Fetch, answer: PartAnswer, now: float) -> None:
         question = self._open[answer.nonce]
-        if not question.has_come:
-            question.has_come = True
+        if not question.has_come and question.is_alone:
             self._pacing.measured_round_trip(now - question.asked_at, now)
+        question.has_come = True
         self.came_bytes += len(answer.content)
         fetch.arrived += len(answer.content)
         fetch.heard_at, fetch.silences = now, 0
@@ -161,6 +163,8 @@ class Fetching:
         fetch = self.fetch
         if fetch is None or fetch.asked >= fetch.wanted.size:
             return None
+        if self._open and self._pacing.wants_round_trip(now):
+            return None
         allowed = self._pacing.parts(now)
         room = min(
             allowed - _parts(fetch.asked - fetch.arrived), UNSTORED_LIMIT_PARTS - _parts(fetch.asked - fetch.stored)
@@ -173,11 +177,12 @@ class Fetching:
     def _ask(self, fetch: Fetch, count: int, now: float) -> tuple[bytes, AskParts]:
         wanted, nonce = fetch.wanted, self.new_nonce()
         ask = AskParts(wanted.path, wanted.digest, fetch.asked, count, fetch.is_doubted)
-        if not self._open:
+        is_alone = not self._open
+        if is_alone:
             fetch.heard_at = now
         fetch.is_doubted = False
         fetch.asked = min(wanted.size, fetch.asked + count * PART_BYTES)
-        self._open[nonce] = _Open(fetch.asked, now, self.came_bytes)
+        self._open[nonce] = _Open(fetch.asked, now, self.came_bytes, is_alone)
         return nonce, ask
 
     def expire(self, now: float) -> bool:

@@ -1,8 +1,8 @@
 """Decides how many parts may be on their way: enough for the round trip, and so few that what comes behind them waits briefly.
 
 Twice what the link carried in one round trip, of late: that fills a long link within some round trips, and on a short one it is
-two parts. The round trip is the shortest of late, because parts that wait for each other make it look longer. Times are monotonic
-seconds.
+two parts. Parts that wait for each other make the round trip look longer, and longer the more there are: so it is measured when
+nothing else is on its way, and now and then everything is let come in for that. Times are monotonic seconds.
 """
 
 from collections import deque
@@ -14,6 +14,8 @@ PARTS_LEAST = 2
 PARTS_MOST = 64
 MEMORY_SECONDS = 10.0
 """So long a measurement counts."""
+ROUND_TRIP_AGAIN_SECONDS = 4.0
+"""So often a round trip is measured."""
 SAMPLES_MOST = 64
 
 
@@ -24,8 +26,12 @@ class Pacing:
     _round_trips: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=SAMPLES_MOST))
     _rates: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=SAMPLES_MOST))
 
+    def wants_round_trip(self, now: float) -> bool:
+        """Whether nothing should be asked before everything that was asked has come, and then be measured."""
+        return not self._round_trips or now - self._round_trips[-1][0] >= ROUND_TRIP_AGAIN_SECONDS
+
     def measured_round_trip(self, seconds: float, now: float) -> None:
-        """So long after a question its first part came."""
+        """So long after a question, with nothing else on its way, its first part came."""
         self._round_trips.append((now, seconds))
 
     def measured_rate(self, size_bytes: int, seconds: float, now: float) -> None:

@@ -194,3 +194,19 @@ def test_what_is_kept_takes_half_of_the_free_room_and_the_oldest_goes_first() ->
     assert to_drop([young, old], set(), 399, 3.0) == [old]
     assert to_drop([young, old], set(), 0, 3.0) == [old, young]
     assert to_drop([young, old], {old.digest}, 199, 3.0) == [young]
+
+
+def test_a_round_trip_is_measured_alone_now_and_then() -> None:
+    """Every few seconds nothing is asked until all that was asked has come: parts that wait for each other tell nothing."""
+    one, now, offset = begun(), 0.0, 0
+    alone = []
+    while now < 9.0:
+        now += 0.1
+        for _, ask in asked(one, now):
+            if ask.offset == offset:
+                alone.append(now)
+        nonce = next(iter(one._open))
+        assert one.take(part(nonce, offset), now)
+        offset += PART_BYTES
+        one.stored(ONE.digest, offset)
+    assert 2 <= len([at for at in alone if at > 1]) <= 4
