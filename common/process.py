@@ -33,7 +33,7 @@ Service = Callable[[S, threading.Event, Board, Orders], None]
 ProduceService = Service[ProduceSettings]
 ConsumeService = Service[ConsumeSettings]
 
-PRODUCE_VERBS: tuple[str, ...] = ("hold-list", "hold-show", "hold-release")
+PRODUCE_VERBS: tuple[str, ...] = ("hold-list", "hold-show", "hold-release", "epoch-show", "epoch-start")
 """What a person may order a producer's loop to do; `producer.service` serves them."""
 CONSUME_VERBS: tuple[str, ...] = ("scrub",)
 """What a person may order a consumer's loop to do; `consumer.service` serves them."""

@@ -26,6 +26,7 @@ from consumer.questions import Identity
 from consumer.room import Patience, Room
 from consumer.state import State
 from consumer.syncing import Owner, Syncing
+from consumer.trying import Trying
 from consumer.values import Reason
 
 log = logging.getLogger("treecast")
@@ -56,6 +57,7 @@ class Parts:
     subscriber: Subscriber
     asking: Asking
     gathering: Gathering
+    trying: Trying
     board: Board
 
 
@@ -67,6 +69,7 @@ class Follower:
         self._state = parts.state
         self._applier = parts.applier
         self._large = parts.large
+        self._trying = parts.trying
         self._subscriber = parts.subscriber
         self._board = parts.board
         self._incoming = Incoming(parts.subscriber, identity.tree, self._refuse)
@@ -132,6 +135,8 @@ class Follower:
             self._on_stream(message, delivery, patient=True)
         else:
             self._subscriber.settle(delivery)
+            if self._trying.take(message, self._clock()):
+                return
             if isinstance(message, PartAnswer):
                 self._on_part(message)
             elif isinstance(message, Answer) and message.replica == self._identity.replica:
@@ -283,7 +288,9 @@ class Follower:
             )
         else:
             self._board.alarm(
-                kind, f"two different batches for one position {here}; nothing more of this epoch is applied"
+                kind,
+                f"two different batches for one position {here}: two producers, or a copied journal; nothing more of this"
+                " epoch is applied. See that one producer is left, and type there: treecast epoch start",
             )
 
     def _came(self, answer: Answer, size_bytes: int) -> None:

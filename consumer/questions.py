@@ -34,11 +34,15 @@ class Questions:
         self._subscriber = subscriber
 
     @property
+    def is_open(self) -> bool:
+        """Whether a question would reach the producer, and its answer us."""
+        return self._publisher.link.is_open and self._subscriber.link.is_open
+
+    @property
     def may_ask(self) -> bool:
         """Whether a question would reach the producer that we follow, and its answer us."""
         standing = self._state.standing()
-        is_open = self._publisher.link.is_open and self._subscriber.link.is_open
-        return bool(standing.epoch) and not standing.is_forked and is_open
+        return bool(standing.epoch) and not standing.is_forked and self.is_open
 
     def ask(self, now: float, *, not_before: float, with_contents: bool, is_merging: bool) -> None:
         """Ask what is to be asked now for what is stale or missing; large contents aside."""
@@ -59,7 +63,10 @@ class Questions:
 
     def send(self, nonce: bytes, ask: Ask) -> None:
         """Send one question."""
-        epoch = self._state.standing().epoch
+        self.send_in(self._state.standing().epoch, nonce, ask)
+
+    def send_in(self, epoch: int, nonce: bytes, ask: Ask) -> None:
+        """Send one question in another epoch than the one that is followed: one that is on trial."""
         question = Question(self._identity.tree, epoch, self._identity.replica, nonce, ask, time.time_ns())
         self._publisher.publish(Outgoing(Route.UPSTREAM, encode(question)))
 

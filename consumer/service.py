@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from contextlib import ExitStack
+from typing import Any
 
 from common.board import Board
 from common.errors import AlreadyRunningError, HaltError, NoRoomError
@@ -33,6 +34,7 @@ from consumer.spool import Spool
 from consumer.state import State
 from consumer.target import Target
 from consumer.telling import Links, Telling
+from consumer.trying import Trying
 
 log = logging.getLogger("treecast")
 
@@ -135,12 +137,13 @@ class Replica:
         self._asking = Asking(lambda: secrets.token_bytes(NONCE_BYTES))
         whose = Identity(settings.tree, settings.replica)
         self._questions = Questions(whose, state, self._asking, publisher, subscriber)
+        self._trying = Trying(state, self._questions.send_in)
         spool = Spool(state.path.with_name(SPOOL_NAME))
         self._reports = ReportClock()
         self._asked_for_queue_at = self._told_at = self._asked_at = 0.0
         self._follower = Follower(
             whose,
-            Parts(state, applier, self._large, subscriber, self._asking, Gathering(spool), board),
+            Parts(state, applier, self._large, subscriber, self._asking, Gathering(spool), self._trying, board),
             Patience(stop, time.monotonic, self._speak),
         )
         self._scrub = Scrub(settings.scrub_interval_seconds, state, applier.target, board, self._follower.put_right)
@@ -151,7 +154,8 @@ class Replica:
             self._follower,
             board,
             links,
-            details=self._scrub.details,
+            details=self._details,
+            trial=lambda: self._trying.news,
             large=self._large,
         )
         self._handlers: dict[str, Verb] = {**self._scrub.verbs}
@@ -170,6 +174,7 @@ class Replica:
             raise
         finally:
             self._large.close()
+            self._trying.close()
 
     def _round(self) -> None:
         """One message, or none for a while; answers that came together are merged once nothing more is waiting."""
@@ -192,6 +197,11 @@ class Replica:
             self._ask_ahead()
             self._speak()
         self._bring_large()
+        self._trying.step(time.monotonic(), may_ask=self._questions.is_open)
+
+    def _details(self) -> dict[str, Any]:
+        """What a report says beside how the replica stands."""
+        return {**self._scrub.details(), **self._trying.details()}
 
     def _bring_large(self) -> None:
         """Large contents go on beside everything else, as far as can be without waiting."""
@@ -218,7 +228,7 @@ class Replica:
             self._applier.prune_aside(self._settings.aside, unix_seconds)
 
     def _pause_seconds(self) -> float:
-        if self._scrub.has_news:
+        if self._scrub.has_news or self._trying.is_busy:
             return 0.0
         now = time.monotonic()
         dues = [self._reports.due_at(self._telling.news()), self._follower.due_at(), self._asking.due_at()]

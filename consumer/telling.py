@@ -33,6 +33,7 @@ class News(NamedTuple):
     position: Position
     is_agreed: bool
     word: ReplicaState
+    trial: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Links:
 class Telling:
     """See the module."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it tells of
         self,
         settings: ConsumeSettings,
         state: State,
@@ -56,8 +57,9 @@ class Telling:
         *,
         large: Large,
         details: Callable[[], dict[str, Any]],
+        trial: Callable[[], str] = str,
     ) -> None:
-        """`details`: what else a report says."""
+        """`details`: what else a report says. `trial`: how the comparison with an epoch on trial stands."""
         self._settings = settings
         self._state = state
         self._follower = follower
@@ -66,12 +68,13 @@ class Telling:
         self.alarming = Alarming()
         self._large = large
         self._details = details
+        self._trial = trial
         self._sync: Told | None = None
         self.is_halted = False
 
     def news(self) -> News:
         """How it stands now."""
-        return News(self._state.standing().position, self._follower.is_agreed(), self._word())
+        return News(self._state.standing().position, self._follower.is_agreed(), self._word(), self._trial())
 
     def report(self, news: News, unix_ns: int) -> Report:
         """What the producer is told."""
@@ -79,6 +82,8 @@ class Telling:
         details: dict[str, Any] = {f"unmet_{reason}": count for reason, count in unmet.items()}
         problems = [text[:PROBLEM_LIMIT_CHARACTERS] for text in self._board.problem_texts(PROBLEMS_REPORTED)]
         details |= {"entries": self._state.counts.entries, "problems": problems, **self._details()}
+        if standing.is_forked:
+            details["forked"] = True
         if self._sync is not None and self._sync.seconds_left is not None:
             details["seconds_left"] = round(self._sync.seconds_left, 1)
         return Report(

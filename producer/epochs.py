@@ -2,8 +2,7 @@
 
 Every start takes a new epoch, higher than any the journal knows, with a random instance: a journal that was lost, restored or
 copied cannot repeat a pair (epoch, sequence) with the same lineage. So does who takes the lead over from another: the two may
-have started in one second. The incumbent wins: who finds the upstream queue held
-publishes nothing.
+have started in one second. The incumbent wins: who finds the upstream queue held publishes nothing, unless a person says so.
 """
 
 import secrets
@@ -39,25 +38,40 @@ class Standing(Enum):
 
     LEADS = "leads"
     WAITS = "waits"
+    TAKES_OVER = "takes over"
+    """It may, because a person said so, although another holds the upstream queue; it hears nothing before that one is gone."""
     YIELDS = "yields"
     """Another has held the lead for too long: this process must end."""
 
 
 class Lead:
-    """Who leads, by the link of the upstream queue: only while it is open, this process does."""
+    """Who leads, by the link of the upstream queue: only while it is open, this process does, or when a person says so."""
 
     def __init__(self) -> None:
         self._held_since: float | None = None
         self.has_seen_another = False
         """Another has led since our epoch was drawn, perhaps under the same one: a new one is due before we publish."""
+        self.is_taking_over = False
+        """Whether a person said so."""
 
     def judge(self, link: Link, now: float) -> Standing:
         """The standing now. `now`: seconds of a steady clock."""
         if link.phase is not Phase.HELD:
             if link.is_open:
-                self._held_since = None
+                self._held_since, self.is_taking_over = None, False
             return Standing.LEADS if link.is_open else Standing.WAITS
-        self.has_seen_another = True
         if self._held_since is None:
             self._held_since = now
-        return Standing.YIELDS if now - self._held_since >= HELD_LIMIT_SECONDS else Standing.WAITS
+        if self.is_taking_over:
+            return Standing.TAKES_OVER
+        self.has_seen_another = True
+        return Standing.YIELDS if self.held_too_long(now) else Standing.WAITS
+
+    def held_too_long(self, now: float) -> bool:
+        """Whether another has held the queue for over a minute, since it was seen first or the lead was taken from it."""
+        return self._held_since is not None and now - self._held_since >= HELD_LIMIT_SECONDS
+
+    def take_over(self, now: float) -> None:
+        """A person says that this process is to publish; a new epoch is due. Idempotent."""
+        if not self.is_taking_over:
+            self._held_since, self.is_taking_over = now, True

@@ -130,6 +130,13 @@ class Finding:
         # A base is no event: a file that is being written is looked at again as one, later.
         self._scans.start(ROOT, only_scanned=self._journal.is_base_complete)
 
+    def begin_anew(self) -> None:
+        """The index is to be made anew from the source: the whole tree is scanned for it."""
+        if self._generation:
+            self._scans.stop()
+            self.is_scan_complete, self._base_left = False, None
+            self._scans.start(ROOT, only_scanned=False)
+
     def _restart_watch(self) -> None:
         self.close_watch()
         try:

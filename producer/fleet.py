@@ -6,7 +6,7 @@ word was sent a minute after it.
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from common.entries import Position
 from common.messages import Lineage, Question, ReplicaState, Report, Upstream
@@ -28,9 +28,17 @@ class Reply(Enum):
     """Somebody else published, under a higher epoch than ours or under the same one."""
 
 
+class Heard(NamedTuple):
+    """The last report of a replica, and when it came, in seconds of the loop's clock."""
+
+    report: Report
+    at: float
+
+
 @dataclass(slots=True)
 class _Replica:
     heard_at: float
+    reported_at: float = 0.0
     sent_ns: int = 0
     has_queue: bool = False
     report: Report | None = None
@@ -52,7 +60,7 @@ class Fleet:
         replica.heard_at, replica.sent_ns = now, message.unix_ns
         if isinstance(message, Question):
             return Reply.ANSWER if message.epoch == lineage.epoch else Reply.HEARTBEAT
-        replica.report = message
+        replica.report, replica.reported_at = message, now
         if message.state is ReplicaState.NO_QUEUE:
             replica.has_queue = False
         return Reply.STEP_DOWN if _follows_another(message, lineage) else Reply.NOTHING
@@ -73,6 +81,20 @@ class Fleet:
         for name in names:
             self._replicas[name].has_queue = True
         return names
+
+    def reports(self) -> list[Heard]:
+        """What each replica reported last."""
+        return [Heard(one.report, one.reported_at) for one in self._replicas.values() if one.report is not None]
+
+    def forked(self) -> list[str]:
+        """The replicas that report a fork: they follow nothing more before the next epoch."""
+        reports = ((name, replica.report) for name, replica in sorted(self._replicas.items()))
+        return [name for name, report in reports if report is not None and report.details.get("forked") is True]
+
+    def highest_epoch(self) -> int:
+        """The highest epoch that a replica follows; 0: none."""
+        epochs = [report.position.epoch for report, _ in self.reports()]
+        return max((epoch for epoch in epochs if epoch < EPOCHS_BELIEVED), default=0)
 
     def most_entries(self) -> int:
         """How many paths the fullest of the replicas holds that follow an epoch of this tree."""

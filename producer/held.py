@@ -218,6 +218,15 @@ class HeldPaths:
         """The transaction in which `published` took these out is done."""
         self._tally -= taken
 
+    def clear(self) -> None:
+        """Inside a transaction, with `cleared` after it: nothing is held, and nothing went lately."""
+        for table in ("held", "departed"):
+            self._database.execute(f"DELETE FROM {table}")
+
+    def cleared(self) -> None:
+        """The transaction of `clear` is done."""
+        self._tally, self.departed_noted = Counter(), 0
+
     # -- inner
 
     @property

@@ -208,6 +208,11 @@ class Holds:
             f" treecast hold release --state {state}"
         )
 
+    def begin_anew(self) -> None:
+        """The journal has forgotten what was held, and what went."""
+        self._began, self._judged, self._may_have_changed = None, Judgement(), True
+        self._to_look_at.clear()
+
     # -- what a person asks
 
     @property

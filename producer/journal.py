@@ -18,7 +18,8 @@ from common.entries import Entry
 from common.errors import SettingError
 from common.messages import Lineage
 from common.names import PATTERNS_PATH, ROOT, range_below
-from producer import changed, changelog, journal_schema
+from producer import announced, changed, changelog, journal_schema
+from producer.announced import Announced
 from producer.epochs import first_head
 from producer.guard import RootIdentity
 from producer.held import HeldPaths
@@ -67,6 +68,8 @@ class Journal:
             self.stand = self._read_stand(tree)
             self.is_base_complete = bool(self._get("base_complete", 0))
             """Whether the whole source was in the index once; from then on differences are events."""
+            self.announced = announced.read(self._database)
+            """The last epoch that was announced; whether the index is vouched for."""
             self.root_identity = self._read_root_identity()
             """The identity of the source's root when the whole tree was last compared."""
 
@@ -89,6 +92,42 @@ class Journal:
             self._set(epoch=lineage.epoch, instance=lineage.instance, head=after.head)
             changelog.begin_epoch(self._database, after.sequence)
         self.stand = after
+
+    @property
+    def is_announced(self) -> bool:
+        """Whether the epoch of this run is announced: only then anything is numbered under it."""
+        return self.announced.is_of(self.stand.lineage)
+
+    def announce(self, *, is_released: bool | None) -> None:
+        """The epoch of this run is announced from here on, and the index vouched for. `is_released`: whether all deletes up to
+        here are meant; None: what was released before stays so."""
+        after = self.announced.announced(self.stand.lineage, time.time())
+        released = self.stand.released if is_released is None else max(1, self.stand.sequence) * is_released
+        with self._transaction():
+            announced.write(self._database, after)
+            self._set(released=released)
+        self.announced, self.stand = after, replace(self.stand, released=released)
+
+    def note(self, value: Announced) -> None:
+        """What else is known of the epoch. Idempotent."""
+        if value != self.announced:
+            with self._transaction():
+                announced.write(self._database, value)
+            self.announced = value
+
+    def reopen(self) -> None:
+        """The index is older than what was published: the source is to be taken into it anew, without an event. What it had
+        not confirmed goes: it was published by the one who went on from there, or is over. So do its holds: they are of a tree
+        that nobody vouches for. Idempotent."""
+        after = self.announced.reopened()
+        with self._transaction():
+            announced.write(self._database, after)
+            self._set(base_complete=0, released=0)
+            self._database.execute("DELETE FROM outbox")
+            self.held.clear()
+        self.announced, self.is_base_complete, self._confirmed = after, False, []
+        self.stand = replace(self.stand, released=0)
+        self.held.cleared()
 
     def release(self) -> None:
         """Somebody vouches for the tree as it stands: all deletes up to here are meant, and from now on those of each batch."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from common.digests import BucketDigests
 from common.entries import Event, Position
-from common.messages import Batch, Heartbeat, Lineage
+from common.messages import Batch, Heartbeat, Lineage, Trial
 from common.names import PATTERNS_PATH
 from common.wire import codec
 from producer.values import Change
@@ -40,6 +40,10 @@ class Stand:
         return Heartbeat(
             self.lineage, self.sequence, self.head, self.digest, counter, unix_ns, leader, released=self.released
         )
+
+    def trial(self, counter: int, unix_ns: int, leader: str) -> Trial:
+        """The trial of this stand: where the stream would begin."""
+        return Trial(self.lineage, self.sequence, self.digest, counter, unix_ns, leader)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,10 @@ It puts the parts together and decides when each has its turn; what each does, i
 happens on one thread; `step` is one round, so that tests can drive it.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from common.board import Board
-from common.errors import AlreadyRunningError, NoRoomError, RootGoneError
+from common.errors import NoRoomError, RootGoneError
 from common.holds import NO_HOLD, HoldLimit
 from common.names import PATTERNS_PATH
 from common.transport.ports import Publisher, Subscriber
@@ -17,33 +16,25 @@ from producer.answerer import Answerer
 from producer.closing import close
 from producer.comparing import Compared, Comparer
 from producer.dirty import DirtySet
-from producer.epochs import Lead, Standing
 from producer.excluding import patterns_change
 from producer.finding import Finding, MakeWatch
 from producer.hashing import HashingThread
 from producer.holds import Holds, Released
 from producer.journal import Journal
+from producer.leading import Leading, Parts
+from producer.rounds import Round
 from producer.source import Source
-from producer.stream import Stream, begin_epoch
+from producer.stream import Stream
 from producer.telling import Facts, Telling
 from producer.upstream import Upstream
-from producer.values import Change, Taken
+from producer.values import Change
+from producer.vouching import REPLICAS_SPEAK_SECONDS
 
 AGAIN_SECONDS = 0.01
 """How soon to look again at what waits for its directory; the delay grows."""
 NO_ROOM_SECONDS = 1.0
 ROOT_DOUBT_SECONDS = 0.2
-REPLICAS_SPEAK_SECONDS = 6.0
-"""In so long every replica that is there has reported once."""
 _NO_DIRECTORY = "the directory above it cannot be carried"
-
-
-@dataclass(slots=True)
-class _Round:
-    """Changes that are being cut into batches, and what was taken for them: it goes back if that fails."""
-
-    taken: list[Taken]
-    batches: Iterator[list[Change]]
 
 
 class Pipeline:
@@ -95,11 +86,10 @@ class Pipeline:
             scan_interval_seconds=scan_interval_seconds,
         )
         self._telling = Telling(board, publisher, subscriber, self._upstream.fleet, wire_pin=wire_pin)
-        self._lead = Lead()
+        parts = Parts(journal, self._stream, self._upstream, subscriber, board)
+        self.leading = Leading(parts, hold, reopen=self._begin_anew)
         self._linger = batching.Linger()
-        self._standing = Standing.WAITS
-        self._led_since: float | None = None
-        self._round: _Round | None = None
+        self._round = Round(self._dirty)
         self._scans_seen = 0
         self._paused_until = self._now = float("-inf")
         self._source = source
@@ -115,7 +105,7 @@ class Pipeline:
         self._board.tick("pipeline")
         self._now = now
         try:
-            self._judge_lead(now)
+            self.leading.judge(now)
             if self._is_live:
                 self._stream.beat(now)
             self._finding.hear(now)
@@ -131,34 +121,18 @@ class Pipeline:
         except RootGoneError:
             self._finding.check_root(now)
             self._pause(now, ROOT_DOUBT_SECONDS)
-        if self._is_live:
+        if self.leading.may_answer:
             self._upstream.answer(now)
         wait_seconds = self._wait_seconds(now)
         self._tell(now, is_idle=wait_seconds > 0)
         return wait_seconds
-
-    def _judge_lead(self, now: float) -> None:
-        link = self._subscriber.link
-        self._standing = self._lead.judge(link, now)
-        if self._standing is Standing.YIELDS:
-            raise AlreadyRunningError(
-                f"another producer leads the tree {self._board.tree!r}: {link.detail or 'its name is not known'}; "
-                "stop that one first, then: treecast produce"
-            )
-        if self._standing is Standing.LEADS:
-            if self._lead.has_seen_another:
-                begin_epoch(self._journal)
-                self._lead.has_seen_another = False
-            self._led_since = now if self._led_since is None else self._led_since
-            self._stream.catch_up()
-            self._upstream.hear(now)
 
     def _work(self, now: float) -> None:
         """Build the base, or number the next batch. Whatever fails for lack of room is looked at again."""
         try:
             changes: list[Change] = []
             if now >= self._paused_until:
-                if not self._journal.is_base_complete:
+                if self._takes_base:
                     self._build_base(now)
                 elif self._is_live and self._stream.has_room():
                     changes = self._next_batch(now)
@@ -167,7 +141,7 @@ class Pipeline:
             if self._stream.exchange(changes, now) is not None:
                 self._linger.left(now)
         except NoRoomError:
-            self._give_up_round()
+            self._round.give_up()
             raise
 
     # -- from hints to changes
@@ -192,30 +166,39 @@ class Pipeline:
         while changes := self._patterns_change():
             self._journal.commit_base(numbering.apply(self._journal.stand, changes))
         self._begin_round(now, with_bodies=False)
-        taken = len(self._round.taken) if self._round is not None else 0
-        while changes := self._cut():
+        taken = len(self._round.taken)
+        while changes := self._round.cut():
             self._journal.commit_base(numbering.apply(self._journal.stand, changes))
         self._finding.took_for_base(taken, now)
+        is_found = self._journal.is_base_complete and self._finding.is_scan_complete
+        if is_found and not self._dirty.ready(now) and not len(self._comparer.unhashed):
+            self.leading.note_whole()
+
+    def _begin_anew(self) -> None:
+        """What was found belongs to an index that is made anew."""
+        self._round.give_up()
+        self._finding.begin_anew()
+        self.holds.begin_anew()
 
     def _may_be_lost(self, now: float) -> bool:
         """A tree of nothing that no journal knows may be one whose disk is missing, and its journal's too: before it is
         announced, and every replica emptied, the replicas have time to say what they hold."""
         if self._journal.stand.entries or self._dirty.ready(now) or self._journal.held.is_emptied:
             return False
-        if self._led_since is None or now - self._led_since < REPLICAS_SPEAK_SECONDS:
+        if self.leading.led_seconds(now) < REPLICAS_SPEAK_SECONDS:
             return True
         return self._upstream.fleet.most_entries() > 0
 
     def _next_batch(self, now: float) -> list[Change]:
         """The changes of the next batch; none when nothing changed, or when it is worth waiting for more."""
-        if self._round is None:
+        if not self._round.is_open:
             if self._finding.may_publish and (changes := self._patterns_change()):
                 return changes
             ready = self._dirty.ready(now)
             if not ready or not self._finding.may_publish or self._linger.wait_seconds(now, ready) > 0:
                 return []
             self._begin_round(now, with_bodies=True)
-        return self._cut()
+        return self._round.cut()
 
     def _patterns_change(self) -> list[Change]:
         """The patterns are part of the published state: where the settings have others, they change by an event of their own,
@@ -228,10 +211,10 @@ class Pipeline:
 
     def _begin_round(self, now: float, *, with_bodies: bool) -> None:
         compared = self._comparer.compare(now, with_bodies=with_bodies)
-        self._round = _Round(compared.taken, iter(()))
+        self._round.begin(compared.taken)
         # After the looks: what they did not find is believed only if the root is still there and not empty.
         if compared.takes_away and not self._is_root_sound(now, is_base=not with_bodies):
-            self._give_up_round()
+            self._round.give_up()
             return
         if compared.identities:
             self._journal.remember(compared.identities)
@@ -240,23 +223,11 @@ class Pipeline:
         for change, ancestor in closed.waiting:
             self._comparer.hint(ancestor, now)
             self._comparer.look_again(change.path, now, AGAIN_SECONDS, _NO_DIRECTORY)
-        self._round.batches = batching.cut(closed.ordered)
+        self._round.cut_from(batching.cut(closed.ordered))
 
     def _is_root_sound(self, now: float, *, is_base: bool) -> bool:
         self._finding.check_root(now)
         return self._finding.may_build if is_base else self._finding.may_publish
-
-    def _cut(self) -> list[Change]:
-        batch = next(self._round.batches, None) if self._round is not None else None
-        if batch is None:
-            self._round = None
-        return batch or []
-
-    def _give_up_round(self) -> None:
-        """Its paths are looked at again: those that were published already will show no difference."""
-        if self._round is not None:
-            self._dirty.give_back(self._round.taken)
-            self._round = None
 
     def _pause(self, now: float, seconds: float) -> None:
         self._paused_until = now + seconds
@@ -281,6 +252,8 @@ class Pipeline:
     def release(self, now: float) -> Released:
         """A person says that what is held is meant, that an empty source was emptied on purpose, and vouches for the tree."""
         released = self.holds.release(now, is_emptied=self._finding.is_empty)
+        if released.is_emptied:
+            self.leading.approve()
         self._finding.check_root(now)
         self._stream.beat_soon()
         return released
@@ -290,8 +263,12 @@ class Pipeline:
     @property
     def _is_live(self) -> bool:
         """Whether this process leads, and what it says about its tree holds."""
-        leads = self._standing is Standing.LEADS and not self._lead.has_seen_another
-        return leads and self._stream.is_caught_up and self._journal.is_base_complete
+        return self.leading.is_live and self._journal.is_base_complete
+
+    @property
+    def _takes_base(self) -> bool:
+        """Whether what is found goes into the index without an event."""
+        return not self._journal.is_base_complete or self.leading.takes_base
 
     @property
     def _is_quiet(self) -> bool:
@@ -308,7 +285,7 @@ class Pipeline:
     @property
     def _is_looked_at(self) -> bool:
         """Whether nothing waits to be looked at, hashed or cut."""
-        return not len(self._dirty) and not len(self._comparer.unhashed) and self._round is None
+        return not len(self._dirty) and not len(self._comparer.unhashed) and not self._round.is_open
 
     def _wait_seconds(self, now: float) -> float:
         times = [self._finding.wait_seconds(now)]
@@ -316,19 +293,21 @@ class Pipeline:
             times.append(self._stream.wait_seconds(now))
         if now < self._paused_until:
             times.append(self._paused_until - now)
-        elif self._journal.is_base_complete:
+        elif not self._takes_base:
             times.append(self._wait_for_batch(now))
         elif self._finding.may_build:
             times.append(self._or_long(self._dirty.next_due(now)))
-        if self._is_live and (answers_seconds := self._upstream.wait_seconds()) is not None:
+        if self.leading.may_answer and (answers_seconds := self._upstream.wait_seconds()) is not None:
             times.append(answers_seconds)
+        if (judge_seconds := self.leading.wait_seconds()) is not None:
+            times.append(judge_seconds)
         return max(0.0, min(times))
 
     def _wait_for_batch(self, now: float) -> float:
         """When the next batch could be made; room and the lead come with a wake."""
         if not self._is_live or not self._stream.has_room():
             return batching.LINGER_SECONDS * 20
-        if self._round is not None:
+        if self._round.is_open:
             return 0.0
         if not self._finding.may_publish:
             return batching.LINGER_SECONDS * 20
@@ -347,7 +326,8 @@ class Pipeline:
         facts = Facts(
             stand=self._journal.stand,
             dirty=len(self._dirty),
-            leads=self._standing is Standing.LEADS,
+            leads=self.leading.leads,
+            unannounced=self.leading.word,
             is_base_complete=self._journal.is_base_complete,
             is_scan_complete=self._finding.is_scan_complete,
             is_scanning=self._finding.is_scanning,

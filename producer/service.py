@@ -25,6 +25,7 @@ from common.version import program_version
 from common.wire.codec import decode_downstream
 from producer.answering_process import AnsweringProcess
 from producer.carrying import Carrying
+from producer.epoch_orders import LOCK_NAME, epoch_handlers
 from producer.hold_orders import hold_handlers
 from producer.journal import Journal
 from producer.journal_schema import JOURNAL_NAME
@@ -38,7 +39,6 @@ from producer.watch.port import Watch
 
 log = logging.getLogger("treecast")
 
-LOCK_NAME = "lock"
 STOP_CHECK_SECONDS = 0.5
 CLOSE_SECONDS = 1.5
 """For each of the two ports, one after the other: with a broker that hangs, a stop still takes less than 5 s."""
@@ -134,7 +134,7 @@ def _serve(rereading: Rereading | None, pipeline: Pipeline, journal: Journal) ->
 def _loop(
     pipeline: Pipeline, orders: Orders, stop: threading.Event, wake: threading.Event, serve: Callable[[], None]
 ) -> None:
-    handlers: dict[str, Verb] = hold_handlers(pipeline)
+    handlers: dict[str, Verb] = {**hold_handlers(pipeline), **epoch_handlers(pipeline)}
     while not stop.is_set():
         # Cleared before the step: what wakes during it is seen by the next one.
         wake.clear()

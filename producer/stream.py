@@ -105,6 +105,16 @@ class Stream:
             self._publisher.publish(Outgoing(Route.EVENTS, codec.encode(heartbeat)))
             self._board.heartbeat_seen()
 
+    def beat_now(self) -> None:
+        """The next heartbeat is due: there is a new epoch."""
+        self._next_heartbeat = float("-inf")
+
+    def try_with(self, replica: str) -> None:
+        """Ask one replica to compare with what would be announced."""
+        self._counter += 1
+        trial = self._journal.stand.trial(self._counter, time.time_ns(), self._leader)
+        self._publisher.publish(Outgoing(Route.DIRECT, codec.encode(trial), replica))
+
     def beat_soon(self) -> None:
         """The next heartbeat is due, unless one has just gone: somebody does not know where the stream stands."""
         self._next_heartbeat = min(self._next_heartbeat, self._last_heartbeat + HEARTBEAT_SECONDS_AT_LEAST)

@@ -33,11 +33,13 @@ class Facts:
     catch_up_window_seconds: float
     held: int = 0
     """How many paths are held."""
+    unannounced: str = ""
+    """What keeps the epoch from being announced, in one word; "" for nothing."""
 
     @property
     def is_ready(self) -> bool:
-        """Whether it leads and has its whole tree in the index."""
-        return self.leads and self.is_base_complete
+        """Whether it leads, has its whole tree in the index, and has announced its epoch."""
+        return self.leads and self.is_base_complete and not self.unannounced
 
 
 class Telling:
@@ -120,8 +122,10 @@ def _state(facts: Facts, link: Link) -> str:
         return "guarding"
     if not facts.is_base_complete:
         return "scanning"
-    if link.phase is Phase.HELD:
+    if link.phase is Phase.HELD and not facts.leads:
         return "waiting"
-    if not link.is_open:
+    if not link.is_open and link.phase is not Phase.HELD:
         return link.phase.value
-    return "leading" if facts.leads else "waiting"
+    if not facts.leads:
+        return "waiting"
+    return facts.unannounced or "leading"

@@ -6,10 +6,11 @@ What comes is untrusted: it is decoded strictly, counted when refused, and settl
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from common.board import Board
 from common.errors import AlreadyRunningError, RefusedError
-from common.messages import Question
+from common.messages import Question, Report
 from common.transport.ports import Outgoing, Publisher, Route, Subscriber
 from common.wire import codec
 from producer.answerer import Alarming, Answerer, Doubted, Made, may_publish
@@ -52,9 +53,12 @@ class Upstream:
         self._tokens = TokenBucket(bandwidth_bytes)
         self._window = Window()
         self.fleet = Fleet()
+        self.is_outdone = False
+        """Whether a replica follows an epoch that ours is not above: before it is announced, a higher one is drawn."""
 
     def hear(self, now: float) -> None:
-        """Take in what has come. Raises AlreadyRunningError at the proof that somebody published under a higher epoch."""
+        """Take in what has come. Raises AlreadyRunningError at the proof that somebody published under a higher epoch than the
+        one that we announced."""
         for _ in range(HEARD_PER_ROUND):
             delivery = self._subscriber.receive(0)
             if delivery is None:
@@ -80,17 +84,27 @@ class Upstream:
             self._stream.beat_soon()
         elif reply is Reply.ANSWER and isinstance(message, Question):
             self._answerer.ask(body, now)
-        elif reply is Reply.STEP_DOWN and not isinstance(message, Question):
-            self._step_down(message.replica, message.position.epoch)
-        elif not stand.released and not isinstance(message, Question) and self.fleet.vouches(stand.lineage):
+        elif not isinstance(message, Question):
+            self._take_report(message, reply)
+
+    def _take_report(self, report: Report, reply: Reply) -> None:
+        stand = self._journal.stand
+        if not self._journal.announced.has_heard_replicas:
+            self._journal.note(replace(self._journal.announced, has_heard_replicas=True))
+        if reply is Reply.STEP_DOWN:
+            self._step_down(report.replica, report.position.epoch)
+        elif not stand.released and self.fleet.vouches(stand.lineage):
             self._journal.release()
             self._stream.beat_soon()
 
     def _step_down(self, replica: str, epoch: int) -> None:
         self._journal.note_epoch(epoch)
+        if not self._journal.is_announced:
+            self.is_outdone = True
+            return
         raise AlreadyRunningError(
             f"replica {replica} follows epoch {epoch} of another producer, and not ours ({self._journal.stand.lineage.epoch}):"
-            " see that the other one is stopped, then start this one again: treecast produce"
+            " that one has taken over. To go on here, stop it first, then: treecast produce"
         )
 
     def answer(self, now: float) -> None:

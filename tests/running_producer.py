@@ -19,9 +19,10 @@ from common.patterns import Patterns
 from common.wire import codec
 from producer.answerer import Answerer
 from producer.journal import Journal
-from producer.pipeline import REPLICAS_SPEAK_SECONDS, Pipeline
+from producer.pipeline import Pipeline
 from producer.source import LARGE_LIMIT_BYTES, Source
 from producer.stream import begin_epoch
+from producer.vouching import REPLICAS_SPEAK_SECONDS
 from producer.watch.choice import choose_watch
 from producer.watch.port import Watch
 from tests.local_answerer import LocalAnswerer
@@ -48,7 +49,6 @@ class RunningProducer:
         answerer: Answerer | None = None,
         hold: HoldLimit = NO_HOLD,
     ) -> None:
-        self._path = source
         self.broker = broker
         self.board = Board("producer", TREE)
         state.mkdir(exist_ok=True)
@@ -86,8 +86,8 @@ class RunningProducer:
         return self.pipeline.step(self.now())
 
     def settle(self) -> None:
-        """Rounds until the producer says that it is quiet. Replicas have spoken of an empty tree when the clock jumps."""
-        if not any(self._path.iterdir()):
+        """Rounds until the producer says that it is quiet. Replicas have spoken when the clock jumps."""
+        if not self.journal.is_announced:
             self.step()
             self.skip(REPLICAS_SPEAK_SECONDS)
         self.run_until(lambda: bool(self.board.status()["quiet"]), "quiet")

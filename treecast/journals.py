@@ -14,7 +14,7 @@ _PLACES = (JOURNAL_NAME, f"*/{_PRODUCER}/{JOURNAL_NAME}", f"mirror/*/{_PRODUCER}
 """Below the directory of all states: a service's own, those of producers, those of mirrors."""
 
 
-def find_journal(state: Path | None, tree: str | None, environ: Mapping[str, str]) -> Path:
+def find_journal(state: Path | None, tree: str | None, environ: Mapping[str, str], *, command: str = "log") -> Path:
     """The journal in this state directory (or TREECAST_STATE); else of the producer that runs here, of this tree if told; else
     the one that a producer left here.
 
@@ -27,7 +27,7 @@ def find_journal(state: Path | None, tree: str | None, environ: Mapping[str, str
     if len(found) > 1:
         raise SettingError("--state", "several journals", f"one of {', '.join(str(one.parent) for one in found)}")
     if not found:
-        raise UnreachableError("no producer's journal is found here; try: treecast log --state DIRECTORY")
+        raise UnreachableError(f"no producer's journal is found here; try: treecast {command} --state DIRECTORY")
     return found[0]
 
 

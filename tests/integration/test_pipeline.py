@@ -587,6 +587,7 @@ def test_nothing_happens_where_nothing_changes(world: World) -> None:
 
 def test_the_queue_of_who_speaks_is_made_and_the_position_told(world: World) -> None:
     world.start()
+    world.producer.skip(1)
     world.broker.say(
         codec.encode(Report(TREE, "paris", bytes(16), Position(0, 0), False, ReplicaState.NO_QUEUE, 9, "1", 1))
     )
@@ -647,6 +648,7 @@ def test_buckets_and_bodies_are_answered_with_what_the_index_has_now(world: Worl
 
 def test_a_question_of_another_epoch_is_answered_with_a_heartbeat_and_rubbish_with_nothing(world: World) -> None:
     world.start()
+    world.producer.skip(1)
     count = len(world.broker.events)
     world.ask(AskDigests(()), epoch=3)
     world.broker.say(b"rubbish")
