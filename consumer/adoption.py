@@ -16,6 +16,8 @@ from common.board import Board
 from common.entries import Entry, Event
 from common.errors import RefusedError
 from common.messages import NONCE_BYTES, Batch, BucketRows, Heartbeat, Lineage, Question, ReplicaState, Report, Same
+from common.names import PATTERNS_PATH
+from common.patterns import Patterns, lines_of
 from common.settings import ConsumeSettings
 from common.transport.ports import Broker, Delivery, Outgoing, Phase, Publisher, Route, Subscriber
 from common.version import program_version
@@ -41,10 +43,12 @@ class Counts:
     fetch: int = 0
     aside: int = 0
 
-    def add_bucket(self, ours: Mapping[bytes, Entry], theirs: Iterable[Event]) -> None:
-        """Count one bucket, ours on the disk, theirs on the master."""
+    def add_bucket(self, ours: Mapping[bytes, Entry], theirs: Iterable[Event], patterns: Patterns) -> None:
+        """Count one bucket, ours on the disk, theirs on the master. What the tree excludes stays where it is."""
         left = dict(ours)
         for event in theirs:
+            if event.path == PATTERNS_PATH:
+                continue
             mine = left.pop(event.path, None)
             if event.entry is None:
                 continue
@@ -53,7 +57,9 @@ class Counts:
             else:
                 self.fetch += 1
                 self.aside += mine is not None
-        self.aside += len(left)
+        excluded = sum(patterns.excludes(path, entry.is_directory) for path, entry in left.items())
+        self.keep += excluded
+        self.aside += len(left) - excluded
 
     def __str__(self) -> str:
         return f"adopting it would keep {self.keep:,} paths, fetch {self.fetch:,} and set {self.aside:,} aside"
@@ -95,6 +101,7 @@ class _Survey:
         self._asking = Asking(lambda: secrets.token_bytes(NONCE_BYTES))
         self._left = dict(state.standing().stale)
         self._counts = Counts()
+        self._patterns = Patterns()
         self._reported_at = 0.0
 
     def run(self, stop: threading.Event, board: Board) -> Counts | None:
@@ -130,10 +137,17 @@ class _Survey:
             )
             self._publisher.publish(Outgoing(Route.UPSTREAM, encode(report)))
         if standing.epoch:
-            wants = Wants(self._left, self._state.bucket_digest, lambda limit, after: {}, with_contents=False)
+            wants = Wants(
+                self._left, self._state.bucket_digest, lambda limit, after: {}, with_contents=False, first=self._first()
+            )
             for nonce, ask in self._asking.next(wants, now):
                 question = Question(settings.tree, standing.epoch, settings.replica, nonce, ask, time.time_ns())
                 self._publisher.publish(Outgoing(Route.UPSTREAM, encode(question)))
+
+    def _first(self) -> int | None:
+        """Where the patterns are, until that was counted: without them nothing is known of what would go."""
+        bucket = self._state.bucket_of(PATTERNS_PATH)
+        return bucket if bucket in self._left else None
 
     def _take(self, delivery: Delivery) -> None:
         try:
@@ -165,5 +179,7 @@ class _Survey:
                 if self._left.pop(bucket, None) is not None:
                     self._counts.keep += len(self._state.in_buckets([bucket]))
         elif self._left.pop(answer.bucket, None) is not None:
+            told = next((event.body for event in answer.rows if event.path == PATTERNS_PATH), None)
+            self._patterns = Patterns(lines_of(told)) if told else self._patterns
             rows = self._state.rows_of_bucket(answer.bucket)
-            self._counts.add_bucket({path: row.entry for path, row in rows.items()}, answer.rows)
+            self._counts.add_bucket({path: row.entry for path, row in rows.items()}, answer.rows, self._patterns)

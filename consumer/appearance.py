@@ -38,11 +38,6 @@ class Appearance:
     gid: int = LEFT
     resolve: Resolve | None = None
 
-    @property
-    def is_as_published(self) -> bool:
-        """Whether everything shows as it was published, and nobody is given anything."""
-        return self == AS_PUBLISHED
-
     def mode(self, entry: Entry) -> int:
         """The mode that the entry has on this disk. Of symlinks it means nothing."""
         told = self.file_mode if entry.kind == Kind.FILE else self.dir_mode if entry.is_directory else None

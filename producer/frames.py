@@ -5,7 +5,7 @@ can be too little, but never wrong.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 
 from common.wire.frame import Closed
 
@@ -38,13 +38,6 @@ class Frames:
         self.bytes += _size(closed)
         while self.bytes > self._limit_bytes:
             self._drop(next(iter(self._kept)))
-
-    def get_or(self, key: Hashable, make: Callable[[], Closed | None]) -> Closed | None:
-        """The frame, made and kept where it was not; None where it cannot be made."""
-        found = self.get(key)
-        if found is None and (found := make()) is not None:
-            self.put(key, found)
-        return found
 
     def _drop(self, key: Hashable) -> None:
         if (gone := self._kept.pop(key, None)) is not None:

@@ -26,7 +26,6 @@ def settings(**told: object) -> ConsumeSettings:
 
 def test_everything_shows_as_it_was_published_by_default() -> None:
     assert appearance_of(settings()) == AS_PUBLISHED
-    assert AS_PUBLISHED.is_as_published
     assert AS_PUBLISHED.of(FILE) == Shown(0o640, LEFT, LEFT)
     assert not AS_PUBLISHED.of(FILE).has_owner
 
