@@ -5,6 +5,7 @@ nothing is left. It only reads: the journal on a connection of its own, and the 
 first.
 """
 
+import contextlib
 import os
 import select
 import signal
@@ -118,7 +119,8 @@ def main(journal: str, source: str, *exclude: str) -> int:
     except BrokenPipeError:
         return 0
     except Exception as error:  # noqa: BLE001 - whatever it is, the loop's log says it
-        os.write(output_fd, pack(Noted(f"the process that makes answers: {line_for(error)}")))
+        with contextlib.suppress(OSError):
+            os.write(output_fd, pack(Noted(f"the process that makes answers: {line_for(error)}")))
         return FAILED
     return 0
 

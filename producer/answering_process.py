@@ -107,6 +107,7 @@ class AnsweringProcess:
                 self._child = None
                 if not child.is_told_to_end:
                     self._ended(now, child.how_it_ended())
+                child.close(CLOSE_SECONDS)
         elif not child.is_busy and now - self._asked_at > IDLE_SECONDS:
             child.end()
         elif self._hangs(child, now):

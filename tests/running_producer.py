@@ -30,6 +30,8 @@ from tests.twins import MemoryBroker
 
 TREE = "music"
 STEP_LIMIT_SECONDS = 10.0
+MakeAnswerer = Callable[[Path, Path, Board], Answerer]
+"""From the journal's path, the source and the board."""
 
 
 class RunningProducer:
@@ -46,7 +48,8 @@ class RunningProducer:
         settle_seconds: float = 0.0,
         large_limit_bytes: int = LARGE_LIMIT_BYTES,
         scan_interval_seconds: float | None = None,
-        answerer: Answerer | None = None,
+        make_answerer: MakeAnswerer | None = None,
+        bandwidth_bytes: int | None = None,
         hold: HoldLimit = NO_HOLD,
     ) -> None:
         self.broker = broker
@@ -59,7 +62,10 @@ class RunningProducer:
         )
         self._skew = 0.0
         self.publisher = broker.publisher()
-        self.answerer = answerer or LocalAnswerer(state / "journal.db", source, exclude)
+        if make_answerer is None:
+            self.answerer: Answerer = LocalAnswerer(self.journal.path, source, exclude)
+        else:
+            self.answerer = make_answerer(self.journal.path, source, self.board)
         self.pipeline = Pipeline(
             self.journal,
             self.source,
@@ -70,6 +76,7 @@ class RunningProducer:
             make_watch=lambda: watch or choose_watch(os.fsencode(source), self.source.patterns, lambda: None),
             leader="here:1",
             hold=hold,
+            bandwidth_bytes=bandwidth_bytes,
             scan_interval_seconds=scan_interval_seconds,
         )
 
