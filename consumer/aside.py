@@ -27,11 +27,14 @@ class Aside:
         self.paths: list[bytes] = []
         """What was set aside, by its path in the target."""
 
-    def take(self, path: bytes, directory: int) -> None:
-        """Move what stands at `path`, whose parent is held by `directory`. Raises OSError as rename does."""
+    def take(self, path: bytes, directory: int, mode: int | None = None) -> None:
+        """Move what stands at `path`, whose parent is held by `directory`. `mode`: of a directory that had to be loosened to be
+        moved. Raises OSError as rename does."""
         for place in self._all_places():
             if self._is_free(place, path):
                 os.rename(basename(path), basename(path), src_dir_fd=directory, dst_dir_fd=place.open(parent(path)))
+                if mode is not None:
+                    change_mode(place.open(path), mode)
                 self.paths.append(path)
                 return
 

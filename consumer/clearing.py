@@ -53,11 +53,10 @@ class Clearing:
             return False
         if is_directory:
             return self._remove_directory(path, mode, is_foreign, must_go)
-        above = self._directories.open(parent(path))
         if is_foreign:
-            self._aside.take(path, above)
+            self._move_aside(path)
         else:
-            os.unlink(basename(path), dir_fd=above)
+            os.unlink(basename(path), dir_fd=self._directories.open(parent(path)))
         return True
 
     def put_aside(self, path: bytes) -> bool:
@@ -69,8 +68,7 @@ class Clearing:
                 return False
             if stat.S_ISDIR(mode):
                 return self._remove_directory(path, mode, is_foreign=True)
-        self._directories.forget(path)
-        self._aside.take(path, above)
+        self._move_aside(path)
         return True
 
     def _remove_directory(self, path: bytes, mode: int, is_foreign: bool, must_go: bool = True) -> bool:
@@ -106,7 +104,6 @@ class Clearing:
                 if child in holding:
                     pending.append(child)
                 elif child not in protected:
-                    self._directories.forget(child)
                     self._dispose(child)
         return not protected
 
@@ -125,12 +122,27 @@ class Clearing:
         """Nothing in it is protected: as a whole it goes aside, or for good."""
         above = self._directories.open(parent(path))
         if self._foreign != "delete":
-            self._aside.take(path, above)
+            self._move_aside(path)
         elif stat.S_ISDIR(os.lstat(basename(path), dir_fd=above).st_mode):
             remove_tree(self._directories, path)
         else:
             os.unlink(basename(path), dir_fd=above)
         return True
+
+    def _move_aside(self, path: bytes) -> None:
+        """As a whole. A directory that its owner may not write can neither give up what is in it nor be moved: it is loosened
+        for that; aside it has its mode again."""
+        self._directories.forget(path)
+        above = parent(path)
+        try:
+            self._aside.take(path, self._directories.open(above))
+        except PermissionError:
+            mode = os.lstat(basename(path), dir_fd=self._directories.open(above)).st_mode
+            is_loosened = stat.S_ISDIR(mode) and self._directories.loosen(path)
+            if not (self._directories.loosen(above) or is_loosened):
+                raise
+            self._directories.forget(path)
+            self._aside.take(path, self._directories.open(above), stat.S_IMODE(mode) if is_loosened else None)
 
     def _protected_below(self, path: bytes) -> set[bytes]:
         """The topmost protected paths below a directory."""

@@ -10,7 +10,8 @@ import sys
 import time
 import traceback
 
-from tests.machine.acts import calm, perform
+from tests.machine.acts import perform
+from tests.machine.calm import calm
 from tests.machine.process import installed
 from tests.machine.storms import Story, shorten, story_of, survey, tell
 from tests.machine.world import World
@@ -51,6 +52,8 @@ def _tell(story: Story) -> int:
     print(story.setting)
     world = World(story.setting)
     try:
+        if story.begins_level:
+            calm(world)
         for place, (what, luck) in enumerate(story.acts):
             print(f"{place:4d}  {what}  {luck}")
             perform(world, what, luck)

@@ -1,8 +1,6 @@
-"""Both transports as the ports promise them, in memory: what is lost, doubled and reordered is up to the world.
+"""The ports to a broker in memory, of either transport: what is lost, doubled and reordered is up to the world.
 
-`CopyingQueues` has RabbitMQ's semantics: a copy in each queue, unsettled messages come again to the front, the oldest are
-dropped, a queue is purged or deleted. `LogQueues` has those of the embedded queue: one log, one cursor for each queue, a queue
-begins behind what is there, the oldest of the log are dropped for all. `SimulatedBroker` makes ports on either.
+What a broker keeps is `queues`; here are its connections: what is handed over, written, confirmed, given out and settled.
 """
 
 from collections import deque
@@ -10,179 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from random import Random
-from typing import Protocol
 
 from common.transport.ledger import AckLedger
 from common.transport.ports import Delivery, Link, Outgoing, Phase, Route
 from common.transport.window import Window
 from tests.machine.process import Killed, Life
+from tests.machine.queues import UPSTREAM, Item, Queues
 
 PREFETCH = 64
 UPSTREAM_LIFE_SECONDS = 60.0
-UPSTREAM = ""
-"""The name of the producer's own queue; others are called as their replica."""
-
-
-@dataclass(eq=False, slots=True)
-class Item:
-    """A message that lies in a queue."""
-
-    body: bytes
-    at: float
-    redelivered: bool = False
-
-
-class Queues(Protocol):
-    """What a broker keeps."""
-
-    def make(self, name: str) -> None:
-        """See to it that a queue exists."""
-
-    def exists(self, name: str) -> bool:
-        """Whether it does."""
-
-    def delete(self, name: str) -> None:
-        """It is gone, with what was in it."""
-
-    def append(self, name: str | None, body: bytes, now: float) -> bool:
-        """To one queue, or to every replica's (None). False: nobody reads it."""
-
-    def next(self, name: str) -> Item | None:
-        """The next one that was not given out since `again`."""
-
-    def ack(self, name: str, items: list[Item]) -> None:
-        """These are done with."""
-
-    def again(self, name: str) -> None:
-        """Everything that was given out and not acked will be given out again."""
-
-    def waiting(self, name: str) -> list[Item]:
-        """What was not given out, in order."""
-
-    def drop(self, name: str, items: list[Item]) -> None:
-        """These were lost, or dropped by a limit."""
-
-
-class CopyingQueues:
-    """RabbitMQ: each queue has its own copies."""
-
-    def __init__(self) -> None:
-        self._queues: dict[str, deque[Item]] = {UPSTREAM: deque()}
-        self._given: dict[str, list[Item]] = {UPSTREAM: []}
-
-    def make(self, name: str) -> None:
-        self._queues.setdefault(name, deque())
-        self._given.setdefault(name, [])
-
-    def exists(self, name: str) -> bool:
-        return name in self._queues
-
-    def delete(self, name: str) -> None:
-        self._queues.pop(name, None)
-        self._given.pop(name, None)
-
-    def append(self, name: str | None, body: bytes, now: float) -> bool:
-        names = [name] if name is not None else [other for other in self._queues if other != UPSTREAM]
-        for one in names:
-            if one in self._queues:
-                self._queues[one].append(Item(body, now))
-        return name is None or name in self._queues
-
-    def next(self, name: str) -> Item | None:
-        queue = self._queues.get(name)
-        if not queue:
-            return None
-        item = queue.popleft()
-        self._given[name].append(item)
-        return item
-
-    def ack(self, name: str, items: list[Item]) -> None:
-        self._given[name] = [item for item in self._given.get(name, []) if item not in items]
-
-    def again(self, name: str) -> None:
-        given = self._given.get(name, [])
-        for item in given:
-            item.redelivered = True
-        if given:
-            self._queues[name].extendleft(reversed(given))
-            self._given[name] = []
-
-    def waiting(self, name: str) -> list[Item]:
-        return list(self._queues.get(name, ()))
-
-    def drop(self, name: str, items: list[Item]) -> None:
-        if name in self._queues:
-            self._queues[name] = deque(item for item in self._queues[name] if item not in items)
-
-    def swap(self, name: str, place: int) -> None:
-        """Two that are next to each other come in the other order, as after a requeue."""
-        queue = self._queues[name]
-        queue[place], queue[place + 1] = queue[place + 1], queue[place]
-
-
-class LogQueues:
-    """The embedded queue: one log, and a cursor for each queue."""
-
-    def __init__(self) -> None:
-        self._log: list[tuple[int, str | None, Item]] = []
-        self._numbers = count(1)
-        self._last = 0
-        self._cursors: dict[str, int] = {UPSTREAM: 0}
-        self._read: dict[str, int] = {UPSTREAM: 0}
-
-    def make(self, name: str) -> None:
-        self._cursors.setdefault(name, self._last)
-        self._read.setdefault(name, self._last)
-
-    def exists(self, name: str) -> bool:
-        return name in self._cursors
-
-    def delete(self, name: str) -> None:
-        self._cursors.pop(name, None)
-        self._read.pop(name, None)
-
-    def append(self, name: str | None, body: bytes, now: float) -> bool:
-        if name is not None and name not in self._cursors:
-            return False
-        self._last = next(self._numbers)
-        self._log.append((self._last, name, Item(body, now)))
-        return True
-
-    def next(self, name: str) -> Item | None:
-        for number, address, item in self._log:
-            if number > self._read.get(name, self._last) and self._is_for(name, address):
-                self._read[name] = number
-                return item
-        return None
-
-    def ack(self, name: str, items: list[Item]) -> None:
-        acked = [number for number, _, item in self._log if item in items]
-        if name in self._cursors and acked:
-            self._cursors[name] = max(self._cursors[name], *acked)
-
-    def again(self, name: str) -> None:
-        if name in self._cursors:
-            self._read[name] = self._cursors[name]
-
-    def waiting(self, name: str) -> list[Item]:
-        read = self._read.get(name, self._last)
-        return [item for number, address, item in self._log if number > read and self._is_for(name, address)]
-
-    def drop(self, name: str, items: list[Item]) -> None:
-        """Only from the front, and for all: where one queue loses it, each does."""
-        numbers = [number for number, _, item in self._log if item in items]
-        if numbers:
-            self._log = [row for row in self._log if row[0] > max(numbers)]
-
-    def turn_back(self, name: str) -> None:
-        """The cursor is not synced: a power cut puts it back."""
-        first = self._log[0][0] - 1 if self._log else self._last
-        if name in self._cursors:
-            self._cursors[name] = min(self._cursors[name], max(first, self._cursors[name] - 3))
-
-    @staticmethod
-    def _is_for(name: str, address: str | None) -> bool:
-        return address == name or (address is None and name != UPSTREAM)
 
 
 @dataclass
@@ -193,6 +27,8 @@ class SimulatedBroker:
     now: Callable[[], float]
     rng: Random
     is_up: bool = True
+    losing: dict[str, int] = field(default_factory=dict)
+    """Queues that lose so many of the next messages."""
     publishers: list["SimulatedPublisher"] = field(default_factory=list)
     subscribers: list["SimulatedSubscriber"] = field(default_factory=list)
 
@@ -222,15 +58,21 @@ class SimulatedBroker:
             publisher.die()
             self.publishers.remove(publisher)
         for subscriber in [s for s in self.subscribers if s.life is life]:
+            if self.rng.random() < 0.5:
+                subscriber.send_acks()
             self.subscribers.remove(subscriber)
             self.queues.again(subscriber.name)
 
     def route(self, message: Outgoing) -> bool:
         """It is in the queues now. False: nobody's."""
-        if message.route is Route.EVENTS:
-            return self.queues.append(None, message.body, self.now())
         name = UPSTREAM if message.route is Route.UPSTREAM else message.replica
-        return self.queues.append(name, message.body, self.now())
+        is_read = self.queues.append(None if message.route is Route.EVENTS else name, message.body, self.now())
+        for losing, left in list(self.losing.items()):
+            waiting = self.queues.waiting(losing)[-1:]
+            if waiting and waiting[0].body is message.body and left:
+                self.queues.drop(losing, waiting)
+                self.losing[losing] = left - 1
+        return is_read
 
 
 class SimulatedPublisher:
@@ -341,9 +183,10 @@ class SimulatedSubscriber:
         self.life = life
         self._generation = 1
         self._begin()
-        self.on_ack: Callable[[Item], None] = lambda item: None
+        self.on_ack: Callable[[], None] = lambda: None
 
     def _begin(self) -> None:
+        self._unsent: list[Item] = []
         self._ledger = AckLedger()
         self._given: dict[int, Item] = {}
         self._tags = count(1)
@@ -384,9 +227,15 @@ class SimulatedSubscriber:
         if upto is None:
             return
         acked = [self._given.pop(tag) for tag in sorted(self._given) if tag <= upto]
-        for item in acked:
-            self.on_ack(item)
-        self._broker.queues.ack(self.name, acked)
+        self.on_ack()
+        self._unsent += acked
+        if self._broker.rng.random() < 0.7:
+            self.send_acks()
+
+    def send_acks(self) -> None:
+        """They reach the broker; those of a connection that broke before do not."""
+        self._broker.queues.ack(self.name, self._unsent)
+        self._unsent = []
 
     def close(self, timeout_seconds: float) -> None:
-        return None
+        self.send_acks()

@@ -20,8 +20,11 @@ import pytest
 import producer.service  # noqa: F401 - all rooms of the producer are there to be put on the simulation
 from common import digests
 from common.entries import BEFORE_ALL
-from consumer import agreement, barrier, holding, opening, state, tables
+from consumer import agreement, barrier, gathering, holding, opening, state, tables
+from consumer.rereader import Rereader, _InterruptedPass
+from consumer.scrub_record import Pass
 from consumer.values import Stale
+from producer import since
 from tests.machine.system import SimulatedOs
 
 BUCKET_BITS = 3
@@ -134,6 +137,19 @@ class SimulatedConnection(sqlite3.Connection):
         return super().execute(statement, *arguments)
 
 
+class Reader:
+    """A read-only connection: what it reads is what its writer last committed. It has a life of its own: nothing is a step."""
+
+    def __init__(self, writer: sqlite3.Connection) -> None:
+        self._writer = writer
+
+    def execute(self, statement: str, *arguments: Any) -> sqlite3.Cursor:
+        return sqlite3.Connection.execute(self._writer, statement, *arguments)
+
+    def close(self) -> None:
+        """The writer's connection stays open."""
+
+
 class Databases:
     """Stands in for `sqlite3` in the rooms that open a database: files by their path, each with what was last committed."""
 
@@ -152,9 +168,9 @@ class Databases:
         self.images, self.life_of = {}, life_of
 
     def connect(self, path: Any, *, uri: bool = False, **_: Any) -> sqlite3.Connection:
-        """Open what was committed last. Who only reads (`uri`) shares the connection of who writes: it reads between commits."""
+        """Open what was committed last. Who only reads (`uri`) reads between commits of the one who writes."""
         if uri:
-            return self._open[unquote(urlsplit(path).path)]
+            return Reader(self._open[unquote(urlsplit(path).path)])  # type: ignore[return-value]  # as far as it is used
         connection = sqlite3.connect(":memory:", isolation_level=None, factory=SimulatedConnection)
         connection.life = self.life_of(str(path))
         image = self.images.get(str(path))
@@ -223,6 +239,7 @@ def installed() -> Iterator[None]:
         for module in _rooms():
             _put_under(module, patch)
         _shrink(patch)
+        _without_threads(patch)
         patch.setattr(holding, "fcntl", _Locks())
         patch.setattr(holding, "_homes", set)
         patch.setattr(opening, "ProcessLock", lambda path: nullcontext())
@@ -247,8 +264,24 @@ def _put_under(module: ModuleType, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, "perf_counter", clock.perf_counter)
 
 
+def _without_threads(patch: pytest.MonkeyPatch) -> None:
+    """The thread that re-reads a disk is a turn of its own: where it would rest, its turn is over."""
+
+    def start(rereader: Rereader, left_off: Pass | None) -> None:
+        rereader._next = left_off
+        rereader._root = system.dup(rereader._disk.root)
+
+    def rest(rereader: Rereader, seconds: float) -> None:
+        raise _InterruptedPass
+
+    patch.setattr(Rereader, "start", start)
+    patch.setattr(Rereader, "_rest", rest)
+
+
 def _shrink(patch: pytest.MonkeyPatch) -> None:
-    """Eight buckets instead of 4,096. On the wire nothing changes: its limits are of 4,096."""
+    """Eight buckets instead of 4,096; on the wire nothing changes. What comes in parts, comes in many."""
+    patch.setattr(since, "PART_ROWS", 2)
+    patch.setattr(gathering, "SLICE_ROWS", 2)
     patch.setattr(digests, "BUCKET_BITS", BUCKET_BITS)
     for module in [digests, *_rooms()]:
         if getattr(module, "BUCKETS", None) == 4096 and not module.__name__.startswith("common.wire"):

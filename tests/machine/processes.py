@@ -5,8 +5,9 @@ A process is started, takes rounds of its loop, and ends or is killed. What happ
 
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from common.board import Board
@@ -16,8 +17,12 @@ from common.patterns import Patterns
 from common.settings import ConsumeSettings
 from consumer.apply import Applier
 from consumer.opening import open_replica
+from consumer.rereader import _InterruptedPass
+from consumer.scrub_record import Pass
+from consumer.scrubbing import Tally
 from consumer.service import Replica
 from consumer.state import State
+from producer.answerer import Said
 from producer.journal import Journal
 from producer.pipeline import Pipeline
 from producer.source import Source
@@ -25,13 +30,40 @@ from producer.stream import begin_epoch
 from producer.watch.choice import NoWatch
 from producer.watch.port import Hint, Watch
 from tests.local_answerer import LocalAnswerer
-from tests.machine.broker import UPSTREAM, SimulatedBroker
+from tests.machine.broker import SimulatedBroker
 from tests.machine.disk import DIRECTORY, Disk, Inode
 from tests.machine.process import Life, clock, databases, system
+from tests.machine.queues import UPSTREAM
 
 TREE = "tree"
 JOURNAL = "/master/state/journal.db"
-SCAN_SECONDS = 20.0
+SCAN_SECONDS = 0.5
+SETTLE_SECONDS = 0.1
+
+
+class LateAnswerer(LocalAnswerer):
+    """Answers when it likes: a few at a time, while the stream goes on, and some only rounds after they were made."""
+
+    def __init__(self, rng: Random, lateness: float) -> None:
+        super().__init__(Path(JOURNAL), Path("/master/tree"))
+        self._rng = rng
+        self._lateness = lateness
+        self._late: list[Said] = []
+
+    def take(self, room_bytes: float, now: float) -> list[Said]:
+        for _ in range(self._rng.choice([1, 2, 50, 50])):
+            if not len(self.answers):
+                break
+            self._late += self.answers.make()
+        late, self._late = self._late, []
+        while late and self._rng.random() >= self._lateness:
+            self._late.append(late.pop(0))
+        self._late, late = late, self._late
+        return late
+
+    def die(self) -> None:
+        """Its process is started again: what it was asked, and what it had made, is lost."""
+        self.__init__(self._rng, self._lateness)  # type: ignore[misc]  # it begins anew
 
 
 class HintingWatch:
@@ -76,8 +108,10 @@ class HintingWatch:
 class ProducerProcess:
     """The producer, beside the master's tree at `/master/tree`."""
 
-    def __init__(self, disk: Disk, broker: SimulatedBroker, *, watches: bool) -> None:
+    def __init__(self, disk: Disk, broker: SimulatedBroker, *, watches: bool, log_rows: int, lateness: float) -> None:
         self.disk = disk
+        self._lateness = lateness
+        self._log_rows = log_rows
         self._broker = broker
         self.watch = HintingWatch() if watches else None
         self.life = Life()
@@ -87,18 +121,19 @@ class ProducerProcess:
         """As `producer.service` puts it together."""
         self.life = Life()
         self.board = Board("producer", TREE)
-        self.journal = Journal(Path(JOURNAL), TREE)
+        self.journal = Journal(Path(JOURNAL), TREE, log_limit_rows=self._log_rows)
         begin_epoch(self.journal)
         self.publisher = self._broker.publisher_of(self.life)
         self.publisher.on_publish = on_publish
-        self._source = Source(Path("/master/tree"), Patterns(()), settle_seconds=2.0)
+        self.answerer = LateAnswerer(self._broker.rng, self._lateness)
+        self._source = Source(Path("/master/tree"), Patterns(()), settle_seconds=SETTLE_SECONDS)
         self.pipeline = Pipeline(
             self.journal,
             self._source,
             self.board,
             publisher=self.publisher,
             subscriber=self._broker.subscriber_of(UPSTREAM, self.life),
-            answerer=LocalAnswerer(Path(JOURNAL), Path("/master/tree")),
+            answerer=self.answerer,
             make_watch=self._make_watch,
             leader="here:1",
             scan_interval_seconds=None if self.watch is not None else SCAN_SECONDS,
@@ -175,8 +210,17 @@ class ReplicaProcess:
             stop=stop,
             orders=self.orders,
         )
+        self._start_scrub()
         self.replica._telling.show_old_problems()
         self.life.left = None
+
+    def _start_scrub(self) -> None:
+        """As its `running` begins; its end is another step of a process that ends well."""
+        scrub = self.replica._scrub
+        scrub._record = self.state.scrubbed()
+        under_way = scrub._record.under_way
+        scrub._tally = Tally(under_way.run if under_way is not None else 0, clock.monotonic())
+        scrub._rereader.start(under_way)
 
     @staticmethod
     def _no_broker() -> Any:
@@ -185,6 +229,16 @@ class ReplicaProcess:
     def round(self) -> None:
         """One round of its loop."""
         self.replica._round()
+
+    def reread(self) -> None:
+        """What the thread of the scrub does beside the loop: one pass over the disk, as if it had been ordered."""
+        scrub = self.replica._scrub
+        run = scrub._order({})["run"]
+        rereader = scrub._rereader
+        here, rereader._next = rereader._next or Pass(run, clock.time()), None
+        rereader._wake.clear()
+        with suppress(_InterruptedPass):
+            rereader._read(here)
 
     def end(self) -> None:
         """The process is gone."""

@@ -8,96 +8,16 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
 from tests.machine.disk import DIRECTORY, FILE, SYMLINK, Disk, Inode
+from tests.machine.looking import DirectoryEntry, Opened, Room, Told, error_of, told, walk
 
-LINKS_LIMIT = 40
 AS_THEY_ARE = frozenset({
     "fsencode", "fsdecode", "fspath", "strerror", "path", "stat_result", "DirEntry", "SEEK_SET", "SEEK_END", "getpid", "sep",
     "PathLike", "geteuid", "getuid", "getegid", "getgroups",
 })  # fmt: skip
-
-
-class Told(NamedTuple):
-    """What stat tells."""
-
-    st_mode: int
-    st_ino: int
-    st_dev: int
-    st_nlink: int
-    st_size: int
-    st_mtime_ns: int
-    st_ctime_ns: int
-    st_uid: int = 0
-    st_gid: int = 0
-    st_blocks: int = 0
-
-    @property
-    def st_mtime(self) -> float:
-        return self.st_mtime_ns / 1e9
-
-
-class Room(NamedTuple):
-    """What statvfs tells."""
-
-    f_bavail: int
-    f_frsize: int
-    f_files: int
-    f_favail: int
-    f_blocks: int = 1 << 30
-
-
-@dataclass(slots=True)
-class Opened:
-    """An open descriptor."""
-
-    disk: Disk
-    inode: Inode
-    flags: int
-    offset: int = 0
-
-
-class DirectoryEntry:
-    """One name that scandir gives."""
-
-    __slots__ = ("_disk", "_inode", "name")
-
-    def __init__(self, name: str, disk: Disk, inode: Inode) -> None:
-        self.name = name
-        self._disk = disk
-        self._inode = inode
-
-    def stat(self, *, follow_symlinks: bool = True) -> Told:
-        """As lstat; a name that went meanwhile still tells what it was, as a cached one does."""
-        self._disk.glance()
-        assert not follow_symlinks
-        return _told(self._disk, self._inode)
-
-    def inode(self) -> int:
-        return self._inode.number
-
-    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
-        return self._inode.kind == DIRECTORY
-
-    def is_file(self, *, follow_symlinks: bool = True) -> bool:
-        return self._inode.kind == FILE
-
-    def is_symlink(self) -> bool:
-        return self._inode.kind == SYMLINK
-
-
-def _told(disk: Disk, inode: Inode) -> Told:
-    size = 4096 if inode.kind == DIRECTORY else len(inode.content)
-    number = inode.number
-    mode = inode.kind | inode.mode
-    return Told(mode, number, hash(disk.name) & 0xFFFF, inode.links, size, inode.mtime_ns, inode.ctime_ns)
-
-
-def _error(number: int, path: object = None) -> OSError:
-    return OSError(number, os.strerror(number), path)
 
 
 class SimulatedOs:
@@ -131,14 +51,14 @@ class SimulatedOs:
         disk, above, name, inode = self._find(path, dir_fd, follow=not flags & os.O_NOFOLLOW)
         if flags & os.O_CREAT:
             if inode is not None and flags & os.O_EXCL:
-                raise _error(errno.EEXIST, path)
+                raise error_of(errno.EEXIST, path)
             if inode is None:
                 return self._create(disk, above, name, flags, mode)
         inode = self._there(inode, path)
         if flags & os.O_DIRECTORY and inode.kind != DIRECTORY:
-            raise _error(errno.ENOTDIR, path)
+            raise error_of(errno.ENOTDIR, path)
         if inode.kind == SYMLINK and not flags & os.O_PATH:
-            raise _error(errno.ELOOP, path)
+            raise error_of(errno.ELOOP, path)
         if not flags & os.O_PATH:
             self._check_open(disk, inode, flags, path)
         return self._new(disk, inode, flags)
@@ -166,7 +86,7 @@ class SimulatedOs:
         opened = self._of(descriptor)
         opened.disk.glance()
         if opened.inode.kind != FILE:
-            raise _error(errno.EISDIR)
+            raise error_of(errno.EISDIR)
         piece = opened.inode.content[opened.offset : opened.offset + length]
         opened.offset += len(piece)
         return piece
@@ -205,13 +125,13 @@ class SimulatedOs:
     def fstat(self, descriptor: int) -> Told:
         opened = self._of(descriptor)
         opened.disk.glance()
-        return _told(opened.disk, opened.inode)
+        return told(opened.disk, opened.inode)
 
     def stat(self, path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> Told:
         if isinstance(path, int):
             return self.fstat(path)
         disk, _, _, inode = self._find(path, dir_fd, follow=follow_symlinks)
-        return _told(disk, self._there(inode, path))
+        return told(disk, self._there(inode, path))
 
     def lstat(self, path: Any, *, dir_fd: int | None = None) -> Told:
         return self.stat(path, dir_fd=dir_fd, follow_symlinks=False)
@@ -219,7 +139,7 @@ class SimulatedOs:
     def readlink(self, path: Any, *, dir_fd: int | None = None) -> bytes:
         _, _, _, inode = self._find(path, dir_fd, follow=False)
         if self._there(inode, path).kind != SYMLINK:
-            raise _error(errno.EINVAL, path)
+            raise error_of(errno.EINVAL, path)
         assert inode is not None
         return inode.content
 
@@ -244,31 +164,31 @@ class SimulatedOs:
     def mkdir(self, path: Any, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
         disk, above, name, inode = self._find(path, dir_fd, follow=False)
         if inode is not None:
-            raise _error(errno.EEXIST, path)
+            raise error_of(errno.EEXIST, path)
         self._may_change(disk, above, "mkdir")
         disk.change((above, name, disk.new(DIRECTORY, mode & 0o7777 & ~disk.umask)))
 
     def rmdir(self, path: Any, *, dir_fd: int | None = None) -> None:
         disk, above, name, inode = self._find(path, dir_fd, follow=False)
         if self._there(inode, path).kind != DIRECTORY:
-            raise _error(errno.ENOTDIR, path)
+            raise error_of(errno.ENOTDIR, path)
         assert inode is not None
         if inode.names:
-            raise _error(errno.ENOTEMPTY, path)
+            raise error_of(errno.ENOTEMPTY, path)
         self._may_change(disk, above, "rmdir")
         disk.change((above, name, None), removed=inode)
 
     def unlink(self, path: Any, *, dir_fd: int | None = None) -> None:
         disk, above, name, inode = self._find(path, dir_fd, follow=False)
         if self._there(inode, path).kind == DIRECTORY:
-            raise _error(errno.EISDIR, path)
+            raise error_of(errno.EISDIR, path)
         self._may_change(disk, above, "unlink")
         disk.change((above, name, None))
 
     def symlink(self, target: Any, path: Any, *, dir_fd: int | None = None) -> None:
         disk, above, name, inode = self._find(path, dir_fd, follow=False)
         if inode is not None:
-            raise _error(errno.EEXIST, path)
+            raise error_of(errno.EEXIST, path)
         self._may_change(disk, above, "symlink")
         disk.change((above, name, disk.new(SYMLINK, 0o777, os.fsencode(target))))
 
@@ -284,9 +204,9 @@ class SimulatedOs:
         _, _, _, inode = self._find(path, src_dir_fd, follow=False)
         disk, above, name, other = self._find(to, dst_dir_fd, follow=False)
         if self._there(inode, path).kind == DIRECTORY:
-            raise _error(errno.EPERM, path)
+            raise error_of(errno.EPERM, path)
         if other is not None:
-            raise _error(errno.EEXIST, to)
+            raise error_of(errno.EEXIST, to)
         self._may_change(disk, above, "link")
         disk.change((above, name, inode))
 
@@ -295,15 +215,17 @@ class SimulatedOs:
         there, to_above, to_name, other = self._find(to, dst_dir_fd, follow=False)
         inode = self._there(inode, path)
         if there is not disk:
-            raise _error(errno.EXDEV, path)
+            raise error_of(errno.EXDEV, path)
         if other is not None and other is not inode:
             if other.kind == DIRECTORY and inode.kind != DIRECTORY:
-                raise _error(errno.EISDIR, to)
+                raise error_of(errno.EISDIR, to)
             if other.kind != DIRECTORY and inode.kind == DIRECTORY:
-                raise _error(errno.ENOTDIR, to)
+                raise error_of(errno.ENOTDIR, to)
             if other.names:
-                raise _error(errno.ENOTEMPTY, to)
+                raise error_of(errno.ENOTEMPTY, to)
         self._may_change(disk, to_above, None)
+        if inode.kind == DIRECTORY and above is not to_above and not disk.is_root_user and not inode.mode & 0o200:
+            raise error_of(errno.EACCES, path)
         self._may_change(disk, above, "rename")
         if other is inode:
             return
@@ -355,7 +277,7 @@ class SimulatedOs:
     def _of(self, descriptor: int) -> Opened:
         opened = self._opened.get(descriptor)
         if opened is None:
-            raise _error(errno.EBADF)
+            raise error_of(errno.EBADF)
         return opened
 
     def _held_by_name(self, path: Any) -> Opened | None:
@@ -371,27 +293,27 @@ class SimulatedOs:
             disk.room -= size
             if disk.room < 0 and what in {"write", "create", "mkdir", "symlink", "link", "fallocate"}:
                 disk.room += size
-                raise _error(errno.ENOSPC)
+                raise error_of(errno.ENOSPC)
 
     def _may_change(self, disk: Disk, above: Inode, what: str | None) -> None:
         if not disk.is_root_user and above.mode & 0o300 != 0o300:
-            raise _error(errno.EACCES)
+            raise error_of(errno.EACCES)
         if what is not None:
             self._step(disk, what)
 
     @staticmethod
     def _there(inode: Inode | None, path: Any) -> Inode:
         if inode is None:
-            raise _error(errno.ENOENT, path)
+            raise error_of(errno.ENOENT, path)
         return inode
 
     @staticmethod
     def _check_open(disk: Disk, inode: Inode, flags: int, path: Any) -> None:
         if inode.kind == DIRECTORY and flags & (os.O_WRONLY | os.O_RDWR):
-            raise _error(errno.EISDIR, path)
+            raise error_of(errno.EISDIR, path)
         needed = 0o200 if flags & os.O_WRONLY else 0o400
         if not disk.is_root_user and not inode.mode & needed:
-            raise _error(errno.EACCES, path)
+            raise error_of(errno.EACCES, path)
 
     def _find(self, path: Any, dir_fd: int | None, *, follow: bool) -> tuple[Disk, Inode, bytes, Inode | None]:
         """Disk, the directory above, the last name there, and what that leads to."""
@@ -407,31 +329,4 @@ class SimulatedOs:
         disk.glance()
         if b"\0" in raw:
             raise ValueError("embedded null byte")
-        return (disk, *_walk(disk, start, raw, follow))
-
-
-def _walk(disk: Disk, here: Inode, path: bytes, follow: bool, links: int = 0) -> tuple[Inode, bytes, Inode | None]:
-    names = [name for name in path.split(b"/") if name and name != b"."]
-    if not names:
-        return here, b".", here
-    for place, name in enumerate(names):
-        if here.kind != DIRECTORY:
-            raise _error(errno.ENOTDIR, path)
-        if not disk.is_root_user and not here.mode & 0o100:
-            raise _error(errno.EACCES, path)
-        if len(name) > 255:
-            raise _error(errno.ENAMETOOLONG, path)
-        is_last = place == len(names) - 1
-        inode = here.names.get(name)
-        if inode is not None and inode.kind == SYMLINK and (follow or not is_last):
-            if links > LINKS_LIMIT:
-                raise _error(errno.ELOOP, path)
-            # Links here are absolute on their disk, or lie beside what they lead to.
-            start = disk.root if inode.content.startswith(b"/") else here
-            _, _, inode = _walk(disk, start, inode.content, True, links + 1)
-        if is_last:
-            return here, name, inode
-        if inode is None:
-            raise _error(errno.ENOENT, path)
-        here = inode
-    raise AssertionError
+        return (disk, *walk(disk, start, raw, follow))

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from tests.machine.acts import ALWAYS, CHAOS, TO_A_REPLICA, calm, perform
+from tests.machine.acts import ALWAYS, CHAOS, TO_A_REPLICA, perform
+from tests.machine.calm import calm
 from tests.machine.storms import story_of, survey, tell
 from tests.machine.world import REPLICAS, Setting, World
 
@@ -19,9 +20,9 @@ SEEDS = int(os.environ.get("TREECAST_TEST_SEEDS", "300"))
 PORTIONS = 12
 
 ONCE_BROKEN = {
-    148: "what a start set aside came back with the power, and no start looked for it again",
+    26: "a directory that forbids its owner to write, and what lies in it, could not be set aside",
 }
-"""Seeds of stories that broke a law once, and what it was."""
+"""Seeds of stories that broke a law once, and why. When acts change, a seed is another story: see `test_found`."""
 
 
 @pytest.mark.timeout(0)

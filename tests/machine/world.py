@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from random import Random
 
 from common.transport.ports import Outgoing, Route
-from tests.machine.broker import CopyingQueues, Item, LogQueues, SimulatedBroker
+from tests.machine.broker import SimulatedBroker
 from tests.machine.disk import DIRECTORY, FILE, SYMLINK, Disk, Inode, Node, tree_below
-from tests.machine.laws import Observed
+from tests.machine.laws import STAGE, Observed
 from tests.machine.process import Killed, Life, chance, clock, databases, system
 from tests.machine.processes import JOURNAL, ProducerProcess, ReplicaProcess
-from tests.machine.reference import Hand, LawBroken, Master, Published, check
+from tests.machine.queues import CopyingQueues, LogQueues
+from tests.machine.reference import Hand, LawBroken, Master, Published, check, parents
 
 PATHS = [
     b"a", b"b", b"c", b"d", b"a/x", b"a/y", b"b/x", b"a/x/p", b"a/x/q", b"b/x/p", b"c/z", b"d/\xff", b"d/\xff/n", b"e",
@@ -22,6 +23,8 @@ PATHS = [
 DIRECTORY_MODES = (0o755, 0o755, 0o750, 0o700, 0o555)
 FILE_MODES = (0o644, 0o644, 0o600, 0o444, 0o200, 0o755)
 REPLICAS = ("one", "two")
+COUNTED = {"gaps_total", "refused_total", "scrub_findings_total", "foreign_set_aside_total", "forks_total"}
+"""What a story tells of a board."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,13 @@ class Setting:
     """Whether the master is edited in the middle of looks at it."""
     is_root_user: bool = True
     umask: int = 0o022
+    lateness: float = 0.0
+    """How likely an answer waits for another round."""
+    log_rows: int = 1000
+    """How far the producer's change log goes back."""
+    replicas: tuple[str, ...] = REPLICAS
+    edits: int | None = None
+    """How often the master was edited before anything starts; None: by chance."""
     seed: int = 0
 
 
@@ -53,6 +63,8 @@ class World:
 
     setting: Setting
     count: Counter[str] = field(default_factory=Counter)
+    keep: float | None = None
+    """How likely a power cut keeps each change of names; None: by chance."""
 
     def __post_init__(self) -> None:
         setting = self.setting
@@ -60,7 +72,7 @@ class World:
         clock.begin()
         chance.begin(setting.seed)
         databases.begin(self._life_of)
-        names = [b"master", *(name.encode() for name in REPLICAS)]
+        names = [b"master", *(name.encode() for name in setting.replicas)]
         self.disks = {name: Disk(name, clock.file_ns, umask=setting.umask) for name in names}
         system.begin(self.disks)
         for disk in self.disks.values():
@@ -71,8 +83,14 @@ class World:
         self._make_master()
         queues = CopyingQueues() if setting.broker == "rabbit" else LogQueues()
         self.broker = SimulatedBroker(queues, lambda: clock.now, self.rng)
-        self.producer = ProducerProcess(self.disks[b"master"], self.broker, watches=setting.watches)
-        self.replicas = {name: self._make_replica(name) for name in REPLICAS}
+        self.producer = ProducerProcess(
+            self.disks[b"master"],
+            self.broker,
+            watches=setting.watches,
+            log_rows=setting.log_rows,
+            lateness=setting.lateness,
+        )
+        self.replicas = {name: self._make_replica(name) for name in setting.replicas}
         self.backups: dict[str, list[Copy]] = {}
         self.heard: list[Outgoing] = []
         self._had_base = False
@@ -84,7 +102,8 @@ class World:
         self.hand = Hand(disk, disk.root.names[b"tree"])
         self.master = Master(disk, self.hand.top)
         self.published = Published(self.master)
-        for _ in range(self.rng.choice([0, 3, 12])):
+        chosen = self.rng.choice([0, 3, 12])
+        for _ in range(chosen if self.setting.edits is None else self.setting.edits):
             self.edit_master()
         disk.glance = self._interleave
 
@@ -119,11 +138,12 @@ class World:
         disk, glance = self.disks[b"master"], self.disks[b"master"].glance
         disk.glance = lambda: None
         for path in self.edit(self.hand, PATHS, b"%d" % self.rng.randrange(1 << 20)):
-            self._hint(path)
+            self.hint(path)
         self.master.look()
         disk.glance = glance
 
-    def _hint(self, path: bytes) -> None:
+    def hint(self, path: bytes) -> None:
+        """The watch, if there is one, is told."""
         watch = self.producer.watch if hasattr(self, "producer") else None
         if watch is not None:
             watch.hint(path)
@@ -131,54 +151,78 @@ class World:
     def edit(self, hand: Hand, paths: list[bytes], content: bytes) -> list[bytes]:
         """One random edit; the paths where something happened."""
         rng = self.rng
+        there = sorted(tree_below(hand.top, but=(STAGE,)))
         path, other, dice = rng.choice(paths), rng.choice(paths), rng.random()
-        if dice < 0.22:
+        if dice < 0.45 and there:
+            path = rng.choice(there)
+        if dice < 0.2:
             hand.remove(path)
-        elif dice < 0.40:
-            hand.put(path, DIRECTORY, rng.choice(DIRECTORY_MODES))
-        elif dice < 0.48:
-            target = rng.choice([b"a", b"/outside", b"/outside/secret", b"nowhere", content])
-            hand.put(path, SYMLINK, 0o777, target)
-        elif dice < 0.55:
+        elif dice < 0.27:
             hand.set(path, mode=rng.choice(FILE_MODES if rng.random() < 0.5 else DIRECTORY_MODES))
-        elif dice < 0.60:
+        elif dice < 0.31:
             hand.set(path, mtime_ns=rng.randrange(-(10**18), 10**18))
-        elif dice < 0.68:
+        elif dice < 0.38:
             hand.rename(path, other)
-        elif dice < 0.74:
+        elif dice < 0.45:
             hand.write(path, b"" if rng.random() < 0.3 else content)
         else:
-            again = rng.random() < 0.2
-            hand.put(path, FILE, rng.choice(FILE_MODES), b"again" if again else content * rng.choice([1, 1, 9, 700]))
+            return [*self._make_above(hand, path), *self._put(hand, path, content)]
         return [path, other]
+
+    def _make_above(self, hand: Hand, path: bytes) -> list[bytes]:
+        made = [above for above in parents(path) if (there := hand.find(above)) is None or there.kind != DIRECTORY]
+        for above in made:
+            hand.put(above, DIRECTORY, self.rng.choice(DIRECTORY_MODES))
+        return made
+
+    def _put(self, hand: Hand, path: bytes, content: bytes) -> list[bytes]:
+        dice = self.rng.random()
+        if dice < 0.3:
+            hand.put(path, DIRECTORY, self.rng.choice(DIRECTORY_MODES))
+        elif dice < 0.45:
+            targets = [b"a", b"/outside", b"/outside/secret", b"nowhere", content]
+            hand.put(path, SYMLINK, 0o777, self.rng.choice(targets))
+        else:
+            body = b"again" if self.rng.random() < 0.2 else content * self.rng.choice([1, 1, 9, 700])
+            hand.put(path, FILE, self.rng.choice(FILE_MODES), body)
+        return [path]
 
     # -- deaths
     def bury(self, replica: Observed, *, power: bool) -> None:
         """Its process is gone; with the power, what was not synced may be gone too."""
         before = replica.process.state.standing().position if hasattr(replica.process, "state") else (0, 0)
+        self.count_figures(replica)
         replica.process.end()
         if power:
             self.count["power cuts"] += 1
-            replica.process.disk.cut_power(self.rng, self.rng.choice([0.0, 0.2, 0.5, 0.8, 1.0]))
+            keep = self.rng.choice([0.0, 0.2, 0.5, 0.8, 1.0]) if self.keep is None else self.keep
+            replica.process.disk.cut_power(self.rng, keep)
             queues = self.broker.queues
             if isinstance(queues, LogQueues):
                 queues.turn_back(replica.process.name)
         replica.check_death(before)
         replica.seen = replica.disk()
 
+    def count_figures(self, replica: Observed) -> None:
+        """What its board counted goes to the counts of this story."""
+        if replica.process.is_running:
+            for (name, label), number in replica.process.board.figures().items():
+                if name in COUNTED:
+                    self.count[f"{name} {label}".strip()] += int(number)
+
     def start_replica(self, replica: Observed, steps: int | None = None) -> None:
-        """The next process of this replica."""
+        """The next process of this replica; it may die on the way, and the power may go with it."""
         try:
             replica.process.start(steps)
         except Killed:
             self.count["died while starting"] += 1
-            self.bury(replica, power=self.rng.random() < 0.4)
+            self.bury(replica, power=self.rng.random() < 0.4 or self.keep is not None)
             return
-        replica.process.subscriber.on_ack = lambda item: self._acked(replica, item)
+        replica.process.subscriber.on_ack = lambda: self._acked(replica)
         replica.check_promise()
         self.count["replica starts"] += 1
 
-    def _acked(self, replica: Observed, item: Item) -> None:
+    def _acked(self, replica: Observed) -> None:
         replica.promised = max(replica.promised, replica.process.state.standing().position)
 
     def turn_replica(self, replica: Observed, steps: int | None = None, *, power: bool = False) -> None:
@@ -186,14 +230,35 @@ class World:
         if not replica.process.is_running:
             self.start_replica(replica, steps)
             return
-        replica.process.life.left = steps
+        if steps is not None:
+            replica.process.life.left = steps
         try:
             replica.process.round()
-            replica.process.life.left = None
+            if steps is not None:
+                replica.process.life.left = None
             replica.process.publisher.pump()
         except Killed:
             self.count["replica deaths"] += 1
             self.bury(replica, power=power)
+
+    def scrub(self, replica: Observed) -> None:
+        """Its disk is read again; in the middle of that, its loop goes on."""
+        if not replica.process.is_running:
+            return
+        disk = replica.process.disk
+        disk.glance = lambda: self._go_on_meanwhile(replica)
+        try:
+            replica.process.reread()
+            self.count["disks read again"] += 1
+        finally:
+            disk.glance = lambda: None
+
+    def _go_on_meanwhile(self, replica: Observed) -> None:
+        if replica.process.is_running and self.rng.random() < 0.03:
+            disk, glance = replica.process.disk, replica.process.disk.glance
+            disk.glance = lambda: None
+            self.turn_replica(replica)
+            disk.glance = glance
 
     def start_producer(self) -> None:
         """The next run: it goes on from where its journal stands."""
@@ -231,11 +296,13 @@ class World:
         if not self.producer.is_running:
             self.start_producer()
             return
-        self.producer.life.left = steps
+        if steps is not None:
+            self.producer.life.left = steps
         try:
             self.producer.round()
             self._look_for_base()
-            self.producer.life.left = None
+            if steps is not None:
+                self.producer.life.left = None
         except Killed:
             self.count["producer deaths"] += 1
             self.producer.end()
