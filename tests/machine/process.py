@@ -10,6 +10,7 @@ import sys
 import time as real_time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from random import Random
 from types import ModuleType
 from typing import Any
@@ -20,7 +21,7 @@ import pytest
 import producer.service  # noqa: F401 - all rooms of the producer are there to be put on the simulation
 from common import digests
 from common.entries import BEFORE_ALL
-from consumer import agreement, barrier, gathering, holding, opening, state, tables
+from consumer import agreement, barrier, gathering, holding, opening, tables
 from consumer.rereader import Rereader, _InterruptedPass
 from consumer.scrub_record import Pass
 from consumer.values import Stale
@@ -283,12 +284,14 @@ def _shrink(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(since, "PART_ROWS", 2)
     patch.setattr(gathering, "SLICE_ROWS", 2)
     patch.setattr(digests, "BUCKET_BITS", BUCKET_BITS)
-    for module in [digests, *_rooms()]:
-        if getattr(module, "BUCKETS", None) == 4096 and not module.__name__.startswith("common.wire"):
-            patch.setattr(module, "BUCKETS", BUCKETS)
     stale = dict.fromkeys(range(BUCKETS), Stale(BEFORE_ALL, None))
-    fresh = type(tables.FRESH)(0, b"", bytes(digests.SALT_BYTES), 0, b"", b"", stale, None, 0)
-    patch.setattr(agreement, "ALL_BUCKETS", range(BUCKETS))
-    patch.setattr(tables, "ALL_STALE", stale)
-    patch.setattr(tables, "FRESH", fresh)
-    patch.setattr(state, "FRESH", fresh)
+    fewer = {
+        "BUCKETS": (digests.BUCKETS, BUCKETS),
+        "ALL_BUCKETS": (agreement.ALL_BUCKETS, range(BUCKETS)),
+        "ALL_STALE": (tables.ALL_STALE, stale),
+        "FRESH": (tables.FRESH, replace(tables.FRESH, stale=stale)),
+    }
+    for module in [digests, *_rooms()]:
+        for name, (many, few) in fewer.items():
+            if getattr(module, name, None) is many and not module.__name__.startswith("common.wire"):
+                patch.setattr(module, name, few)

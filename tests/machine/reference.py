@@ -5,7 +5,6 @@ Batches are read by docs/wire.md. Trees are dicts from path to a node: ("d", mod
 
 import json
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from struct import Struct
@@ -24,7 +23,9 @@ Place = tuple[int, int]
 
 _HEADER = Struct(">4sHB64sQ16sQI32s32s32s32sBBII32sQ64s16sQQII32sQqQ")
 _FRAME_OFFSET = 445 + 32 + 8 + 64
-BATCH = 1
+BATCH, HEARTBEAT = 1, 2
+PATTERNS = b".treecast"
+"""The reserved path at which the patterns are published: in the index, on no disk."""
 
 
 class LawBroken(Exception):
@@ -227,41 +228,38 @@ class Published:
 
     master: Master
     tree: Tree = field(default_factory=dict)
-    at: Place = (0, 0)
+    """As after the last batch that was heard."""
     history: dict[Place, Tree] = field(default_factory=dict)
     messages: dict[Place, bytes] = field(default_factory=dict)
-    versions: dict[bytes, set[Node | None]] = field(default_factory=dict)
+    epochs: set[int] = field(default_factory=set)
 
-    def begin_epoch(self, epoch: int, sequence: int, tree: Mapping[bytes, Node]) -> None:
-        """An epoch starts from this tree: what was published before, or a base that nobody was told."""
-        for path, node in tree.items():
-            check(node in self.master.states.get(path, ()), f"law 8: {path!r} in the base never was {node}")
-            self.versions.setdefault(path, {None}).add(node)
-        self.tree, self.at = dict(tree), (epoch, sequence)
-        self.history[self.at] = dict(tree)
+    def begin_epoch(self, epoch: int, sequence: int, tree: Tree) -> None:
+        """An epoch is announced, from this tree: what was published before, or a base that nobody was told."""
+        self.epochs.add(epoch)
+        self.tree = self.history[epoch, sequence] = tree
 
     def hear(self, message: bytes) -> None:
         """The producer hands a message over."""
         batch = read(message)
         if batch.kind != BATCH:
             return
-        last = (batch.epoch, batch.first + len(batch.rows) - 1)
+        before, last = (batch.epoch, batch.first - 1), (batch.epoch, batch.first + len(batch.rows) - 1)
         check(self.messages.setdefault(last, message) == message, f"a pair means two things: {last}")
         if last in self.history:
             return
-        check((batch.epoch, batch.first - 1) == self.at, f"batch {last} does not follow {self.at}")
+        check(before in self.history, f"batch {last} follows nothing that was published")
+        self.tree = dict(self.history[before])
         for row in batch.rows:
-            self._apply(row)
+            if row.path != PATTERNS:
+                self._apply(row)
         for path in self.tree:
             check(all(self.tree.get(above, "?")[0] == "d" for above in parents(path)), f"{last}: no tree at {path!r}")
-        self.at = last
-        self.history[last] = dict(self.tree)
+        self.history[last] = self.tree
 
     def _apply(self, row: Row) -> None:
         if row.kind == 0:
             check(row.path in self.tree, f"a delete of nothing: {row.path!r}")
             del self.tree[row.path]
-            self.versions.setdefault(row.path, {None}).add(None)
             return
         node = self.node_of(row.path, row.kind, row.mode, row.mtime_ns, row.digest)
         if row.body is not None:
@@ -270,7 +268,6 @@ class Published:
             before = self.tree.get(row.path)
             check(before is not None and before[-1] == node[-1], f"a content that nobody was told: {row.path!r}")
         self.tree[row.path] = node
-        self.versions.setdefault(row.path, {None}).add(node)
 
     def node_of(self, path: bytes, kind: int, mode: int, mtime_ns: int, digest: bytes) -> Node:
         """What an entry says, as a node that the master's path really had (law 8)."""

@@ -3,7 +3,6 @@
 What can happen to it is in `acts`. Every choice is taken from `rng`, which each act seeds anew.
 """
 
-import sqlite3
 from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
@@ -15,7 +14,7 @@ from tests.machine.laws import STAGE, Observed
 from tests.machine.process import Killed, Life, chance, clock, databases, system
 from tests.machine.processes import JOURNAL, ProducerProcess, ReplicaProcess
 from tests.machine.queues import CopyingQueues, LogQueues
-from tests.machine.reference import Hand, LawBroken, Master, Published, check, parents
+from tests.machine.reference import HEARTBEAT, PATTERNS, Hand, LawBroken, Master, Published, check, parents, read
 
 PATHS = [
     b"a", b"b", b"c", b"d", b"a/x", b"a/y", b"b/x", b"a/x/p", b"a/x/q", b"b/x/p", b"c/z", b"d/\xff", b"d/\xff/n", b"e",
@@ -93,7 +92,6 @@ class World:
         self.replicas = {name: self._make_replica(name) for name in setting.replicas}
         self.backups: dict[str, list[Copy]] = {}
         self.heard: list[Outgoing] = []
-        self._had_base = False
 
     def _make_master(self) -> None:
         disk = self.disks[b"master"]
@@ -264,32 +262,21 @@ class World:
         """The next run: it goes on from where its journal stands."""
         clock.now += 1.0
         self._tell_outbox()
-        self.producer.start(self._hear)
-        self._begin_epoch()
+        try:
+            self.producer.start(self._hear)
+        except Killed:
+            self.producer.end()
         self.count["producer starts"] += 1
 
     def _tell_outbox(self) -> None:
         """What is in the outbox was published as far as the laws go, whether the last run came to hand it over or not."""
         database = databases.connect(JOURNAL)
         try:
-            if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                return
-            for (message,) in database.execute("SELECT message FROM outbox ORDER BY first").fetchall():
-                self.published.hear(message)
-            told = dict(database.execute("SELECT key, value FROM state"))
-            place = (told.get("epoch", 0), told.get("sequence", 0))
-            if told.get("base_complete") and place not in self.published.history:
-                self._take_base(*place, database)
-            elif told.get("base_complete"):
-                self.published.tree, self.published.at = dict(self.published.history[place]), place
+            if database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'outbox'").fetchone()[0]:
+                for (message,) in database.execute("SELECT message FROM outbox ORDER BY first").fetchall():
+                    self.published.hear(message)
         finally:
             databases.end(JOURNAL)
-
-    def _begin_epoch(self) -> None:
-        self._had_base = self.producer.journal.is_base_complete
-        if self._had_base:
-            stand = self.producer.journal.stand
-            self.published.begin_epoch(stand.lineage.epoch, stand.sequence, self.published.tree)
 
     def turn_producer(self, steps: int | None = None) -> None:
         """One round of it, or its next start; it may die on the way."""
@@ -300,28 +287,25 @@ class World:
             self.producer.life.left = steps
         try:
             self.producer.round()
-            self._look_for_base()
             if steps is not None:
                 self.producer.life.left = None
         except Killed:
             self.count["producer deaths"] += 1
             self.producer.end()
 
-    def _look_for_base(self) -> None:
-        """A base is announced without events: it is what the journal holds, and each row of it must have been true once."""
-        if self._had_base or not self.producer.is_running or not self.producer.journal.is_base_complete:
-            return
-        self._had_base = True
-        self._take_base(*self.producer.journal.stand.position, self.producer.journal._database)
-
-    def _take_base(self, epoch: int, sequence: int, database: sqlite3.Connection) -> None:
-        rows = database.execute("SELECT path, kind, mode, mtime_ns, digest FROM entry").fetchall()
-        tree: dict[bytes, Node] = {row[0]: self.published.node_of(*row) for row in rows}
+    def _begin_epoch(self, epoch: int, sequence: int) -> None:
+        """It is announced: it starts from what the journal holds now, and each row of that must have been true once."""
+        rows = self.producer.journal._database.execute(
+            "SELECT path, kind, mode, mtime_ns, digest FROM entry WHERE path <> ?", (PATTERNS,)
+        )
+        tree: dict[bytes, Node] = {row[0]: self.published.node_of(*row) for row in rows.fetchall()}
         self.published.begin_epoch(epoch, sequence, tree)
 
     def _hear(self, message: Outgoing) -> None:
-        self._look_for_base()
         if message.route is Route.EVENTS:
+            told = read(message.body)
+            if told.kind == HEARTBEAT and told.epoch not in self.published.epochs:
+                self._begin_epoch(told.epoch, told.first - 1)
             self.published.hear(message.body)
         self.heard.append(message)
 
