@@ -48,7 +48,7 @@ BYTES_PUBLISHED = Metric("bytes_published_total", "counter", "Bytes of batches t
 EVENTS_APPLIED = Metric("events_applied_total", "counter", "Events that were durably applied.")
 STALE_BUCKETS = Metric("stale_buckets", "gauge", "Buckets of 4,096 that are not known to be level.")
 UNMET_PATHS = Metric(
-    "unmet_paths", "gauge", "Published, but not so on this disk yet.", "reason", ("body", "problem", "held")
+    "unmet_paths", "gauge", "Published, but not so on this disk yet.", "reason", ("body", "problem", "held", "released")
 )
 SYNC_KINDS = ("digests", "buckets", "since", "contents")
 SYNC_BYTES = Metric("sync_bytes_total", "counter", "Bytes of answers to this replica, as sent.", "kind", SYNC_KINDS)

@@ -35,7 +35,7 @@ ConsumeService = Service[ConsumeSettings]
 
 PRODUCE_VERBS: tuple[str, ...] = ("hold-list", "hold-show", "hold-release", "epoch-show", "epoch-start")
 """What a person may order a producer's loop to do; `producer.service` serves them."""
-CONSUME_VERBS: tuple[str, ...] = ("scrub",)
+CONSUME_VERBS: tuple[str, ...] = ("scrub", "hold-list", "hold-show", "hold-release")
 """What a person may order a consumer's loop to do; `consumer.service` serves them."""
 
 

@@ -12,7 +12,8 @@ from common.digests import BUCKETS
 from common.entries import BEFORE_ALL, Entry, Event, Position
 from common.messages import Batch, Heartbeat, Lineage
 from common.names import PATTERNS_PATH
-from consumer.planning import ContradictionError, make_plan
+from consumer.holds import LET_GO, Judge
+from consumer.planning import Brake, ContradictionError, make_plan
 from consumer.values import LeftPlan, Plan, Row, Stale, Standing, Step, Told, View
 
 ALL_BUCKETS = range(BUCKETS)
@@ -55,6 +56,7 @@ class Run:
     before: bytes
     after: bytes
     batch: Batch | None
+    released: int = 0
 
     @property
     def start(self) -> int:
@@ -65,9 +67,9 @@ def as_run(message: Batch | Heartbeat) -> Run:
     """The same shape for both kinds of stream messages."""
     if isinstance(message, Batch):
         m = message
-        return Run(m.lineage, m.first, m.last, m.prev, m.hash, m.before, m.after, m)
+        return Run(m.lineage, m.first, m.last, m.prev, m.hash, m.before, m.after, m, m.released)
     at, head, digest = message.sequence, message.head, message.digest
-    return Run(message.lineage, at + 1, at, head, head, digest, digest, None)
+    return Run(message.lineage, at + 1, at, head, head, digest, digest, None, message.released)
 
 
 # ------------------------------------------------------------------------------------------------- level, stale, known
@@ -146,8 +148,11 @@ def is_of_another_lineage(standing: Standing, lineage: Lineage) -> bool:
     return lineage.instance != standing.instance or lineage.salt != standing.salt
 
 
-def on_stream(standing: Standing, view: View, message: Batch | Heartbeat, *, patient: bool) -> Decision:
-    """What a stream message makes of the replica. `patient`: a hole before it may still be filled by reordering."""
+def on_stream(
+    standing: Standing, view: View, message: Batch | Heartbeat, *, patient: bool, judge: Judge = LET_GO
+) -> Decision:
+    """What a stream message makes of the replica. `patient`: a hole before it may still be filled by reordering. `judge`: who
+    says how many deletes are too many."""
     run = as_run(message)
     if is_fenced(standing, run.lineage):
         return Drop("fenced")
@@ -157,10 +162,10 @@ def on_stream(standing: Standing, view: View, message: Batch | Heartbeat, *, pat
         return Drop("other-instance", f"another producer publishes epoch {run.lineage.epoch}")
     if standing.is_forked:
         return Drop("fork")
-    return _in_epoch(standing, view, run, patient)
+    return _in_epoch(standing, view, run, patient, judge)
 
 
-def _in_epoch(standing: Standing, view: View, run: Run, patient: bool) -> Decision:
+def _in_epoch(standing: Standing, view: View, run: Run, patient: bool, judge: Judge) -> Decision:
     at = standing.sequence
     if run.last < at or (run.last == at and run.batch is not None):
         return Drop("duplicate") if view.recent(run.last) in {None, run.hash} else _fork(standing, run)
@@ -171,7 +176,7 @@ def _in_epoch(standing: Standing, view: View, run: Run, patient: bool) -> Decisi
     if run.start < at or run.prev != standing.head:
         return _fork(standing, run)
     if run.batch is not None:
-        return apply(standing, view, [run.batch])
+        return apply(standing, view, [run.batch], judge)
     return _heard(standing, view, run)
 
 
@@ -193,6 +198,7 @@ def follow(standing: Standing, view: View, run: Run) -> Step:
         digest=run.before,
         proved=None,
         is_forked=False,
+        released=0,
     )
     if starts_from_ours(standing, view, run):
         return Step(replace(start, proved=start.position), forget_recent=True)
@@ -230,7 +236,7 @@ def continues(before: Batch, batch: Batch) -> bool:
     return is_next_one and all(event.path != PATTERNS_PATH for event in batch.events)
 
 
-def apply(standing: Standing, view: View, batches: Sequence[Batch]) -> Decision:
+def apply(standing: Standing, view: View, batches: Sequence[Batch], judge: Judge = LET_GO) -> Decision:
     """The next batch, or several that continue one another, as one set: what a later one says of a path is what counts.
 
     Checked before anything is touched: the digest that the last one states must come of it.
@@ -242,8 +248,14 @@ def apply(standing: Standing, view: View, batches: Sequence[Batch]) -> Decision:
             want[event.path] = Told(event.entry, at, _body_of(event, want.get(event.path)), event.keep)
     last = batches[-1]
     after = replace(standing, sequence=last.last, head=last.hash, digest=last.after, proved=None)
+    after = learned(after, max(batch.released for batch in batches))
     step = Step(after, want=want, recent=tuple((batch.last, batch.hash) for batch in batches))
-    return conclude(standing, view, step)
+    return conclude(standing, view, step, judge)
+
+
+def learned(standing: Standing, released: int) -> Standing:
+    """Up to where deletes are released: the highest that this epoch stated."""
+    return replace(standing, released=released) if released > standing.released else standing
 
 
 def _body_of(event: Event, earlier: Told | None) -> bytes | None:
@@ -261,11 +273,16 @@ def _body_of(event: Event, earlier: Told | None) -> bytes | None:
 def _heard(standing: Standing, view: View, run: Run) -> Decision:
     """A heartbeat for exactly our position: a batch of nothing. It states the digest anew; compare it. Nothing to write where
     that was proved before, and still holds."""
+    before, standing = standing, learned(standing, run.released)
     if run.after != standing.digest:
         standing = replace(standing, digest=run.after, proved=None)
-    elif not may_compare(standing) or (standing.proved == standing.position and view.tree_digest() == run.after):
+    elif standing is before and (not may_compare(standing) or _is_proved(standing, view)):
         return Drop("heard")
     return conclude(standing, view, Step(standing))
+
+
+def _is_proved(standing: Standing, view: View) -> bool:
+    return standing.proved == standing.position and view.tree_digest() == standing.digest
 
 
 # --------------------------------------------------------------------------------------------------------------- start
@@ -294,10 +311,12 @@ def after_left_plan(standing: Standing, buckets: Iterable[int]) -> Standing:
 # ------------------------------------------------------------------------------------------------------------- compare
 
 
-def conclude(before: Standing, view: View, step: Step) -> Decision:
+def conclude(before: Standing, view: View, step: Step, judge: Judge = LET_GO) -> Decision:
     """Plan the step, and compare if nothing is stale after it: the proof is the digest that was published for exactly here."""
     try:
-        plan = make_plan(step.want, view, lambda path: is_known(before, view, path), step.drift)
+        plan = make_plan(
+            step.want, view, lambda path: is_known(before, view, path), step.drift, Brake(step.standing, judge)
+        )
     except ContradictionError:
         return Decided(diverged(step))
     standing = step.standing

@@ -16,6 +16,7 @@ from consumer import agreement, merging
 from consumer.agreement import Decided, Decision, Drop, Wait
 from consumer.apply import Applier
 from consumer.asking import Asking
+from consumer.first_copy import FirstCopy
 from consumer.gathering import Gathering
 from consumer.incoming import Incoming
 from consumer.large import Large
@@ -28,14 +29,11 @@ from consumer.state import State
 from consumer.syncing import Owner, Syncing
 from consumer.trying import Trying
 from consumer.values import Reason
+from consumer.withholding import Withholding
 
 log = logging.getLogger("treecast")
 
 RETRY_SECONDS = 30.0
-MISSING_LIMIT_SECONDS = 300.0
-"""So long a first copy waits for contents while none comes and the master speaks: a file that the master cannot read any more is
-shown as missing, and keeps no replica from being served."""
-MASTER_HEARD_SECONDS = 20.0
 RETRIES_AT_ONCE = 500
 NO_ROOM_LIMIT_SECONDS = 300.0
 """So long a step without room is tried; then it is given up, and a sync removes before it adds."""
@@ -58,6 +56,7 @@ class Parts:
     asking: Asking
     gathering: Gathering
     trying: Trying
+    withholding: Withholding
     board: Board
 
 
@@ -75,12 +74,13 @@ class Follower:
         self._incoming = Incoming(parts.subscriber, identity.tree, self._refuse)
         self._room = Room(parts.board, patience)
         self._clock = patience.clock
-        owner = Owner(self._try_if, self._drop, self._came)
+        self._withholding = parts.withholding
+        owner = Owner(self._try_if, self._drop, self._came, lambda: parts.withholding.judge)
         self.progress = Progress()
         self._syncing = Syncing(parts.state, parts.asking, parts.gathering, self._room, self._clock, owner)
         self._parking: Parking[Delivery] = Parking()
         self._retry_at = 0.0
-        self._missing, self._missing_since = (0, 0), 0.0
+        self._first_copy = FirstCopy(parts.state, parts.large, self._room, parts.board)
         self._retried_to = b""
         self._refused_at = -math.inf
         self._diverged_pause = 0.0
@@ -145,7 +145,7 @@ class Follower:
     def _on_batches(self, together: Sequence[tuple[Batch, Delivery]]) -> None:
         """The next batch and what continues it: one set, one step, then each is settled."""
         batches = [batch for batch, _ in together]
-        decision = agreement.apply(self._state.standing(), self._state, batches)
+        decision = agreement.apply(self._state.standing(), self._state, batches, self._withholding.judge)
         self._board.heartbeat_seen()
         if isinstance(decision, Decided) and not self._try(decision):
             self._skip(batches[-1])
@@ -172,7 +172,8 @@ class Follower:
         """Until there is nothing more to do for this message. False: it is parked, and not settled."""
         while True:
             standing = self._state.standing()
-            decision = agreement.on_stream(standing, self._state, message, patient=patient)
+            judge = self._withholding.judge
+            decision = agreement.on_stream(standing, self._state, message, patient=patient, judge=judge)
             if isinstance(decision, Wait):
                 self._parking.park(message, delivery, self._clock())
                 return False
@@ -250,6 +251,7 @@ class Follower:
 
     def _after_step(self, decided: Decided) -> None:
         step = decided.step
+        self._withholding.after_step(decided.plan)
         if step.closes_questions:
             self._syncing.close()
         if step.alarm:
@@ -315,11 +317,15 @@ class Follower:
         if now >= self._retry_at:
             self._retry_at = now + RETRY_SECONDS
             self._retry_problems()
-        self._complete_first_copy(now)
+        self._withholding.turn()
+        released = self._withholding.next_released()
+        if released:
+            self._try_if(merging.retry(self._state.standing(), self._state, released))
+        self._first_copy.turn(now)
 
     def due_at(self) -> float | None:
         """When `tick` or `merge` has something to do at the latest."""
-        return -math.inf if self._syncing.is_merging else self._parking.due_at()
+        return -math.inf if self._syncing.is_merging or self._withholding.is_draining else self._parking.due_at()
 
     def _retry_problems(self) -> None:
         paths = self._state.unmet_paths(RETRIES_AT_ONCE, Reason.PROBLEM, after=self._retried_to)
@@ -327,19 +333,3 @@ class Follower:
         if not paths:
             return
         self._try_if(merging.retry(self._state.standing(), self._state, paths))
-
-    def _complete_first_copy(self, now: float) -> None:
-        if self._state.first_copy_complete or self._state.standing().stale or not self._state.standing().epoch:
-            return
-        missing = self._state.count_unmet().get(Reason.BODY, 0)
-        if (missing, self._large.came_bytes) != self._missing:
-            self._missing, self._missing_since = (missing, self._large.came_bytes), now
-        is_given_up = now - self._missing_since >= MISSING_LIMIT_SECONDS and self._is_master_heard()
-        if is_given_up and missing:
-            log.warning("the first copy is taken for complete without %d contents that the master cannot give", missing)
-        if not missing or is_given_up:
-            self._room.patiently(self._state.complete_first_copy, math.inf)
-            log.info("the first copy is complete: %d paths", self._state.counts.entries)
-
-    def _is_master_heard(self) -> bool:
-        return self._board.heartbeat_age_seconds() < MASTER_HEARD_SECONDS

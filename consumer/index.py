@@ -26,7 +26,8 @@ _UPSERT = """INSERT INTO entries (bucket, path, kind, mode, mtime_ns, size, dige
     mtime_ns = excluded.mtime_ns, size = excluded.size, digest = excluded.digest, owner = excluded.owner, epoch = excluded.epoch,
     sequence = excluded.sequence, found = excluded.found"""
 _COPY_FOUND = """INSERT OR REPLACE INTO scanned VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, NULL, NULL,
-    coalesce((SELECT found FROM entries WHERE path = ?1), 1))"""
+    coalesce((SELECT found FROM entries WHERE path = ?1), NOT EXISTS (SELECT 1 FROM unmet WHERE path = ?1)))"""
+"""What was unmet as an absence was published once: it is not found."""
 _KINDS = {int(kind): kind for kind in Kind}
 
 

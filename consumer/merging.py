@@ -14,6 +14,7 @@ from common.names import escape
 from consumer import agreement, excluding
 from consumer.agreement import Decided, Decision, Drop, Wait
 from consumer.gathering import Slice
+from consumer.holds import LET_GO, Judge
 from consumer.values import Row, Stale, Standing, Step, Told, Unmet, View
 
 Merged = Same | BucketRows | BodyAnswer
@@ -39,6 +40,8 @@ def refuses(standing: Standing, answer: Answer) -> Drop | Wait | None:
         return Drop("other-epoch")
     if agreement.is_of_another_lineage(standing, answer.lineage):
         return Drop("other-instance", f"another producer answers in epoch {answer.lineage.epoch}")
+    if standing.is_forked:
+        return Drop("fork")
     if not isinstance(answer, TooOld) and is_ahead(standing, answer):
         return Wait()
     if isinstance(answer, BucketRows) and not is_whole(answer):
@@ -48,7 +51,7 @@ def refuses(standing: Standing, answer: Answer) -> Drop | Wait | None:
     return None
 
 
-def merge(standing: Standing, view: View, answers: Sequence[Merged]) -> Decision:
+def merge(standing: Standing, view: View, answers: Sequence[Merged], judge: Judge = LET_GO) -> Decision:
     """Several answers, each of which `refuses` passed, in one step: all of them tell what is true at our position.
 
     A bucket is levelled once: an answer that finds its bucket level, or is from before its floor, does nothing.
@@ -67,20 +70,23 @@ def merge(standing: Standing, view: View, answers: Sequence[Merged]) -> Decision
     for answer in answers:
         if isinstance(answer, BodyAnswer):
             _merge_body(view, answer, want)
-    return _levelling(standing, view, levelled, want)
+    released = max((answer.released for answer in answers if not isinstance(answer, BodyAnswer)), default=0)
+    return _levelling(agreement.learned(standing, released), view, levelled, want, judge)
 
 
 def _joined(news: Mapping[int, Mapping[bytes, Told]]) -> dict[bytes, Told]:
     return {path: told for of_bucket in news.values() for path, told in of_bucket.items()}
 
 
-def _levelling(standing: Standing, view: View, levelled: Collection[int], want: Mapping[bytes, Told]) -> Decision:
+def _levelling(
+    standing: Standing, view: View, levelled: Collection[int], want: Mapping[bytes, Told], judge: Judge
+) -> Decision:
     """One step: what is wanted is placed, and these buckets are level."""
     if not levelled and not want:
         return Drop("no-news")
     stale = {bucket: row for bucket, row in standing.stale.items() if bucket not in levelled}
     return agreement.conclude(
-        standing, view, Step(replace(standing, stale=stale), want=want, levelled=frozenset(levelled))
+        standing, view, Step(replace(standing, stale=stale), want=want, levelled=frozenset(levelled)), judge
     )
 
 
@@ -97,15 +103,16 @@ def _merge_bucket(standing: Standing, view: View, answer: BucketRows) -> dict[by
     return _news(view, [*answer.rows, *(Event(path, None) for path in gone)], Position(standing.epoch, answer.at))
 
 
-def merge_slice(standing: Standing, view: View, part: Slice) -> Decision:
+def merge_slice(standing: Standing, view: View, part: Slice, judge: Judge = LET_GO) -> Decision:
     """One slice of a since answer that is whole: the buckets among these that it covers are level, with its rows in them."""
     levelled = {b for b in part.buckets if _may_level_since(standing, b, part)}
     rows = [row for row in part.rows if view.bucket_of(row.path) in levelled]
+    learned = agreement.learned(standing, part.released)
     want = _news(view, rows, Position(standing.epoch, part.at))
     patterns = excluding.patterns_after(standing, view, levelled, want)
     if patterns is None and excluding.removes(want):
         return Drop("patterns-unknown")
-    return _levelling(standing, view, levelled, excluding.keeping(view, want, patterns))
+    return _levelling(learned, view, levelled, excluding.keeping(view, want, patterns), judge)
 
 
 def _may_level_since(standing: Standing, bucket: int, part: Slice) -> bool:
@@ -179,8 +186,8 @@ def place_stored(standing: Standing, view: View, path: bytes, digest: bytes) -> 
 
 
 def retry(standing: Standing, view: View, paths: Collection[bytes]) -> Decision:
-    """Place again what a problem left unmet, as far as it is known: directories and absences at once; a file becomes unmet for
-    want of its body."""
+    """Place again what a problem or a hold that is released left unmet, as far as it is known: directories and absences at once;
+    a file becomes unmet for want of its body."""
     known = agreement.known_ones(standing, view, paths)
     rows = view.rows(known)
     want = {path: Told(rows[path].entry, rows[path].at) if path in rows else Told(None, None) for path in known}

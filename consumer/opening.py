@@ -16,7 +16,7 @@ from common.names import escape
 from common.patterns import Patterns
 from common.settings import ConsumeSettings
 from common.transport.ports import Broker
-from consumer import agreement
+from consumer import agreement, holds
 from consumer.adoption import count_adoption
 from consumer.owners import appearance_of
 from consumer.stagefiles import Age, new_mark, new_token
@@ -155,7 +155,8 @@ def resolve_left(state: State, target: Target) -> None:
     on_disk.update(target.look(paths.difference(left.paths)))
     buckets = {state.bucket_of(path) for path in paths}
     standing = agreement.after_left_plan(state.standing(), buckets)
-    state.take_from_disk(paths, on_disk, standing, token=new_token())
+    absent = holds.absences(paths, on_disk.keys(), state)
+    state.take_from_disk(paths, on_disk, standing, token=new_token(), absent=absent)
 
 
 def _watched(target: Target, others: list[bytes], stop: threading.Event, board: Board) -> Iterator[Found]:

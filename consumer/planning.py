@@ -5,6 +5,7 @@ all other removals, deepest first; directory modes last. New things are there be
 
 What is wanted is known to be true. Where the index only guesses, and the guess cannot be true together with what is wanted,
 the plan corrects it (`corrections`); where the index knows, the wanted set contradicts the tree: `ContradictionError`.
+What is held (`holds`) is left out: the disk keeps it, and what needs it gone.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +15,21 @@ from common.digests import content_digest
 from common.entries import Entry, directory_entry
 from common.messages import INLINE_LIMIT_BYTES
 from common.names import PATTERNS_PATH, ancestors, depth, escape
-from consumer.values import Drift, Keep, MakeDirectory, Plan, Put, Reason, Row, Told, Touch, Unmet, View
+from consumer.holds import LET_GO, Chosen, Goal, Judge, choose
+from consumer.values import (
+    Drift,
+    Keep,
+    MakeDirectory,
+    Plan,
+    Put,
+    Reason,
+    Row,
+    Standing,
+    Told,
+    Touch,
+    Unmet,
+    View,
+)  # fmt: skip
 
 GUESSED_DIRECTORY = directory_entry(0o755)
 """A directory that must be there because something is below it; its mode is not known."""
@@ -38,7 +53,7 @@ class _Draft:
 
     want: Mapping[bytes, Told]
     rows: dict[bytes, Row]
-    unmet_before: Mapping[bytes, Unmet]
+    unmet_before: dict[bytes, Unmet]
     drift: Mapping[bytes, Drift]
     corrections: dict[bytes, Entry | None] = field(default_factory=dict)
     room_for: set[bytes] = field(default_factory=set)
@@ -49,10 +64,23 @@ class _Draft:
     unmet: dict[bytes, Unmet] = field(default_factory=dict)
     mismatched: list[bytes] = field(default_factory=list)
     above: set[bytes] = field(default_factory=set)
+    chosen: Chosen = field(default_factory=Chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class Brake:
+    """Who says how many deletes are too many, and where the step brings the replica: up to where they are released there."""
+
+    standing: Standing
+    judge: Judge = LET_GO
 
 
 def make_plan(
-    want: Mapping[bytes, Told], view: View, is_known: IsKnown, drift: Mapping[bytes, Drift] = NO_DRIFT
+    want: Mapping[bytes, Told],
+    view: View,
+    is_known: IsKnown,
+    drift: Mapping[bytes, Drift] = NO_DRIFT,
+    brake: Brake | None = None,
 ) -> Plan:
     """The plan for these paths, which are known to be true together.
 
@@ -62,7 +90,7 @@ def make_plan(
     patterns = want.get(PATTERNS_PATH)
     if patterns is not None:
         rest = {path: told for path, told in want.items() if path != PATTERNS_PATH}
-        return _with_patterns(make_plan(rest, view, is_known, drift), patterns, view)
+        return _with_patterns(make_plan(rest, view, is_known, drift, brake), patterns, view)
     draft = _Draft(want, view.rows(want.keys() | _above(want)), view.unmet(want.keys()), drift)
     _correct_below(draft, view)
     _correct_above(draft)
@@ -70,10 +98,12 @@ def make_plan(
         if is_known(path):
             raise ContradictionError(path)
     draft.rows |= view.rows(draft.corrections.keys() - draft.rows.keys())
+    if brake is not None:
+        _park(draft, view, brake)
     _order_removals(draft)
     _order_directories(draft)
     for path, told in want.items():
-        if told.entry is not None and not told.entry.is_directory:
+        if told.entry is not None and not told.entry.is_directory and path not in draft.chosen.parked:
             _content(draft, path, told)
     return _finished(draft)
 
@@ -90,6 +120,15 @@ def _with_patterns(plan: Plan, told: Told, view: View) -> Plan:
     unmet = {**plan.unmet, PATTERNS_PATH: Unmet(Reason.BODY)}
     mismatched = (*plan.mismatched, PATTERNS_PATH) if told.body is not None else plan.mismatched
     return replace(plan, unmet=unmet, mismatched=mismatched)
+
+
+def _park(draft: _Draft, view: View, brake: Brake) -> None:
+    """What must not go now: the index takes it, the disk keeps it, and it is unmet."""
+    draft.unmet_before |= view.unmet(draft.corrections.keys())
+    goal = Goal(draft.want, draft.corrections, draft.rows, draft.unmet_before)
+    draft.chosen = choose(goal, view, brake.standing, brake.judge)
+    draft.room_for.difference_update(draft.chosen.parked)
+    draft.unmet |= {path: Unmet(why) for path, why in draft.chosen.parked.items()}
 
 
 def _above(want: Mapping[bytes, Told]) -> set[bytes]:
@@ -153,6 +192,7 @@ def shallow_first(paths: Iterable[bytes]) -> list[bytes]:
 def _order_removals(draft: _Draft) -> None:
     gone = [path for path, told in draft.want.items() if told.entry is None and not told.keep]
     gone += [path for path, entry in draft.corrections.items() if entry is None]
+    gone = [path for path in gone if path not in draft.chosen.parked]
     for path in deepest_first([*gone, *draft.room_for]):
         makes_room = path in draft.room_for or any(above in draft.room_for for above in ancestors(path))
         (draft.clear if makes_room else draft.remove).append(path)
@@ -224,9 +264,10 @@ def _directories_above(draft: _Draft) -> dict[bytes, MakeDirectory]:
 
 def _touched(draft: _Draft) -> frozenset[bytes]:
     """Also what is above an absence: a disk that drifted may have it, and what is found below it needs it in the index."""
-    wanted = [path for path, told in draft.want.items() if not told.keep]
+    parked = draft.chosen.parked
+    wanted = [path for path, told in draft.want.items() if not told.keep and path not in parked]
     above_absent = {above for path in wanted if draft.want[path].entry is None for above in ancestors(path)}
-    return frozenset({*wanted, *draft.corrections, *draft.above, *above_absent})
+    return frozenset({*wanted, *(draft.corrections.keys() - parked.keys()), *draft.above, *above_absent})
 
 
 def _finished(draft: _Draft) -> Plan:
@@ -242,4 +283,5 @@ def _finished(draft: _Draft) -> Plan:
         above=_directories_above(draft),
         keeps=_keeps(draft),
         mismatched=tuple(draft.mismatched),
+        let_go=draft.chosen.let_go,
     )

@@ -35,6 +35,7 @@ from consumer.state import State
 from consumer.target import Target
 from consumer.telling import Links, Telling
 from consumer.trying import Trying
+from consumer.withholding import Withholding
 
 log = logging.getLogger("treecast")
 
@@ -138,12 +139,23 @@ class Replica:
         whose = Identity(settings.tree, settings.replica)
         self._questions = Questions(whose, state, self._asking, publisher, subscriber)
         self._trying = Trying(state, self._questions.send_in)
+        withholding = Withholding(settings.hold, state, board, time.monotonic, time.time)
         spool = Spool(state.path.with_name(SPOOL_NAME))
         self._reports = ReportClock()
         self._asked_for_queue_at = self._told_at = self._asked_at = 0.0
         self._follower = Follower(
             whose,
-            Parts(state, applier, self._large, subscriber, self._asking, Gathering(spool), self._trying, board),
+            Parts(
+                state,
+                applier,
+                self._large,
+                subscriber,
+                self._asking,
+                Gathering(spool),
+                self._trying,
+                withholding,
+                board,
+            ),
             Patience(stop, time.monotonic, self._speak),
         )
         self._scrub = Scrub(settings.scrub_interval_seconds, state, applier.target, board, self._follower.put_right)
@@ -158,7 +170,7 @@ class Replica:
             trial=lambda: self._trying.news,
             large=self._large,
         )
-        self._handlers: dict[str, Verb] = {**self._scrub.verbs}
+        self._handlers: dict[str, Verb] = {**self._scrub.verbs, **withholding.verbs}
 
     def follow(self) -> None:
         """Until stopped."""

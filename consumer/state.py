@@ -4,7 +4,6 @@ It knows no disk but its own file, and decides nothing: what a step means was de
 """
 
 import sqlite3
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -14,14 +13,18 @@ from types import TracebackType
 from common.entries import Entry, Position
 from common.patterns import Patterns, lines_of
 from consumer import tables
-from consumer.index import Counts, Index, numbers
-from consumer.missing import INSERT_UNMET, Missing
+from consumer.hold_record import Parked, forget_departed, save_departed, save_since
+from consumer.index import Counts, Index
+from consumer.missing import Missing
 from consumer.scrub_record import ScrubRecord, read_record, save_record
 from consumer.statefile import connect, converted
 from consumer.tables import FRESH, Flags
-from consumer.values import Found, Outcome, Plan, Reason, Row, Standing, Step, Told, Unmet
+from consumer.tombs import TombTable
+from consumer.unmet import UnmetTable
+from consumer.values import Found, Outcome, Plan, Reason, Row, Standing, Step, Unmet
 
 RECENT_KEPT = 1000
+NOTHING_ABSENT: Mapping[bytes, Unmet] = {}
 
 
 class State:
@@ -39,10 +42,12 @@ class State:
         self._flags = tables.read_flags(database)
         self._patterns = Patterns()
         self._index = Index(database, self._standing.salt, tables.read_counts(database))
-        self._unmet: Counter[Reason] = tables.count_unmet(database)
-        self._tombs = tables.count_tombs(database)
+        self._unmet = UnmetTable(database)
+        self._tombs = TombTable(database)
         self.missing = Missing(database, path)
         """Which contents are missing, and where a large one is already."""
+        self.parked = Parked(database, path)
+        """What is held, and what is released and not removed yet."""
 
     @classmethod
     def open(cls, path: Path, tree: str, replica: str) -> "State":
@@ -117,17 +122,22 @@ class State:
 
     def tombs(self, paths: Collection[bytes]) -> dict[bytes, Position]:
         """The deletes seen live in stale buckets, of these paths."""
-        if not self._tombs:
-            return {}
         with converted(self.path):
-            return tables.read_tombs(self._database, paths)
+            return self._tombs.of(paths)
 
     def unmet(self, paths: Collection[bytes]) -> dict[bytes, Unmet]:
         """The unmet ones of these paths."""
-        if not self._unmet:
-            return {}
         with converted(self.path):
-            return tables.read_unmet(self._database, paths)
+            return self._unmet.of(paths)
+
+    def has_parked(self) -> bool:
+        """Whether anything is held, or released and not removed yet; costs nothing."""
+        return self._unmet.has_parked
+
+    def parked_below(self, path: bytes) -> Iterator[tuple[bytes, Reason]]:
+        """What is held below this path, or released and not removed yet, and which of the two."""
+        with converted(self.path):
+            yield from self._unmet.parked_below(path)
 
     def in_buckets(self, buckets: Collection[int]) -> set[bytes]:
         """Every indexed path of these buckets."""
@@ -174,15 +184,12 @@ class State:
 
     def unmet_paths(self, limit: int, reason: Reason | None = None, *, after: bytes = b"") -> dict[bytes, Unmet]:
         """The first `limit` unmet paths behind `after` in byte order, of one reason or of all."""
-        where, values = ("AND reason = ?", [str(reason)]) if reason is not None else ("", [])
-        query = f"SELECT path, reason, detail FROM unmet WHERE path > ? {where} ORDER BY path LIMIT ?"
         with converted(self.path):
-            rows = self._database.execute(query, [after, *values, limit]).fetchall()
-        return {path: Unmet(Reason(of), detail) for path, of, detail in rows}
+            return self._unmet.first(limit, reason, after)
 
     def count_unmet(self) -> dict[Reason, int]:
         """How many paths are unmet, by reason, without those that are none; costs nothing."""
-        return dict(self._unmet)
+        return self._unmet.counts
 
     # -- changes, each one transaction
     def commit(self, step: Step, plan: Plan, outcome: Outcome, *, token: bytes | None = None) -> None:
@@ -199,11 +206,12 @@ class State:
                 self._index.rekey(step.standing.salt)
             if step.forget_recent:
                 self._database.execute("DELETE FROM recent")
-            self._drop_tombs(step.marked)
+            self._tombs.drop_in(step.marked)
             self._take(step, plan, outcome)
-            self._drop_tombs(step.levelled)
+            self._tombs.drop_in(step.levelled)
             self._index.publish(step.levelled)
             self._remember(step.recent)
+            save_departed(self._database, plan.let_go)
 
     def adopt(self, scan: Iterable[Found], *, first_copy_complete: bool, token: bytes = b"") -> None:
         """First start, adoption, lost state: the index becomes what is on the disk, as guesses, and nothing is known.
@@ -215,27 +223,35 @@ class State:
         flags = self._flags._replace(token=token, first_copy_complete=first_copy_complete)
         with self._transaction(standing, flags):
             self._index.replace_all(scan)
-            for table in ("tombs", "unmet", "recent"):
-                self._database.execute(f"DELETE FROM {table}")
-            self._unmet, self._tombs = Counter(), 0
+            self._database.execute("DELETE FROM recent")
+            self._unmet.drop_all()
+            self._tombs.drop_all()
 
     def take_from_disk(
-        self, paths: Collection[bytes], on_disk: Mapping[bytes, Entry], standing: Standing, *, token: bytes
+        self,
+        paths: Collection[bytes],
+        on_disk: Mapping[bytes, Entry],
+        standing: Standing,
+        *,
+        token: bytes,
+        absent: Mapping[bytes, Unmet] = NOTHING_ABSENT,
     ) -> None:
         """A plan was left: these paths become what is on disk. No position, no tomb, not unmet; the tombs of their buckets go.
 
-        `standing` has these buckets marked, without a base. `token` is a new one: the disk is not what it was at the last
-        commit, and a copy of the state from then must be noticed. Idempotent.
+        `absent`: those of them that are no entries, whatever the disk has, and are unmet. `standing` has these buckets marked,
+        without a base. `token` is a new one: the disk is not what it was at the last commit, and a copy of the state from then
+        must be noticed. Idempotent.
         """
         with self._transaction(standing, self._flags._replace(token=token)):
             old = self._index.rows(paths)
             changes = dict.fromkeys(paths, None) | {
                 path: Row(entry, None, path in old and old[path].found)
                 for path, entry in on_disk.items()
-                if path in paths
+                if path in paths and path not in absent
             }
-            self._clear_unmet(paths)
-            self._drop_tombs({self.bucket_of(path) for path in paths})
+            self._unmet.drop(paths)
+            self._unmet.put(absent)
+            self._tombs.drop_in({self.bucket_of(path) for path in paths})
             self._index.write(changes)
 
     def bind(self, mark: str) -> None:
@@ -249,6 +265,23 @@ class State:
     def complete_first_copy(self) -> None:
         """The replica is level with the master for the first time. Idempotent."""
         self._set(self._flags._replace(first_copy_complete=True))
+
+    def release_held(self) -> int:
+        """What is held may go: from now on it is only not done yet. How many paths. Idempotent."""
+        with self._transaction(self._standing, self._flags):
+            save_since(self._database, 0.0)
+            forget_departed(self._database)
+            return self._unmet.release()
+
+    def save_held_since(self, since: float) -> None:
+        """Something is held since then, in unix seconds; 0: nothing is. Idempotent."""
+        with self._transaction(self._standing, self._flags):
+            save_since(self._database, since)
+
+    def forget_departed(self) -> None:
+        """Nothing that went without a release counts any more. Idempotent."""
+        with self._transaction(self._standing, self._flags):
+            forget_departed(self._database)
 
     def scrubbed(self) -> ScrubRecord:
         """How far the scrub was when that was last saved."""
@@ -286,7 +319,8 @@ class State:
         with suppress(sqlite3.Error):
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
-            self._unmet, self._tombs = tables.count_unmet(self._database), tables.count_tombs(self._database)
+            self._unmet.recount()
+            self._tombs.recount()
 
     def _save(self, standing: Standing, flags: Flags) -> None:
         self._index.save_digests()
@@ -302,52 +336,13 @@ class State:
         still_found = {path for path, row in self._index.rows(unmet).items() if row.found}
         for path, told in step.want.items():
             changes[path] = Row(told.entry, told.at, path in still_found) if told.entry is not None else None
-        self._clear_unmet(changes.keys())
+        self._unmet.drop(changes.keys())
         self._index.write(changes)
-        self._set_unmet(unmet)
-        self._unbury([path for path in changes if not _keeps_tomb(step.want.get(path))])
-        self._bury(step)
-
-    def _unbury(self, paths: Collection[bytes]) -> None:
-        if self._tombs:
-            there = tables.read_tombs(self._database, paths)
-            tables.drop_paths(self._database, "tombs", there)
-            self._tombs -= len(there)
-
-    def _bury(self, step: Step) -> None:
-        stale = step.standing.stale.keys() | step.levelled
-        tombs = []
-        for path, told in step.want.items() if stale else ():
-            if told.entry is None and told.at is not None and (bucket := self._index.bucket_of(path)) in stale:
-                tombs.append((path, bucket, *told.at))
-        self._database.executemany("INSERT INTO tombs VALUES (?, ?, ?, ?)", tombs)
-        self._tombs += len(tombs)
-
-    def _drop_tombs(self, buckets: Collection[int]) -> None:
-        if self._tombs and buckets:
-            query = f"DELETE FROM tombs WHERE bucket IN ({numbers(buckets)})"
-            self._tombs -= self._database.execute(query).rowcount
-
-    def _clear_unmet(self, paths: Collection[bytes]) -> None:
-        if self._unmet:
-            there = tables.read_unmet(self._database, paths)
-            tables.drop_paths(self._database, "unmet", there)
-            self._unmet -= Counter(unmet.reason for unmet in there.values())
-
-    def _set_unmet(self, unmet: Mapping[bytes, Unmet]) -> None:
-        if unmet:
-            self._clear_unmet(unmet.keys())
-            rows = [(path, str(why.reason), why.detail) for path, why in unmet.items()]
-            self._database.executemany(INSERT_UNMET, rows)
-            self._unmet.update(why.reason for why in unmet.values())
+        self._unmet.put(unmet)
+        self._tombs.take(step, changes, self._index.bucket_of)
 
     def _remember(self, recent: Sequence[tuple[int, bytes]]) -> None:
         if recent:
             self._database.executemany("INSERT OR REPLACE INTO recent VALUES (?, ?)", recent)
             oldest = "SELECT last FROM recent ORDER BY last DESC LIMIT 1 OFFSET ?"
             self._database.execute(f"DELETE FROM recent WHERE last <= ({oldest})", (RECENT_KEPT,))
-
-
-def _keeps_tomb(told: Told | None) -> bool:
-    """An absence that is only placed again is told by nobody anew."""
-    return told is not None and told.entry is None and told.at is None

@@ -24,7 +24,7 @@ MIGRATIONS: tuple[str, ...] = (
         tree TEXT NOT NULL, replica TEXT NOT NULL,
         epoch INTEGER NOT NULL, instance BLOB NOT NULL, salt BLOB NOT NULL, sequence INTEGER NOT NULL,
         head BLOB NOT NULL, digest BLOB NOT NULL, proved_epoch INTEGER, proved_sequence INTEGER,
-        commits INTEGER NOT NULL, is_forked INTEGER NOT NULL,
+        commits INTEGER NOT NULL, is_forked INTEGER NOT NULL, released INTEGER NOT NULL,
         token BLOB NOT NULL, mark TEXT NOT NULL, is_released INTEGER NOT NULL, first_copy_complete INTEGER NOT NULL,
         patterns BLOB NOT NULL,
         files INTEGER NOT NULL, directories INTEGER NOT NULL, symlinks INTEGER NOT NULL, found INTEGER NOT NULL
@@ -45,6 +45,8 @@ MIGRATIONS: tuple[str, ...] = (
         path BLOB PRIMARY KEY, reason TEXT NOT NULL, detail TEXT NOT NULL, is_large INTEGER NOT NULL
     ) WITHOUT ROWID;
     CREATE INDEX unmet_large ON unmet (path) WHERE is_large = 1;
+    CREATE TABLE departed (path BLOB PRIMARY KEY, digest BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE hold (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), since REAL NOT NULL);
     CREATE TABLE recent (last INTEGER PRIMARY KEY, hash BLOB NOT NULL);
     CREATE TABLE scrub (
         only_row INTEGER PRIMARY KEY CHECK (only_row = 1), is_under_way INTEGER NOT NULL, run INTEGER NOT NULL,

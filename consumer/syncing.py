@@ -13,6 +13,7 @@ from consumer import merging
 from consumer.agreement import Decision, Drop, Wait
 from consumer.asking import Asking
 from consumer.gathering import Came, Gathering
+from consumer.holds import Judge
 from consumer.merging import Answer
 from consumer.parking import Answers
 from consumer.room import Room
@@ -24,11 +25,13 @@ MERGE_LIMIT_BYTES = 2 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """What the follower does for it: carry a decision out, tell of what is dropped, and count what came, by its size in bytes."""
+    """What the follower does for it: carry a decision out, tell of what is dropped, count what came, by its size in bytes, and
+    name who says how many deletes are too many."""
 
     decided: Callable[[Decision], None]
     dropped: Callable[[Drop], None]
     came: Callable[[Answer, int], None]
+    judge: Callable[[], Judge]
 
 
 class Syncing:
@@ -92,7 +95,7 @@ class Syncing:
         self._merge_gathered()
         part = self._gathering.next_slice(self._state.standing().stale)
         if part is not None:
-            self._owner.decided(merging.merge_slice(self._state.standing(), self._state, part))
+            self._owner.decided(merging.merge_slice(self._state.standing(), self._state, part, self._owner.judge()))
 
     def close(self) -> None:
         """What questions ask was true of before: no answer is taken any more, and none that was begun is ended."""
@@ -106,7 +109,8 @@ class Syncing:
             return
         for answer, size in taken:
             self._asking.answered(answer, self._clock(), size)
-        self._owner.decided(merging.merge(self._state.standing(), self._state, [answer for answer, _ in taken]))
+        answers = [answer for answer, _ in taken]
+        self._owner.decided(merging.merge(self._state.standing(), self._state, answers, self._owner.judge()))
 
     def _on_part(self, part: Since, size_bytes: int) -> None:
         """It waits in the spool until all parts are there; then the answer is merged, slice by slice."""

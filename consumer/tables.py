@@ -1,10 +1,9 @@
-"""The small tables of the replica's state as values: standing, flags, stale buckets, tombs, unmet. Opens no file.
+"""The small tables of the replica's state as values: standing, flags, stale buckets. Opens no file.
 
 The functions that write run inside the caller's transaction. SQLite's errors are the caller's to convert.
 """
 
 import sqlite3
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from common.digests import BUCKETS, SALT_BYTES
 from common.entries import BEFORE_ALL, Position
 from common.errors import StateError
 from consumer.index import Counts
-from consumer.values import Reason, Stale, Standing, Unmet
+from consumer.values import Stale, Standing
 
 ALL_STALE: Mapping[int, Stale] = dict.fromkeys(range(BUCKETS), Stale(BEFORE_ALL, None))
 FRESH = Standing(0, b"", bytes(SALT_BYTES), 0, b"", b"", ALL_STALE, None, 0)
@@ -38,7 +37,7 @@ def make_fresh(database: sqlite3.Connection, tree: str, replica: str) -> None:
         return
     database.execute("BEGIN IMMEDIATE")
     database.execute(
-        "INSERT INTO standing VALUES (1, ?, ?, 0, x'', ?, 0, x'', x'', NULL, NULL, 0, 0, x'', '', 0, 0, x'', 0, 0, 0, 0)",
+        "INSERT INTO standing VALUES (1, ?, ?, 0, x'', ?, 0, x'', x'', NULL, NULL, 0, 0, 0, x'', '', 0, 0, x'', 0, 0, 0, 0)",
         (tree, replica, FRESH.salt),
     )
     save_stale(database, {}, ALL_STALE)
@@ -54,15 +53,15 @@ def check_tree(database: sqlite3.Connection, path: Path, tree: str) -> None:
 
 def read_standing(database: sqlite3.Connection) -> Standing:
     """Where the replica stands."""
-    names = "epoch, instance, salt, sequence, head, digest, proved_epoch, proved_sequence, commits, is_forked"
+    names = "epoch, instance, salt, sequence, head, digest, proved_epoch, proved_sequence, commits, is_forked, released"
     row = database.execute(f"SELECT {names} FROM standing").fetchone()
-    epoch, instance, salt, sequence, head, digest, proved_epoch, proved_sequence, commits, is_forked = row
+    epoch, instance, salt, sequence, head, digest, proved_epoch, proved_sequence, commits, is_forked, released = row
     stale = {
         bucket: Stale(Position(floor_epoch, floor_sequence), base)
         for bucket, floor_epoch, floor_sequence, base in database.execute("SELECT * FROM stale")
     }
     proved = Position(proved_epoch, proved_sequence) if proved_epoch is not None else None
-    return Standing(epoch, instance, salt, sequence, head, digest, stale, proved, commits, bool(is_forked))
+    return Standing(epoch, instance, salt, sequence, head, digest, stale, proved, commits, bool(is_forked), released)
 
 
 def read_flags(database: sqlite3.Connection) -> Flags:
@@ -81,11 +80,11 @@ def save_standing(database: sqlite3.Connection, standing: Standing, flags: Flags
     proved_epoch, proved_sequence = standing.proved or (None, None)
     database.execute(
         """UPDATE standing SET epoch = ?, instance = ?, salt = ?, sequence = ?, head = ?, digest = ?, proved_epoch = ?,
-        proved_sequence = ?, commits = ?, is_forked = ?, token = ?, mark = ?, is_released = ?, first_copy_complete = ?,
-        patterns = ?, files = ?, directories = ?, symlinks = ?, found = ?""",
+        proved_sequence = ?, commits = ?, is_forked = ?, released = ?, token = ?, mark = ?, is_released = ?,
+        first_copy_complete = ?, patterns = ?, files = ?, directories = ?, symlinks = ?, found = ?""",
         (
             *(standing.epoch, standing.instance, standing.salt, standing.sequence, standing.head, standing.digest),
-            *(proved_epoch, proved_sequence, standing.commits, standing.is_forked, *flags),
+            *(proved_epoch, proved_sequence, standing.commits, standing.is_forked, standing.released, *flags),
             *(counts.files, counts.directories, counts.symlinks, counts.found),
         ),
     )
@@ -101,36 +100,13 @@ def save_stale(database: sqlite3.Connection, old: Mapping[int, Stale], new: Mapp
     database.executemany("INSERT OR REPLACE INTO stale VALUES (?, ?, ?, ?)", rows)
 
 
-def count_unmet(database: sqlite3.Connection) -> Counter[Reason]:
-    """How many paths are unmet, by reason."""
-    rows = database.execute("SELECT reason, count(*) FROM unmet GROUP BY reason")
-    return Counter({Reason(reason): count for reason, count in rows})
-
-
-def count_tombs(database: sqlite3.Connection) -> int:
-    """How many tombs there are."""
-    count: int = database.execute("SELECT count(*) FROM tombs").fetchone()[0]
-    return count
-
-
-def read_tombs(database: sqlite3.Connection, paths: Collection[bytes]) -> dict[bytes, Position]:
-    """The tombs at these paths."""
-    query = "SELECT path, epoch, sequence FROM tombs WHERE path IN"
-    return {path: Position(epoch, sequence) for path, epoch, sequence in _of_paths(database, query, paths)}
-
-
-def read_unmet(database: sqlite3.Connection, paths: Collection[bytes]) -> dict[bytes, Unmet]:
-    """The unmet ones of these paths."""
-    query = "SELECT path, reason, detail FROM unmet WHERE path IN"
-    return {path: Unmet(Reason(reason), detail) for path, reason, detail in _of_paths(database, query, paths)}
-
-
 def drop_paths(database: sqlite3.Connection, table: str, paths: Iterable[bytes]) -> None:
     """Rows of `tombs` or `unmet` go."""
     database.executemany(f"DELETE FROM {table} WHERE path = ?", [(path,) for path in paths])
 
 
-def _of_paths(database: sqlite3.Connection, query: str, paths: Collection[bytes]) -> Iterator[Any]:
+def of_paths(database: sqlite3.Connection, query: str, paths: Collection[bytes]) -> Iterator[Any]:
+    """The rows that a query that ends in "IN" finds at these paths."""
     asked = list(paths)
     for start in range(0, len(asked), _PATHS_PER_QUERY):
         chunk = asked[start : start + _PATHS_PER_QUERY]

@@ -4,7 +4,7 @@
 all of it durable in one transaction. The words are those of docs/agreement.md.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol
@@ -37,6 +37,8 @@ class Standing:
     commits: int
     is_forked: bool = False
     """A fork was seen: nothing more of this epoch is applied; the next higher epoch is followed."""
+    released: int = 0
+    """Up to this sequence of the epoch deletes are released, and all of the epochs before; 0: none, as far as was stated."""
 
     @property
     def position(self) -> Position:
@@ -69,6 +71,12 @@ class Reason(StrEnum):
     BODY = "body"
     PROBLEM = "problem"
     HELD = "held"
+    RELEASED = "released"
+    """It was held, and may go: it is only not done yet."""
+
+
+PARKED = (Reason.HELD, Reason.RELEASED)
+"""What the disk still has although it was deleted: nothing may take its place that needs it gone."""
 
 
 class Unmet(NamedTuple):
@@ -118,6 +126,12 @@ class View(Protocol):
     def unmet(self, paths: Collection[bytes]) -> dict[bytes, Unmet]:
         """The unmet ones of these paths."""
 
+    def has_parked(self) -> bool:
+        """Whether anything is held, or released and not removed yet. Costs nothing."""
+
+    def parked_below(self, path: bytes) -> Iterator[tuple[bytes, Reason]]:
+        """What is held below this path, or released and not removed yet, and which of the two."""
+
     def in_buckets(self, buckets: Collection[int]) -> set[bytes]:
         """Every indexed path of these buckets."""
 
@@ -166,7 +180,7 @@ class Step:
     @property
     def closes_questions(self) -> bool:
         """Whether every open question must be forgotten: what they ask was true of before."""
-        return bool(self.marked) or self.forget_recent
+        return bool(self.marked) or self.forget_recent or self.alarm == "fork"
 
 
 class Put(NamedTuple):
@@ -227,6 +241,8 @@ class Plan:
     """The tree's list of patterns from this step on (`common.patterns`): in the state alone, on no disk. None: as it was."""
     mismatched: tuple[bytes, ...] = ()
     """Paths whose body was not what its digest says; they are unmet too."""
+    let_go: Mapping[bytes, Entry] = field(default_factory=dict)
+    """Published paths that go although no release covers it, because they are few, with what they were."""
 
     @property
     def is_empty(self) -> bool:

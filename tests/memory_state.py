@@ -5,7 +5,7 @@ With a `bucket_of` of one's own there may be four buckets instead of 4,096.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from hashlib import blake2b
@@ -14,9 +14,10 @@ from common import digests
 from common.entries import BEFORE_ALL, Entry, Position
 from common.names import is_below
 from common.patterns import Patterns, lines_of
-from consumer.values import Found, Outcome, Plan, Reason, Row, Stale, Standing, Step, Unmet
+from consumer.values import PARKED, Found, Outcome, Plan, Reason, Row, Stale, Standing, Step, Unmet
 
 RECENT_KEPT = 1000
+NOTHING_ABSENT: Mapping[bytes, Unmet] = {}
 
 _term = cache(digests.entry_term)
 
@@ -72,6 +73,26 @@ class MemoryState:
     def count_unmet(self) -> dict[Reason, int]:
         """How many paths are unmet, by reason."""
         return dict(Counter(unmet.reason for unmet in self._unmet.values()))
+
+    def has_parked(self) -> bool:
+        """Whether anything is held, or released and not removed yet."""
+        return any(unmet.reason in PARKED for unmet in self._unmet.values())
+
+    def parked_below(self, path: bytes) -> Iterator[tuple[bytes, Reason]]:
+        """What is held below this path, or released and not removed yet, and which of the two."""
+        for other in sorted(self._unmet):
+            if is_below(other, path) and self._unmet[other].reason in PARKED:
+                yield other, self._unmet[other].reason
+
+    @property
+    def parked(self) -> "MemoryState":
+        """Itself: what reads what is held or released."""
+        return self
+
+    def released(self, limit: int, *, before: bytes | None = None) -> list[bytes]:
+        """The last `limit` released paths before this one, from the last on."""
+        released = [path for path, why in self._unmet.items() if why.reason is Reason.RELEASED]
+        return sorted((path for path in released if before is None or path < before), reverse=True)[:limit]
 
     def in_buckets(self, buckets: Collection[int]) -> set[bytes]:
         """Every indexed path of these buckets."""
@@ -152,9 +173,10 @@ class MemoryState:
 
     def adopt(self, scan: Iterable[Found], *, first_copy_complete: bool, token: bytes = b"") -> None:
         """The index becomes what is on disk: guesses all. A path that the old index did not have counts as found."""
-        old = self._index
+        old, unmet = self._index, self._unmet
         self._index = {
-            found.path: Row(found.entry, None, old[found.path].found if found.path in old else True) for found in scan
+            found.path: Row(found.entry, None, old[found.path].found if found.path in old else found.path not in unmet)
+            for found in scan
         }
         self._tombs, self._unmet, self._recent = {}, {}, {}
         was = self._standing
@@ -162,8 +184,20 @@ class MemoryState:
         self.first_copy_complete = first_copy_complete
         self.token = token
 
+    def release_held(self) -> int:
+        """What is held is released."""
+        held = [path for path, why in self._unmet.items() if why.reason is Reason.HELD]
+        self._unmet |= {path: self._unmet[path]._replace(reason=Reason.RELEASED) for path in held}
+        return len(held)
+
     def take_from_disk(
-        self, paths: Collection[bytes], on_disk: Mapping[bytes, Entry], standing: Standing, *, token: bytes
+        self,
+        paths: Collection[bytes],
+        on_disk: Mapping[bytes, Entry],
+        standing: Standing,
+        *,
+        token: bytes,
+        absent: Mapping[bytes, Unmet] = NOTHING_ABSENT,
     ) -> None:
         """These paths become what is on disk: no position, no tomb, not unmet; the tombs in their buckets go.
 
@@ -173,7 +207,9 @@ class MemoryState:
             was = self._index.pop(path, None)
             self._tombs.pop(path, None)
             self._unmet.pop(path, None)
-            if path in on_disk:
+            if path in absent:
+                self._unmet[path] = absent[path]
+            elif path in on_disk:
                 self._index[path] = Row(on_disk[path], None, was.found if was else False)
         self._drop_tombs({self.bucket_of(path) for path in paths})
         self._standing = standing

@@ -10,7 +10,7 @@ import time as real_time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,8 @@ class Master:
         self.counter = 0
         self.part_rows = 4096
         """How many rows a part of a since answer has."""
+        self.is_vouched = True
+        """Whether all that it deletes is released."""
         self.start_epoch(epoch)
 
     def start_epoch(self, epoch: int) -> None:
@@ -96,6 +98,11 @@ class Master:
         self.log: list[tuple[int, bytes]] = []
         self.reach = self.sequence
         self.head = content_digest(b"start of %d" % epoch)
+
+    @property
+    def released(self) -> int:
+        """Up to where deletes are released."""
+        return self.sequence if self.is_vouched else 0
 
     def batch(self, tree: dict[bytes, Content], *, bodies: bool = True) -> bytes:
         """These paths become so: the next batch."""
@@ -128,6 +135,7 @@ class Master:
         sent = tuple(_inline(event) if bodies else event._replace(body=None) for event in events)
         batch = Batch(self.lineage, self.sequence + 1, sent, self.head, before, self.digests.tree_digest())
         self.sequence = batch.last
+        batch = replace(batch, released=self.released)
         data, self.head = encode_batch(batch)
         self.sent.append(data)
         return data
@@ -136,7 +144,16 @@ class Master:
         """Where the stream stands."""
         self.counter += 1
         return encode(
-            Heartbeat(self.lineage, self.sequence, self.head, self.digests.tree_digest(), self.counter, 0, "here:1")
+            Heartbeat(
+                self.lineage,
+                self.sequence,
+                self.head,
+                self.digests.tree_digest(),
+                self.counter,
+                0,
+                "here:1",
+                self.released,
+            )
         )
 
     def forget_log(self) -> None:
@@ -149,11 +166,12 @@ class Master:
         match question.ask:
             case AskDigests(named):
                 theirs = dict(named)
-                return [
-                    Same(*about, tuple(b for b in range(BUCKETS) if theirs.get(b, EMPTY_BUCKET) == self.digests.of(b)))
-                ]
+                same = tuple(b for b in range(BUCKETS) if theirs.get(b, EMPTY_BUCKET) == self.digests.of(b))
+                return [Same(*about, same, self.released)]
             case AskBuckets(buckets, bodies):
-                return [BucketRows(*about, b, self.digests.of(b), self._rows(b, bodies)) for b in buckets]
+                return [
+                    BucketRows(*about, b, self.digests.of(b), self._rows(b, bodies), self.released) for b in buckets
+                ]
             case AskBodies(wanted):
                 return [BodyAnswer(*about, path, digest, self._body(path)) for path, digest in wanted]
             case AskParts(path, digest, offset, count):
@@ -169,7 +187,9 @@ class Master:
         rows = [_inline(self.events.get(path, Event(path, None))) for path in changed]
         parts = [tuple(rows[i : i + self.part_rows]) for i in range(0, len(rows), self.part_rows)] or [()]
         digest = rows_digest(SALT, ((row.path, row.entry) for row in rows))
-        return [Since(*about, base, number, len(parts), digest, part) for number, part in enumerate(parts)]
+        return [
+            Since(*about, base, number, len(parts), digest, part, self.released) for number, part in enumerate(parts)
+        ]
 
     def _rows(self, bucket: int, bodies: bool) -> tuple[Event, ...]:
         inside = (self.events[path] for path in sorted(self._in_bucket[bucket]))

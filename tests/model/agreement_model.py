@@ -610,16 +610,19 @@ class World:
             raise Broken("a false alarm: 'diverged'")
         if not self.producer.forged.issuperset(r.forks): raise Broken("taken for a fork")
         self.alarms = r.alarms
-        self.drifted = {p for p in self.drifted if p not in r.unmet and r.disk.get(p) != r.entry.get(p)}
+        if self.drifted:
+            entry, disk, unmet = r.entry, r.disk, r.unmet
+            self.drifted = {p for p in self.drifted if p not in unmet and disk.get(p) != entry.get(p)}
         self.check_holds(what)
         self.check_fork(what)
+        entry, disk, unmet = r.entry, r.disk, r.unmet
         for p in PATHS:
-            e = r.entry.get(p)
-            if e is not None and parent(p) and not is_dir(r.entry.get(parent(p))): raise Broken(f"{p}: index is no tree")
-            if e is None and r.unmet.get(p) == "body": raise Broken(f"{p} waits for the content of nothing")
+            e = entry.get(p)
+            if e is not None and parent(p) and not is_dir(entry.get(parent(p))): raise Broken(f"{p}: index is no tree")
+            if e is None and unmet.get(p) == "body": raise Broken(f"{p} waits for the content of nothing")
             if e == BUG: continue
-            if p not in self.drifted and p not in r.unmet and r.disk.get(p) != e:
-                raise Broken(f"{p} is {r.disk.get(p)} on disk, {e} in the index, and nobody knows it")
+            if p not in self.drifted and p not in unmet and disk.get(p) != e:
+                raise Broken(f"{p} is {disk.get(p)} on disk, {e} in the index, and nobody knows it")
             if r.epoch == 0 or not is_one_producer: continue
             if truth is None: raise Broken(f"{r.here} is no boundary of the stream")
             claims = r.ahead.get(bucket(p), BEFORE_ALL) <= r.here           # only a mutant merges ahead
@@ -629,24 +632,25 @@ class World:
         """What is held stays as it is until that is released, or the path is there again.  Where every delete is held, no
         published path leaves the disk that nobody released."""
         r, held = self.replica, self.replica.held()
+        entry, disk, is_restored = r.entry, r.disk, what == "state lost" or what.startswith("restore")
         is_released = what == "release here" or self.producer.released_ever.get(r.epoch, 0) >= r.w > 0
-        for p, was in self.was_held.items() if what not in ("state lost", "restore") else ():
-            if p in held and r.disk.get(p) != was and p not in r.made: raise Broken(f"{p} is held, and changed on disk")
-            has_held = p in r.entry and any(q in held for q in below(p))    # and so it is there
+        for p, was in self.was_held.items() if not is_restored else ():
+            if p in held and disk.get(p) != was and p not in r.made: raise Broken(f"{p} is held, and changed on disk")
+            has_held = p in entry and any(q in held for q in below(p))      # and so it is there
             if was and not (p in held or is_released or p in r.made or has_held): raise Broken(f"the hold of {p} was forgotten")
         for p in held:
-            if p in r.entry and not any(q in held for q in below(p)): raise Broken(f"{p} is held, and nothing below it is")
-        self.was_held = {p: r.disk.get(p) for p in held}
-        if self.before and r.hold_limit == 0 and what not in ("drift", "restore"):
-            disk, may_go = self.before
-            for p in disk.keys() - r.disk.keys() - may_go - r.entry.keys() - r.made:
+            if p in entry and not any(q in held for q in below(p)): raise Broken(f"{p} is held, and nothing below it is")
+        self.was_held = {p: disk.get(p) for p in held}
+        if r.hold_limit == 0:
+            before, may_go = self.before or ({}, set())
+            for p in before.keys() - disk.keys() - may_go - entry.keys() - r.made if what != "drift" and not is_restored else ():
                 if not is_released: raise Broken(f"{p} went from the disk, and nobody released that")
+            self.before = dict(disk), self.drifted | r.found | {p for p, why in r.unmet.items() if why != "held"}
         r.made = set()
-        self.before = dict(r.disk), self.drifted | r.found | {p for p, why in r.unmet.items() if why != "held"}
 
     def check_fork(self, what):
         """After a fork nothing more of its epoch is applied."""
-        r, was = self.replica, self.at_fork if what != "restore" else None
+        r, was = self.replica, self.at_fork if not what.startswith("restore") else None
         here = (r.epoch, r.w, r.head)
         if was and was[0] == r.epoch and was != here: raise Broken("something was applied after a fork")
         self.at_fork = here if r.forked else None

@@ -259,9 +259,7 @@ class RealWorld(OurWorld):
         super().__init__(seed, count)
         self.place = place / str(seed)
         self.backup_drifted: set[str] | None = None
-        self.replica: RealReplica = RealReplica(  # type: ignore[assignment]  # in the other one's place
-            self.rng, self.count, self.place, dying
-        )
+        self.replica: RealReplica = self.with_limit(RealReplica(self.rng, self.count, self.place, dying))
 
     def act(self, what: str) -> None:
         if what == "back up":

@@ -8,11 +8,12 @@ real one; `real_replica_under_model` has the real ones.
 import random
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from hashlib import blake2b
-from typing import Any, ClassVar
+from typing import Any, TypeVar
 
+from common.departures import Departed, Difference
 from common.digests import content_digest, rows_digest
 from common.entries import Entry, Event, directory_entry, file_entry
 from common.messages import (
@@ -30,12 +31,12 @@ from common.messages import (
     TooOld,
 )
 from common.names import ROOT, ancestors
-from consumer import agreement, drifting, excluding, merging
+from consumer import agreement, drifting, excluding, holds, merging
 from consumer.asking import SINCE_TIMEOUT_SECONDS, Asking, Wants
 from consumer.drifting import Seen
 from consumer.gathering import Came, Gathering, Spool
 from consumer.state import State
-from consumer.values import Drift, Found, LeftPlan, Outcome, Plan, Put, Reason, Step
+from consumer.values import Drift, Found, LeftPlan, Outcome, Plan, Put, Reason, Step, Unmet
 from tests.memory_spool import MemorySpool
 from tests.memory_state import MemoryState
 from tests.model import agreement_model
@@ -120,6 +121,7 @@ class ReplicaUnderModel(ABC):
         self.broken: set[str] = set()
         self.made: set[str] = set()
         self.hold_limit: int | None = None
+        self.forged: set[int] = set()
         self.entry_at_alarm: dict[str, str] = {}
         self.ahead: dict[int, tuple[int, int]] = {}
         self.nonces: Iterator[int] = iter(())
@@ -192,6 +194,10 @@ class ReplicaUnderModel(ABC):
         return self.state.standing().is_forked
 
     @property
+    def proved(self) -> tuple[int, int] | None:
+        return self.state.standing().proved
+
+    @property
     def head(self) -> bytes:
         return self.state.standing().head
 
@@ -211,13 +217,37 @@ class ReplicaUnderModel(ABC):
         self.together: list[Batch] = []
         self.parked: list[Any] = []
         self.suspicions: list[str] = []
+        self.deletes: dict[bytes, int] = {}
         self.steps_to_crash: int | None = None
 
-    def retry(self, paths: list[str]) -> None:
-        """Try again to place what a problem left unmet."""
-        problems = self.state.unmet_paths(1000, Reason.PROBLEM)
-        if problems:
-            self.carry_out(merging.retry(self.state.standing(), self.state, problems))
+    def retry(self, _: list[str]) -> None:
+        """Try again to place what a problem left unmet, and what is released."""
+        released: list[bytes] = self.state.parked.released(self.rng.choice([1, 2, 1000]))
+        for paths in (self.state.unmet_paths(1000, Reason.PROBLEM), released):
+            if paths:
+                self.carry_out(merging.retry(self.state.standing(), self.state, paths))
+
+    # -- holds
+    def too_many(self, going: Sequence[Departed], coming: Iterable[Difference]) -> Collection[bytes]:
+        """The judge, by the model's limit: all of them, or none."""
+        index = self.state.rows(self.deletes)
+        counted = {departed.path for departed in going} | {path for path in self.deletes if path not in index}
+        if self.hold_limit is None or len(counted) <= self.hold_limit:
+            return []
+        self.count["deletes held"] += len(going)
+        return [departed.path for departed in going]
+
+    def release(self, why: str) -> None:
+        """What is held may go."""
+        if self.state.release_held():
+            self.count["holds released " + why] += 1
+
+    def after_holds(self, plan: Plan) -> None:
+        """What went counts for a while; and what the master says is released is released here."""
+        if plan.let_go:
+            self.deletes = {path: n - 1 for path, n in self.deletes.items() if n > 1} | dict.fromkeys(plan.let_go, 3)
+        if holds.is_all_released(self.state.standing()):
+            self.release("by the master")
 
     def scrub_looks(self, path: str) -> None:
         """One look of the scrub, beside the thread that applies."""
@@ -269,7 +299,7 @@ class ReplicaUnderModel(ABC):
         self.apply_together()
         while True:
             patient = self.rng.random() < 0.7
-            decision = agreement.on_stream(self.state.standing(), self.state, message, patient=patient)
+            decision = agreement.on_stream(self.state.standing(), self.state, message, patient=patient, judge=self)
             if isinstance(decision, agreement.Wait):
                 return True
             if not self.carry_out(decision):
@@ -286,7 +316,7 @@ class ReplicaUnderModel(ABC):
         together, self.together = self.together, []
         if together:
             self.count["batches applied together"] += len(together) > 1
-            self.carry_out(agreement.apply(self.state.standing(), self.state, together))
+            self.carry_out(agreement.apply(self.state.standing(), self.state, together, self))
 
     def on_answer(self, answer: merging.Answer) -> bool:
         if not self.asking.expects(answer):
@@ -324,7 +354,7 @@ class ReplicaUnderModel(ABC):
         part = self.gathering.next_slice(self.state.standing().stale)
         if part is None:
             return
-        decision = merging.merge_slice(self.state.standing(), self.state, part)
+        decision = merging.merge_slice(self.state.standing(), self.state, part, self)
         if isinstance(decision, agreement.Decided):
             self.count["slices of since answers merged"] += 1
             self.ahead.update(dict.fromkeys(decision.step.levelled, (self.epoch, part.at)))
@@ -341,14 +371,18 @@ class ReplicaUnderModel(ABC):
             if isinstance(answer, Same):
                 self.ahead.update(dict.fromkeys(answer.buckets, (answer.lineage.epoch, answer.at)))
         self.count["answers merged together"] += len(gathered) > 1
-        self.carry_out(merging.merge(self.state.standing(), self.state, gathered))
+        self.carry_out(merging.merge(self.state.standing(), self.state, gathered, self))
 
     def carry_out(self, decision: agreement.Decision) -> bool:
         """One step. Returns whether the same message must be given again."""
         if not isinstance(decision, agreement.Decided):
             return False
         self.note(decision.step)
+        present = {path for path, told in decision.step.want.items() if told.entry is not None}
+        present |= {path for path, entry in decision.plan.corrections.items() if entry is not None}
+        self.made |= {path.decode() for path in present}
         self.carry_out_step(decision)
+        self.after_holds(decision.plan)
         return decision.again
 
     def after_commit(self, step: Step) -> None:
@@ -360,8 +394,9 @@ class ReplicaUnderModel(ABC):
 
     def note(self, step: Step) -> None:
         if step.alarm == "fork":
-            raise model.Broken("taken for a fork")
-        if step.alarm:
+            self.forks.append(step.standing.epoch)
+            self.count["forks seen"] += 1
+        elif step.alarm:
             self.alarms += 1
             self.entry_at_alarm = dict(self.entry)
         self.count["steps"] += 1
@@ -374,9 +409,10 @@ class ReplicaUnderModel(ABC):
         for nonce in [n for n in self.asking.open if self.rng.random() < 0.05]:
             del self.asking.open[nonce]
         standing = self.state.standing()
-        if not standing.epoch:
+        if not standing.epoch or standing.is_forked:
             return []
-        unmet = [path for path in self.state.unmet_paths(1000) if agreement.is_known(standing, self.state, path)]
+        missing = self.state.unmet_paths(1000, Reason.BODY)
+        unmet = [path for path in missing if agreement.is_known(standing, self.state, path)]
         bodies = {path: row.entry for path, row in self.state.rows(unmet).items()}
         self.asking.since_tries = 0 if self.rng.random() < self.since_first else len(SINCE_TIMEOUT_SECONDS)
         is_merging = self.gathering.is_merging
@@ -442,15 +478,19 @@ class OurReplica(ReplicaUnderModel):
         paths = agreement.in_doubt(left, self.state, lambda p: self.disk.get(p.decode(), "").startswith("d:"))
         on_disk = {path: entry_of(self.disk[path.decode()]) for path in paths if path.decode() in self.disk}
         buckets = {self.state.bucket_of(path) for path in paths}
-        self.state.take_from_disk(paths, on_disk, agreement.after_left_plan(standing, buckets), token=b"")
+        absent = holds.absences(paths, on_disk.keys(), self.state)
+        self.count["absences that outlive a plan"] += len(absent)
+        marked = agreement.after_left_plan(standing, buckets)
+        self.state.take_from_disk(paths, on_disk, marked, token=b"", absent=absent)
 
     def carry_out_step(self, decided: agreement.Decided) -> None:
         step, plan = decided.step, decided.plan
+        outcome = Outcome()
         if not plan.is_empty:
             self.plan = LeftPlan(step.standing.commits, plan.touched)
-            self.swap(plan)
+            outcome = self.swap(plan)
             self.crash_point()
-        self.state.commit(step, plan, Outcome())
+        self.state.commit(step, plan, outcome)
         self.after_commit(step)
         self.crash_point()
         self.plan = None
@@ -463,8 +503,10 @@ class OurReplica(ReplicaUnderModel):
                 raise model.Crash
 
     def put(self, path: str, text: str | None) -> None:
-        """One disk operation."""
+        """One disk operation. What is broken cannot be changed, and nothing that is directly in it."""
         self.crash_point()
+        if {path, path.rpartition("/")[0]} & self.broken & self.disk.keys():
+            raise model.Problem
         if text is None:
             self.disk.pop(path, None)
             return
@@ -490,23 +532,45 @@ class OurReplica(ReplicaUnderModel):
         for above in ancestors(path):
             self.make_directory(above.decode(), plan.above[above].mode)
 
-    def swap(self, plan: Plan) -> None:
-        for path in plan.clear:
-            self.remove(path.decode())
-        for made in plan.directories:
-            self.reach(made.path, plan)
-            self.make_directory(made.path.decode(), made.mode)
-        for content in plan.contents:
-            target = content.path.decode()
-            self.reach(content.path, plan)
-            if self.disk.get(target, "").startswith("d:"):
-                self.remove(target)
-            if isinstance(content, Put) and content.body is not None:
-                self.put(target, f"f:{content.body.decode()}")
-        for path_gone in plan.remove:
-            self.remove(path_gone.decode())
-        for made in plan.directories:
-            self.put(made.path.decode(), f"d:{NAMES[made.mode]}")
+    def swap(self, plan: Plan) -> Outcome:
+        """In the plan's order; what fails at one path stops nothing else."""
+        failed: dict[bytes, Unmet] = {}
+        self.each(plan.clear, self.clear, failed)
+        self.each([made.path for made in plan.directories], partial(self.make, plan), failed)
+        self.each([content.path for content in plan.contents], partial(self.place, plan), failed)
+        self.each(plan.remove, self.clear, failed)
+        self.each([made.path for made in plan.directories], partial(self.set_mode, plan), failed)
+        self.count["problems met"] += len(failed)
+        return Outcome(failed)
+
+    def each(self, paths: Collection[bytes], do: Callable[[bytes], None], failed: dict[bytes, Unmet]) -> None:
+        for path in paths:
+            if path not in failed:
+                try:
+                    do(path)
+                except model.Problem:
+                    failed[path] = Unmet(Reason.PROBLEM, "broken")
+
+    def clear(self, path: bytes) -> None:
+        self.remove(path.decode())
+
+    def make(self, plan: Plan, path: bytes) -> None:
+        (made,) = [made for made in plan.directories if made.path == path]
+        self.reach(path, plan)
+        self.make_directory(path.decode(), made.mode)
+
+    def set_mode(self, plan: Plan, path: bytes) -> None:
+        (made,) = [made for made in plan.directories if made.path == path]
+        self.put(path.decode(), f"d:{NAMES[made.mode]}")
+
+    def place(self, plan: Plan, path: bytes) -> None:
+        (content,) = [content for content in plan.contents if content.path == path]
+        target = path.decode()
+        self.reach(path, plan)
+        if self.disk.get(target, "").startswith("d:"):
+            self.remove(target)
+        if isinstance(content, Put) and content.body is not None:
+            self.put(target, f"f:{content.body.decode()}")
 
 
 def event_of(path: str, text: str | None, with_body: bool) -> Event:
@@ -543,16 +607,21 @@ def translated(m: Any, replica: ReplicaUnderModel) -> Batch | Heartbeat | mergin
     return BodyAnswer(lineage, "r", nonce, 0, m.path.encode(), content_digest(content), content)
 
 
+AnyReplica = TypeVar("AnyReplica", bound=ReplicaUnderModel)
+
+
 class OurWorld(model.World):  # type: ignore[misc]  # the model is untyped
     """The model's world with our replica in it."""
 
-    PROBLEMS: ClassVar[dict[str, float]] = {}
-    DOUBTS: ClassVar[dict[str, float]] = {}
-    IMPOSTORS: ClassVar[dict[str, float]] = {}
-
     def __init__(self, seed: int, count: Counter[str] | None = None) -> None:
         super().__init__(seed, (), count)
-        self.replica = OurReplica(self.rng, self.count)
+        self.hold_limit = self.replica.hold_limit
+        self.replica: Any = self.with_limit(OurReplica(self.rng, self.count))
+
+    def with_limit(self, replica: "AnyReplica") -> "AnyReplica":
+        """This replica, with the limit of deletes that the storm drew."""
+        replica.hold_limit, replica.forged = self.hold_limit, self.producer.forged
+        return replica
 
 
 def survey(

@@ -18,7 +18,7 @@ def test_what_has_no_label_is_there_from_the_start() -> None:
     for metric in METRICS:
         if not metric.label and metric.name != "heartbeat_age_seconds":
             assert samples(metric, figures) == ([Sample("", 0.0)] if metric.is_always else [])
-    assert [one.label_value for one in samples(UNMET_PATHS, figures)] == ["body", "held", "problem"]
+    assert [one.label_value for one in samples(UNMET_PATHS, figures)] == ["body", "held", "problem", "released"]
     assert samples(ALARM, figures) == []
 
 
