@@ -24,9 +24,11 @@ from producer.values import Change
 from producer.withholding import divide, leaving, takes_away
 
 ALARM = "hold"
-ALARM_SECONDS = 30.0
-"""So long a hold may look like one while much is still to be looked at: half of a large move."""
-ALARM_AGAIN_SECONDS = 60.0
+FEW_PATHS = 1000
+"""While more than these are to be looked at, what is held may be half of a large move: nobody is alarmed,"""
+ALARM_SECONDS = 300.0
+"""for so long."""
+ALARM_AGAIN_SECONDS = 15.0
 """How often the count in the alarm is brought up."""
 PRUNE_SECONDS = 30.0
 FEED_BELOW_PATHS = 2000
@@ -115,6 +117,8 @@ class Holds:
 
     def note(self, changes: Sequence[Change], now: float) -> None:
         """These are about to be published. What a person released does not count."""
+        if self._limit.is_off:
+            return
         gone = [change.path for change in changes if change.new is None] if self._held.going else []
         meant = {path for path, mark in self._held.of(gone).items() if mark is Mark.RELEASED}
         differences = ((c.path, c.old, c.new) for c in changes if not c.keep and c.path not in meant)
@@ -123,19 +127,20 @@ class Holds:
 
     # -- between rounds
 
-    def step(self, now: float, *, is_found: bool, is_idle: bool) -> None:
-        """What is to be done between rounds. `is_found`: no scan goes on. `is_idle`: nor is anything known that was not looked
-        at."""
+    def step(self, now: float, *, is_found: bool) -> None:
+        """What is to be done between rounds. `is_found`: no scan goes on."""
+        if not self._journal.is_base_complete:
+            return  # what a tree had before it was known whole says nothing
         self._now = now
         if now >= self._next_prune and self._is_worth_pruning(now):
             self._prune(now)
         if is_found and not self.is_judged and now >= self._next_judgement:
             self._judge_again(now)
         self._feed(now)
-        if self._held.is_emptied and self._journal.is_base_complete and not self._journal.stand.entries:
+        if self._held.is_emptied and not self._journal.stand.entries:
             self._held.forget_emptied()
         self._departures(now).is_frozen = self._held.total > 0
-        self._tell(now, is_idle=is_idle)
+        self._tell(now, is_found=is_found)
 
     def look_at_all(self) -> None:
         """Look again at all that is held, or may go: nobody hints at what is as the index has it."""
@@ -188,7 +193,7 @@ class Holds:
         departures.settle(now)
         self._held.keep_departed(departures.is_gone)
 
-    def _tell(self, now: float, *, is_idle: bool) -> None:
+    def _tell(self, now: float, *, is_found: bool) -> None:
         total = self._held.total
         self._board.gauge("held_paths", total)
         if not total:
@@ -196,7 +201,8 @@ class Holds:
             self._board.clear(ALARM)
             return
         self._over_since = now if self._over_since is None else self._over_since
-        if self._judged.is_over and now >= self._next_alarm and (is_idle or now >= self._over_since + ALARM_SECONDS):
+        is_known = is_found and self.is_judged and not self.is_feeding and self._dirty.ready(now) < FEW_PATHS
+        if self._judged.is_over and now >= self._next_alarm and (is_known or now >= self._over_since + ALARM_SECONDS):
             self._next_alarm = now + ALARM_AGAIN_SECONDS
             self._board.alarm(ALARM, self._alarm_text(total))
 
@@ -226,7 +232,8 @@ class Holds:
 
     def told(self, now: float) -> dict[str, Any]:
         """How it stands, for a person."""
-        entries = self._departures(now).entries_before(now)
+        is_known = self._journal.is_base_complete
+        entries = self._departures(now).entries_before(now) if is_known else self._journal.stand.entries
         return {
             "held": self._held.total,
             "since": self._held.since(),
@@ -245,7 +252,8 @@ class Holds:
         self._held.release()
         if released.was_behind and (is_emptied or self._journal.is_base_complete):
             self._journal.release()
-        self._departures(now).forget(left, now)
+        if self._journal.is_base_complete:
+            self._departures(now).forget(left, now)
         self.look_at_all()
         return released
 

@@ -247,7 +247,7 @@ class Pipeline:
             self._scans_seen = self._finding.whole_scans
             self.holds.look_at_all()
         is_found = self._finding.is_scan_complete and not self._finding.is_scanning
-        self.holds.step(now, is_found=is_found, is_idle=is_found and self._is_looked_at)
+        self.holds.step(now, is_found=is_found)
 
     def release(self, now: float) -> Released:
         """A person says that what is held is meant, that an empty source was emptied on purpose, and vouches for the tree."""

@@ -179,6 +179,14 @@ def test_everything_else_flows_while_a_hold_is_on(world: World) -> None:
     assert world.held == 60
 
 
+def test_what_a_new_tree_had_while_it_was_scanned_is_no_measure(world: World) -> None:
+    world.running = RunningProducer(world.root, world.state, world.broker, hold=LIMIT, watch=world.watch)
+    world.producer.pipeline.holds.step(world.producer.now(), is_found=False)
+    assert world.ask("hold-list")["entries"] == 0
+    world.producer.settle()
+    assert world.ask("hold-list")["entries"] == 205
+
+
 def test_few_deletes_go_at_once_and_add_up_over_a_restart(world: World) -> None:
     world.start()
     world.delete(12)
