@@ -15,8 +15,9 @@ from itertools import islice
 from typing import Any
 
 from common.departures import Departed
-from common.names import ROOT, range_below
+from common.names import PATTERNS_PATH, ROOT, range_below
 from producer.values import Change
+from producer.withholding import is_of_disks
 
 SCHEMA = """
 CREATE TABLE held (
@@ -175,10 +176,10 @@ class HeldPaths:
     def park_all(self) -> None:
         """Hold everything that is known, and note that the source was emptied on purpose."""
         with self._transaction():
-            statement = "INSERT OR REPLACE INTO held SELECT path, ?, 1, ? FROM entry"
-            self._database.execute(statement, (self._hold, int(time.time())))
+            statement = "INSERT OR REPLACE INTO held SELECT path, ?, 1, ? FROM entry WHERE path != ?"
+            self._database.execute(statement, (self._hold, int(time.time()), PATTERNS_PATH))
             self._database.execute(_SET, ("emptied", 1))
-            ((count,),) = self._rows("SELECT count(*) FROM entry")
+            ((count,),) = self._rows("SELECT count(*) FROM held")
         self._tally = Counter({(self._hold, 1): count})
         self.is_emptied = True
 
@@ -203,7 +204,7 @@ class HeldPaths:
     def published(self, changes: Sequence[Change]) -> Tally:
         """Inside the transaction of a batch: its paths are held no more, and what goes is noted. Returns what left the table,
         for `settle` when the transaction is done."""
-        gone = [(c.path, c.old.digest) for c in changes if c.new is None and c.old is not None and not c.keep]
+        gone = [(c.path, c.old.digest) for c in changes if c.new is None and c.old is not None and is_of_disks(c)]
         if gone and self.is_counting:
             marks = self.of(path for path, _ in gone)
             rows = [row for row in gone if marks.get(row[0]) is not Mark.RELEASED]

@@ -21,7 +21,7 @@ from producer.dirty import DirtySet
 from producer.held import Mark
 from producer.journal import Journal
 from producer.values import Change
-from producer.withholding import divide, leaving, takes_away
+from producer.withholding import divide, is_of_disks, leaving, takes_away
 
 ALARM = "hold"
 FEW_PATHS = 1000
@@ -121,7 +121,7 @@ class Holds:
             return
         gone = [change.path for change in changes if change.new is None] if self._held.going else []
         meant = {path for path, mark in self._held.of(gone).items() if mark is Mark.RELEASED}
-        differences = ((c.path, c.old, c.new) for c in changes if not c.keep and c.path not in meant)
+        differences = ((c.path, c.old, c.new) for c in changes if is_of_disks(c) and c.path not in meant)
         self._departures(now).note(differences, self._journal.stand.entries, now)
         self._may_have_changed = True
 

@@ -8,16 +8,21 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 
 from common.entries import Entry
-from common.names import ancestors
+from common.names import PATTERNS_PATH, ancestors
 from producer.values import Change
 
 Below = Callable[[bytes], Iterable[tuple[bytes, Entry]]]
 """Everything that is indexed below a path."""
 
 
+def is_of_disks(change: Change) -> bool:
+    """Whether it is about a path on the disks: an exclusion leaves them alone, and the patterns are on none."""
+    return not change.keep and change.path != PATTERNS_PATH
+
+
 def takes_away(change: Change) -> bool:
-    """Whether a path goes from the disks with this change, or what is below it. An exclusion takes nothing from a disk."""
-    if change.old is None or change.keep:
+    """Whether a path goes from the disks with this change, or what is below it."""
+    if change.old is None or not is_of_disks(change):
         return False
     return change.new is None or (change.old.is_directory and not change.new.is_directory)
 

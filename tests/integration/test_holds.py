@@ -10,7 +10,8 @@ import pytest
 
 from common.holds import HoldLimit
 from common.messages import Batch
-from common.names import escape
+from common.names import PATTERNS_PATH, escape
+from common.patterns import row_of
 from common.wire import codec
 from producer.hold_orders import hold_handlers
 from producer.journal import Journal
@@ -346,20 +347,39 @@ def test_where_it_is_off_nothing_is_held_and_what_was_goes(world: World) -> None
 
 def test_a_source_that_was_emptied_on_purpose_empties_the_replicas_when_a_person_says_so(world: World) -> None:
     world.start()
-    for path in world.root.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    _empty(world.root)
     world.producer.run_until(lambda: "source-empty" in world.producer.alarms(), "guarded")
     assert "treecast hold release" in world.producer.board.alarms()["source-empty"].what
     assert world.deleted() == []
     assert world.ask("hold-release") == {"released": 205, "emptied": True, "was_behind": True}
-    world.producer.crash()
-    world.running = RunningProducer(world.root, world.state, world.broker, hold=LIMIT)
+    world.restart(by_crash=True)
     world.level()
     assert sorted(set(world.deleted())) == sorted(world.deleted())
     world.write("again")
     world.level()
     (world.root / "again").unlink()
     world.producer.run_until(lambda: "source-empty" in world.producer.alarms(), "guarded again")
+
+
+def test_the_patterns_stay_when_the_source_is_emptied_and_are_no_path_that_is_deleted(world: World) -> None:
+    world.plain.tree[PATTERNS_PATH] = row_of(("*.tmp",)) or pytest.fail("no row")
+    world.start(exclude=("*.tmp",))
+    _empty(world.root)
+    world.producer.run_until(lambda: "source-empty" in world.producer.alarms(), "guarded")
+    assert world.ask("hold-release")["released"] == 205
+    world.until(lambda: set(world.plain.tree) == {PATTERNS_PATH})
+    assert not world.producer.journal.held.is_emptied
+    world.producer.stop()
+    world.running = None
+    (world.root / "file").write_text("")
+    world.start()
+    world.until(lambda: set(world.plain.tree) == {b"file"})
+    assert PATTERNS_PATH not in [path for path, _ in world.producer.journal.held.departed()]
+
+
+def _empty(root: Path) -> None:
+    for path in root.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def test_nothing_to_release_still_vouches_for_the_tree(world: World) -> None:
