@@ -30,7 +30,7 @@ class Copying:
         self._target = target
         self._store = target.store
         self._board = board
-        self._lane: Lane[Filled] = Lane("copying")
+        self._lane: Lane[Filled | None] = Lane("copying")
         self._content: Content | None = None
         self._is_taken = False
         self._not_before: dict[bytes, float] = {}
@@ -50,6 +50,13 @@ class Copying:
         """End the thread. Idempotent."""
         self._lane.close()
 
+    def remove(self, away: list[bytes]) -> None:
+        """Give the room of these back: that takes long for large files, and nobody waits for it."""
+        self._lane.do(partial(self._remove, away))
+
+    def _remove(self, away: list[bytes]) -> None:
+        self._store.remove(away)
+
     def has(self, digest: bytes, now: float) -> bool:
         """Whether this content may be had from the tree, so that it need not be fetched (yet)."""
         if digest == self.digest:
@@ -60,7 +67,8 @@ class Copying:
 
     def whole(self) -> list[bytes]:
         """The digests of what became whole since the last call."""
-        ended = [filled for filled in self._lane.done() if filled.content is self._content]
+        done = [filled for filled in self._lane.done() if filled is not None]
+        ended = [filled for filled in done if filled.content is self._content]
         for filled in ended:
             self._filled(filled)
         return [filled.content.digest for filled in ended if filled.verdict is Verdict.WHOLE]

@@ -1,7 +1,8 @@
-"""Decides which large content is fetched, which of its parts are asked for, and what an answer is worth. Volatile, and pure.
+"""Decides which large contents are fetched, which of their parts are asked for, and what an answer is worth. Volatile, and pure.
 
-One content at a time, its parts in order; what is lost is asked for again from there. A content that nobody can give, that has no
-room, or that came wrong, is put off for a pause that doubles, and the others have their turn. Times are monotonic seconds.
+The parts of a content in order, and the next content when all of those before it were asked for: so a long link stays full from
+one to the next. What is lost is asked for again from there. A content that nobody can give, that has no room, or that came wrong,
+is put off for a pause that doubles, and the others have their turn. Times are monotonic seconds.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,6 +16,8 @@ ANSWER_TIMEOUT_SECONDS = 4.0
 SILENCES_LIMIT = 2
 """So often in a row a content's parts do not come before another has its turn."""
 PAUSE_SECONDS = (1.0, 60.0)
+FETCHES_MOST = 8
+"""So many contents may be begun and not whole."""
 UNSTORED_LIMIT_PARTS = 32
 """So many parts may wait in memory to be written."""
 SPARE_BYTES = 32 * 1024 * 1024
@@ -31,8 +34,9 @@ class Wanted(NamedTuple):
 
 @dataclass(slots=True)
 class _Open:
-    """A question for parts up to `end`."""
+    """A question for parts of a content up to `end`."""
 
+    digest: bytes
     end: int
     asked_at: float
     came_before: int
@@ -53,10 +57,6 @@ class Fetch:
     heard_at: float
     silences: int = 0
 
-    @property
-    def is_whole(self) -> bool:
-        return self.arrived >= self.wanted.size
-
 
 class _PutOff(NamedTuple):
     until: float
@@ -69,7 +69,8 @@ class Fetching:
     """See the module. `new_nonce` never gives the same one twice."""
 
     new_nonce: Callable[[], bytes]
-    fetch: Fetch | None = None
+    fetches: dict[bytes, Fetch] = field(default_factory=dict)
+    """By digest, in the order in which they were begun."""
     came_bytes: int = 0
     """Of all contents, since the start."""
     _pacing: Pacing = field(default_factory=Pacing)
@@ -77,11 +78,17 @@ class Fetching:
     _put_off: dict[bytes, _PutOff] = field(default_factory=dict)
 
     # -- which content
+    @property
+    def may_begin(self) -> bool:
+        """Whether another content may be begun: all of those before it were asked for."""
+        is_asked = all(fetch.asked >= fetch.wanted.size for fetch in self.fetches.values())
+        return is_asked and len(self.fetches) < FETCHES_MOST
+
     def choose(self, wanted: Iterable[Wanted], fits: Callable[[Wanted], bool], now: float) -> Wanted | None:
         """The first that may be fetched now. What does not fit is put off."""
         for one in wanted:
             put_off = self._put_off.get(one.digest)
-            if put_off is not None and now < put_off.until:
+            if one.digest in self.fetches or (put_off is not None and now < put_off.until):
                 continue
             if fits(one):
                 return one
@@ -94,20 +101,20 @@ class Fetching:
         first, longest = PAUSE_SECONDS
         pause = min(longest, 2 * before.pause_seconds) if before is not None else first
         self._put_off[digest] = _PutOff(now + pause, pause, is_doubted or (before is not None and before.is_doubted))
-        if self.fetch is not None and self.fetch.wanted.digest == digest:
-            self.stop()
+        self.stop(digest)
 
     def begin(self, wanted: Wanted, offset: int, now: float) -> None:
         """Fetch this one from an offset: what is before it lies in the store."""
         put_off = self._put_off.get(wanted.digest)
         is_doubted = put_off is not None and put_off.is_doubted
-        self._open.clear()
-        self.fetch = Fetch(wanted, offset, offset, offset, is_doubted, now)
+        self.stop(wanted.digest)
+        self.fetches[wanted.digest] = Fetch(wanted, offset, offset, offset, is_doubted, now)
 
-    def stop(self) -> None:
-        """Fetch nothing. Idempotent."""
-        self.fetch = None
-        self._open.clear()
+    def stop(self, digest: bytes) -> None:
+        """Fetch this one no more. Idempotent."""
+        fetch = self.fetches.pop(digest, None)
+        if fetch is not None:
+            self._lost(fetch)
 
     def forget_pauses(self, digests: Iterable[bytes] = ()) -> None:
         """These came well, or are wanted no more."""
@@ -122,80 +129,91 @@ class Fetching:
     def take(self, answer: PartAnswer, now: float) -> bool:
         """Whether this is the part that comes next: then it must be stored. Where one was lost, all is asked for again from
         there; what was asked before that, or comes twice, is dropped."""
-        fetch = self.fetch
-        if fetch is None or answer.nonce not in self._open or answer.offset < fetch.arrived:
+        question = self._open.get(answer.nonce)
+        fetch = self.fetches.get(question.digest) if question is not None else None
+        if question is None or fetch is None or answer.offset < fetch.arrived:
             return False
         size = min(PART_BYTES, fetch.wanted.size - answer.offset)
         if (answer.digest, answer.offset, len(answer.content)) != (fetch.wanted.digest, fetch.arrived, size):
             self._lost(fetch)
             return False
-        self._came(fetch, answer, now)
+        self._came(fetch, question, answer, now)
         return True
 
-    def _came(self, fetch: Fetch, answer: PartAnswer, now: float) -> None:
-        question = self._open[answer.nonce]
+    def _came(self, fetch: Fetch, question: _Open, answer: PartAnswer, now: float) -> None:
         if not question.has_come and question.is_alone:
             self._pacing.measured_round_trip(now - question.asked_at, now)
         question.has_come = True
         self.came_bytes += len(answer.content)
         fetch.arrived += len(answer.content)
-        fetch.heard_at, fetch.silences = now, 0
+        fetch.silences = 0
+        self._heard(fetch, now)
         if fetch.arrived >= question.end:
             self._pacing.measured_rate(self.came_bytes - question.came_before, now - question.asked_at, now)
             del self._open[answer.nonce]
 
+    def _heard(self, fetch: Fetch, now: float) -> None:
+        """What was asked for later waits behind it."""
+        fetches = list(self.fetches.values())
+        for later in fetches[fetches.index(fetch) :]:
+            later.heard_at = now
+
     def _lost(self, fetch: Fetch) -> None:
-        self._open.clear()
+        digest = fetch.wanted.digest
+        self._open = {nonce: one for nonce, one in self._open.items() if one.digest != digest}
         fetch.asked = fetch.arrived
 
     def close_questions(self) -> None:
         """Nothing that was asked is answered any more: another epoch."""
-        if self.fetch is not None:
-            self._lost(self.fetch)
+        for fetch in self.fetches.values():
+            self._lost(fetch)
 
     def stored(self, digest: bytes, offset: int) -> None:
         """So much of it is written."""
-        if self.fetch is not None and self.fetch.wanted.digest == digest:
-            self.fetch.stored = max(self.fetch.stored, offset)
+        fetch = self.fetches.get(digest)
+        if fetch is not None:
+            fetch.stored = max(fetch.stored, offset)
 
     def next(self, now: float) -> tuple[bytes, AskParts] | None:
         """The question to ask now, which is open from here on."""
-        fetch = self.fetch
-        if fetch is None or fetch.asked >= fetch.wanted.size:
+        fetch = next((fetch for fetch in self.fetches.values() if fetch.asked < fetch.wanted.size), None)
+        if fetch is None or (self._open and self._pacing.wants_round_trip(now)):
             return None
-        if self._open and self._pacing.wants_round_trip(now):
-            return None
-        allowed = self._pacing.parts(now)
-        room = min(
-            allowed - _parts(fetch.asked - fetch.arrived), UNSTORED_LIMIT_PARTS - _parts(fetch.asked - fetch.stored)
-        )
-        count = min(room, _parts(fetch.wanted.size - fetch.asked))
-        if count < min(max(1, allowed // 4), _parts(fetch.wanted.size - fetch.asked)):
-            return None
-        return self._ask(fetch, count, now)
+        allowed, left = self._pacing.parts(now), _parts(fetch.wanted.size - fetch.asked)
+        coming = sum(_parts(one.asked - one.arrived) for one in self.fetches.values())
+        unstored = sum(_parts(one.asked - one.stored) for one in self.fetches.values())
+        count = min(left, allowed - coming, UNSTORED_LIMIT_PARTS - unstored)
+        return self._ask(fetch, count, now) if count >= min(left, max(1, allowed // 4)) else None
 
     def _ask(self, fetch: Fetch, count: int, now: float) -> tuple[bytes, AskParts]:
         wanted, nonce = fetch.wanted, self.new_nonce()
         ask = AskParts(wanted.path, wanted.digest, fetch.asked, count, fetch.is_doubted)
-        is_alone = not self._open
-        if is_alone:
+        if fetch.asked == fetch.arrived:
             fetch.heard_at = now
         fetch.is_doubted = False
         fetch.asked = min(wanted.size, fetch.asked + count * PART_BYTES)
-        self._open[nonce] = _Open(fetch.asked, now, self.came_bytes, is_alone)
+        self._open[nonce] = _Open(wanted.digest, fetch.asked, now, self.came_bytes, is_alone=not self._open)
         return nonce, ask
 
-    def expire(self, now: float) -> bool:
-        """What was not answered in time is asked for again, or put off: then True, and another content has its turn."""
-        fetch = self.fetch
-        if fetch is None or not self._open or now - fetch.heard_at < ANSWER_TIMEOUT_SECONDS:
-            return False
-        self._lost(fetch)
-        fetch.silences += 1
-        if fetch.silences < SILENCES_LIMIT:
-            return False
-        self.put_off(fetch.wanted.digest, now)
-        return True
+    def expire(self, now: float) -> list[bytes]:
+        """What was not answered in time is asked for again; what was not in a row is put off: these are returned."""
+        late = [
+            fetch
+            for fetch in self.fetches.values()
+            if fetch.asked > fetch.arrived and now - fetch.heard_at >= ANSWER_TIMEOUT_SECONDS
+        ]
+        for fetch in late:
+            self._lost(fetch)
+            fetch.silences += 1
+        gone = [fetch.wanted.digest for fetch in late if fetch.silences >= SILENCES_LIMIT]
+        for digest in gone:
+            self.put_off(digest, now)
+        return gone
+
+
+def to_come_bytes(fetches: Iterable[Fetch]) -> int:
+    """How much these still need on the disk."""
+    return sum(fetch.wanted.size - fetch.stored for fetch in fetches)
 
 
 def fits(size: int, has: int, free_bytes: int) -> bool:

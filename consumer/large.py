@@ -1,4 +1,4 @@
-"""Brings large contents into the store, one at a time, and says which step places one: fetched in parts, or taken from the tree.
+"""Brings large contents into the store, and says which step places one: fetched in parts, or taken from the tree.
 
 It puts the parts together: what is missing (state), what to do next (`fetching`, `keeping`), the store, and two threads that
 write and hash, so that no small change waits for a gigabyte. Used from the thread that owns state and target.
@@ -27,6 +27,7 @@ LOOK_SECONDS = 0.05
 """How often it is looked at what is missing, while something is."""
 PRUNE_SECONDS = 10.0
 PAGE_PATHS = 64
+PRUNED_AT_ONCE = 500
 ALARM = "no-room-for-content"
 
 PLACE_AGAIN_SECONDS = 1.0
@@ -34,6 +35,11 @@ PLACE_AGAIN_SECONDS = 1.0
 
 Ask = Callable[[bytes, AskParts], None]
 """Sends a question under a nonce."""
+
+
+class _Coming(NamedTuple):
+    content: Content
+    wanted: Wanted
 
 
 class _Whole(NamedTuple):
@@ -51,8 +57,7 @@ class Large:
         self._fetching = Fetching(lambda: secrets.token_bytes(NONCE_BYTES))
         self._lane: Lane[Filled] = Lane("large contents")
         self._copying = Copying(state, target, board)
-        self._content: Content | None = None
-        self._wanted: Wanted | None = None
+        self._coming: dict[bytes, _Coming] = {}
         self._whole: dict[bytes, _Whole] = {}
         self._roomless: set[bytes] = set()
         self._after = b""
@@ -80,12 +85,15 @@ class Large:
         """End the threads. What is in the store stays there. Idempotent."""
         self._lane.close()
         self._copying.close()
+        for coming in self._coming.values():
+            coming.content.close()
 
     def take_part(self, answer: PartAnswer, now: float) -> None:
         """One part came. Nothing vouches for it yet; it belongs to the epoch that we follow."""
-        if self._content is not None and self._fetching.take(answer, now):
+        coming = self._coming.get(answer.digest)
+        if coming is not None and self._fetching.take(answer, now):
             self._board.count("large_bytes_fetched_total", len(answer.content))
-            self._lane.do(partial(self._content.append, answer.content))
+            self._lane.do(partial(coming.content.append, answer.content))
 
     def step(self, now: float, ask: Ask | None) -> Decided | None:
         """Go on as far as can be without waiting. `ask` None: nothing can be asked now. Returns a step to be carried out."""
@@ -97,8 +105,8 @@ class Large:
             self._look_at = now + LOOK_SECONDS
             self._look(now)
         if ask is not None:
-            if self._fetching.expire(now):
-                self._give_up()
+            for digest in self._fetching.expire(now):
+                self._give_up(digest)
             while (question := self._fetching.next(now)) is not None:
                 ask(*question)
         return self._next_place(now)
@@ -113,30 +121,27 @@ class Large:
         if now >= self._prune_at:
             self._prune(now)
         if not self._state.count_unmet().get(Reason.BODY):
-            self._give_up()
+            for digest in list(self._coming):
+                self._give_up(digest)
             self._has_room(set(self._roomless))
             return
         self._has_room({digest for digest in self._roomless if not self._state.missing.is_unmet(digest)})
-        self._copying.step(now, {self._digest, *self._whole})
-        self._check_wanted()
-        if self._content is None:
+        self._copying.step(now, self._coming.keys() | self._whole.keys())
+        for coming in list(self._coming.values()):
+            self._check_wanted(coming)
+        if self._fetching.may_begin and self._fetching.fetches.keys() == self._coming.keys():
             self._choose(now)
 
-    @property
-    def _digest(self) -> bytes:
-        return self._content.digest if self._content is not None else b""
-
-    def _check_wanted(self) -> None:
+    def _check_wanted(self, coming: _Coming) -> None:
         """A content that nobody wants any more is given up; another path may want it instead."""
-        if self._wanted is None:
-            return
-        places = self._known(self._state.missing.places(self._wanted.digest, PAGE_PATHS))
+        wanted = coming.wanted
+        places = self._known(self._state.missing.places(wanted.digest, PAGE_PATHS))
         if not places:
-            self._give_up()
-        elif self._wanted.path not in places:
-            self._wanted = self._wanted._replace(path=places[0])
-            if self._fetching.fetch is not None:
-                self._fetching.fetch.wanted = self._wanted
+            self._give_up(wanted.digest)
+        elif wanted.path not in places:
+            self._coming[wanted.digest] = coming._replace(wanted=wanted._replace(path=places[0]))
+            if wanted.digest in self._fetching.fetches:
+                self._fetching.fetches[wanted.digest].wanted = wanted._replace(path=places[0])
 
     def _choose(self, now: float) -> None:
         page = self._state.missing.contents(PAGE_PATHS, after=self._after, large=True)
@@ -156,10 +161,11 @@ class Large:
         return wanted.digest in self._whole or self._copying.has(wanted.digest, now)
 
     def _fits(self, wanted: Wanted) -> bool:
+        size = wanted.size + fetching.to_come_bytes(self._fetching.fetches.values())
         has = self._store.size(wanted.digest)
-        if fetching.fits(wanted.size, has, self._store.free_bytes()):
+        if fetching.fits(size, has, self._store.free_bytes()):
             return True
-        if self._store.drop_links() and fetching.fits(wanted.size, has, self._store.free_bytes()):
+        if self._store.drop_links() and fetching.fits(size, has, self._store.free_bytes()):
             return True
         self._has_no_room(wanted.digest, f"{escape(wanted.path)} has {wanted.size:,} bytes")
         return False
@@ -185,27 +191,27 @@ class Large:
             self._fetching.put_off(wanted.digest, now)
             self._has_no_room(wanted.digest, error.strerror or str(error))
             return
-        self._wanted = wanted
-        self._content = Content(descriptor, wanted.digest, wanted.size, self._lane.check)
-        self._lane.do(self._content.resume)
+        content = Content(descriptor, wanted.digest, wanted.size, self._lane.check)
+        self._coming[wanted.digest] = _Coming(content, wanted)
+        self._lane.do(content.resume)
 
-    def _give_up(self) -> None:
-        """Whatever is being fetched. What is there of it stays, until it is pruned."""
-        if self._content is not None:
-            self._lane.do(self._content.close)
+    def _give_up(self, digest: bytes) -> None:
+        """It is fetched no more. What is there of it stays, until it is pruned."""
+        coming = self._coming.pop(digest, None)
+        if coming is not None:
+            self._lane.do(coming.content.close)
             self._prune_at = 0.0
-        self._content = self._wanted = None
-        self._fetching.stop()
+        self._fetching.stop(digest)
 
     def _filled(self, filled: Filled, now: float) -> None:
-        if filled.content is not self._content or self._wanted is None:
-            return
         digest = filled.content.digest
-        if filled.verdict is Verdict.MORE:
-            self._goes_on(filled, self._wanted, now)
+        coming = self._coming.get(digest)
+        if coming is None or coming.content is not filled.content:
             return
-        path = self._wanted.path
-        self._give_up()
+        if filled.verdict is Verdict.MORE:
+            self._goes_on(filled, coming.wanted, now)
+            return
+        self._give_up(digest)
         if filled.verdict is Verdict.WHOLE:
             self._came_whole(digest)
         elif filled.verdict is Verdict.NO_ROOM:
@@ -216,10 +222,12 @@ class Large:
             is_wrong = filled.verdict is Verdict.WRONG
             self._fetching.put_off(digest, now, is_doubted=is_wrong and not filled.content.is_resumed)
             self._board.count("refused_total", label="body-mismatch")
-            self._board.alarm("body-mismatch", f"the large content that came for {escape(path)} is {filled.verdict}")
+            self._board.alarm(
+                "body-mismatch", f"the large content that came for {escape(coming.wanted.path)} is {filled.verdict}"
+            )
 
     def _goes_on(self, filled: Filled, wanted: Wanted, now: float) -> None:
-        if self._fetching.fetch is None:
+        if wanted.digest not in self._fetching.fetches:
             self._fetching.begin(wanted, filled.offset, now)
             self._has_room({wanted.digest})
         self._fetching.stored(filled.content.digest, filled.offset)
@@ -252,8 +260,10 @@ class Large:
         if not kept:
             return
         wanted = {one.digest for one in kept if self._is_wanted(one.digest) or (self._is_stale and not one.is_link)}
-        for one in to_drop(kept, wanted, self._store.free_bytes(), now):
-            self._store.drop(one)
+        drop = to_drop(kept, wanted, self._store.free_bytes(), now)
+        if drop:
+            self._copying.remove(self._store.put_away(drop[:PRUNED_AT_ONCE]))
+            self._prune_at = now + (PRUNE_SECONDS if len(drop) <= PRUNED_AT_ONCE else LOOK_SECONDS)
         self._fetching.forget_pauses([d for d in self._fetching.put_off_digests() if not self._is_wanted(d)])
 
     @property
@@ -261,4 +271,6 @@ class Large:
         return bool(self._state.standing().stale)
 
     def _is_wanted(self, digest: bytes) -> bool:
-        return digest in {self._digest, self._copying.digest} or self._state.missing.is_unmet(digest)
+        if digest in self._coming or digest == self._copying.digest:
+            return True
+        return bool(self._state.count_unmet()) and self._state.missing.is_unmet(digest)

@@ -5,6 +5,7 @@ file of the tree, kept before the tree gives it up; it is never written to. Noth
 whole: so nothing needs to survive a crash, and whatever does is of use. Used from one thread; others are given descriptors.
 """
 
+import errno
 import os
 import stat
 import time
@@ -22,6 +23,8 @@ from consumer.walking import Directories
 
 LARGE = b"large"
 _LINK = b".link"
+_AWAY = b"away-"
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
 _FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -37,6 +40,7 @@ class Store:
         self._clock = clock
         self._directory = os.open(LARGE, LIST, dir_fd=home)
         self._kept: dict[bytes, Kept] = {}
+        self._away = 0
         for name in sorted(map(os.fsencode, os.listdir(self._directory))):
             with suppress(IsADirectoryError, PermissionError):
                 self._take_in(name)
@@ -102,9 +106,23 @@ class Store:
         os.link(basename(keep.path), name, src_dir_fd=above, dst_dir_fd=self._directory, follow_symlinks=False)
         self._kept[name] = Kept(name, keep.digest, keep.size, self._clock(), is_link=True)
 
-    def drop(self, kept: Kept) -> None:
-        """It goes. Idempotent."""
-        self._drop(kept.name)
+    def put_away(self, kept: list[Kept]) -> list[bytes]:
+        """These are here no more; `remove` gives their room back. Returns what they are called until then."""
+        away = []
+        for one in kept:
+            self._away += 1
+            name = _AWAY + b"%d" % self._away
+            with suppress(FileNotFoundError):
+                os.rename(one.name, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+                away.append(name)
+            self._kept.pop(one.name, None)
+        return away
+
+    def remove(self, away: list[bytes]) -> None:
+        """Remove what was put away: it takes long for large files, and any thread may do it. What stays goes at a start."""
+        for name in away:
+            with suppress(OSError):
+                os.unlink(name, dir_fd=self._directory)
 
     def drop_link(self, digest: bytes) -> None:
         """What was kept of this content goes. Idempotent."""
@@ -125,13 +143,13 @@ class Store:
         """What a crash left of contents that were placed. Only while nothing is staged."""
         for kept in [kept for kept in self._kept.values() if not kept.is_link]:
             if os.lstat(kept.name, dir_fd=self._directory).st_nlink > 1:
-                self.drop(kept)
+                self._drop(kept.name)
 
     def drop_links(self) -> bool:
         """Everything that was kept goes, to make room. True if there was something."""
         links = [kept for kept in self._kept.values() if kept.is_link]
         for kept in links:
-            self.drop(kept)
+            self._drop(kept.name)
         return bool(links)
 
     def _drop(self, name: bytes) -> None:
@@ -166,7 +184,9 @@ class Store:
         """Give a whole content a name in the stage. Ours stays until it was placed; where there are no links, it moves."""
         try:
             os.link(_name(digest), name, src_dir_fd=self._directory, dst_dir_fd=directory, follow_symlinks=False)
-        except PermissionError:
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
             os.rename(_name(digest), name, src_dir_fd=self._directory, dst_dir_fd=directory)
 
     def _take_in(self, name: bytes) -> None:

@@ -182,6 +182,14 @@ def test_one_content_at_several_paths_travels_once(world: Running) -> None:
     assert world.counted("large_bytes_copied_total") == 2 * len(LARGE)
 
 
+def test_many_large_files_come_one_after_another(world: Running) -> None:
+    """Each part once; few are begun and not whole at any time."""
+    files: dict[bytes, Content] = {b"%d" % number: LARGE + bytes([number]) for number in range(12)}
+    world.say(world.master.batch(files))
+    level(world)
+    assert asked_parts(world) == 12 * PARTS
+
+
 def test_a_content_that_nobody_can_give_is_in_no_others_way(world: Running) -> None:
     """Its parts are not answered; the next content has its turn, and small changes never wait."""
 
@@ -302,8 +310,8 @@ def test_links_give_their_room_first(world: Running, monkeypatch: pytest.MonkeyP
 
 
 ORDERS = ["in one batch", "created first", "deleted first"]
-STRIDE = 5
-"""Each order dies at every fifth change, beginning at another one."""
+STRIDE = 11
+"""Each order dies at every eleventh change, beginning at another one."""
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -335,4 +343,4 @@ def test_a_move_survives_a_kill_at_any_point_without_travelling(
             assert not asks(world)
         if not was_killed:
             break
-    assert point > 20
+    assert point > 3 * STRIDE

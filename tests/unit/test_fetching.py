@@ -105,8 +105,8 @@ def test_silence_is_asked_again_and_then_another_content_has_its_turn() -> None:
     assert not one.expire(now)
     assert asked(one, now)
     now += ANSWER_TIMEOUT_SECONDS
-    assert one.expire(now)
-    assert one.fetch is None
+    assert one.expire(now) == [ONE.digest]
+    assert not one.fetches
     assert one.choose([ONE, OTHER], lambda _: True, now) == OTHER
     assert one.choose([ONE], lambda _: True, now) is None
     assert one.choose([ONE], lambda _: True, now + 2) == ONE
@@ -131,6 +131,24 @@ def test_a_content_that_came_wrong_is_asked_for_with_the_doubt_once() -> None:
     one.take(part(nonce, 0), 2.1)
     assert first.is_doubted
     assert not any(ask.is_doubted for _, ask in asked(one, 2.1))
+
+
+def test_the_next_content_is_begun_when_all_of_the_one_before_was_asked_for() -> None:
+    """So a long link stays full; what is asked for later waits behind what was asked for before, and is alive for that."""
+    small = Wanted(b"small", b"3" * 32, PART_BYTES + 1)
+    one = begun(small)
+    may_begin = [one.may_begin]
+    ((nonce, _),) = asked(one)
+    assert [*may_begin, one.may_begin] == [False, True]
+    assert one.choose([small, OTHER], lambda _: True, 0.0) == OTHER
+    one.begin(OTHER, 0, 0.0)
+    assert not asked(one), "the window is full"
+    assert one.take(part(nonce, 0, small), 3.0)
+    ((other, ask),) = asked(one, 3.0)
+    assert (ask.path, ask.offset) == (b"other", 0)
+    assert one.take(part(nonce, PART_BYTES, small), 6.0)
+    assert one.expire(9.0) == []
+    assert one.take(part(other, 0, OTHER), 9.0)
 
 
 def test_another_epoch_closes_the_questions() -> None:
