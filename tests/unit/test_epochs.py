@@ -51,3 +51,18 @@ def test_who_has_seen_another_lead_needs_a_new_epoch() -> None:
     lead.judge(Link(Phase.HELD), 2.0)
     lead.judge(Link(Phase.OPEN), 3.0)
     assert lead.has_seen_another
+
+
+def test_who_takes_over_leads_although_another_holds_the_queue_and_needs_no_new_epoch_when_it_is_free() -> None:
+    lead = Lead()
+    held = Link(Phase.HELD, "there:1")
+    assert lead.judge(held, 0.0) is Standing.WAITS
+    lead.take_over(10.0)
+    lead.has_seen_another = False
+    assert lead.judge(held, 11.0) is Standing.TAKES_OVER
+    assert not lead.held_too_long(69.0)
+    assert lead.judge(held, 70.0) is Standing.TAKES_OVER
+    assert lead.held_too_long(70.0)
+    assert lead.judge(Link(Phase.OPEN), 71.0) is Standing.LEADS
+    assert not lead.has_seen_another
+    assert lead.judge(held, 72.0) is Standing.WAITS
