@@ -21,7 +21,7 @@ CACHE_KIB = 8 * 1024
 PORTION_ROWS = 2000
 """Some 15 milliseconds."""
 _COLUMNS = "path, kind, mode, mtime_ns, size, digest, owner, epoch, sequence, found"
-_READ = f"SELECT {_COLUMNS} FROM entries WHERE path > ? ORDER BY path LIMIT {PORTION_ROWS}"
+_READ = f"SELECT {_COLUMNS} FROM entries WHERE path > ? ORDER BY path LIMIT ?"
 _SCHEMA = f"CREATE TABLE IF NOT EXISTS rekeyed (bucket, {_COLUMNS}, PRIMARY KEY (bucket, path)) WITHOUT ROWID"
 _INSERT = f"INSERT OR REPLACE INTO rekeyed VALUES (?{', ?' * len(Record.__args__)})"  # type: ignore[attr-defined]
 _BUCKET = f"SELECT {_COLUMNS} FROM rekeyed WHERE bucket = ? ORDER BY path"
@@ -45,7 +45,7 @@ class Rekeyed:
     def fill(self) -> None:
         """Take the next portion in."""
         with converted(self._place):
-            found: list[Record] = self._index.execute(_READ, (self._after,)).fetchall()
+            found: list[Record] = self._index.execute(_READ, (self._after, PORTION_ROWS)).fetchall()
             records = [(self._digests.replace(record[0], None, as_row(record).entry), *record) for record in found]
             with self._rows as rows:
                 rows.executemany(_INSERT, records)

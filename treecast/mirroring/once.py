@@ -152,6 +152,11 @@ def check_source(producer: Look, release_command: str) -> None:
     """Raises StoppedError when the producer holds everything back: nothing will ever become level."""
     if "source-missing" in producer.alarms:
         raise StoppedError(f"{producer.alarms['source-missing']}. Bring it back, then run this again")
+    if "trial" in producer.alarms:
+        what = producer.alarms["trial"].partition(";")[0]
+        raise StoppedError(
+            f"{what}. Bring the right files back and run this again; if the source is right: {release_command}"
+        )
     if "source-empty" in producer.alarms:
         what = producer.alarms["source-empty"].partition(";")[0]
         raise StoppedError(

@@ -51,8 +51,9 @@ class Look:
 
     @property
     def is_held_back(self) -> bool:
-        """Whether a release would let something go: deletes that are held, or a source that may have been emptied on purpose."""
-        return self.held > 0 or "source-empty" in self.alarms
+        """Whether a release would let something go: deletes that are held, a source that may have been emptied on purpose, or one
+        that is not what the replicas hold."""
+        return self.held > 0 or not self.alarms.keys().isdisjoint(("source-empty", "trial"))
 
     @property
     def shown(self) -> int:
