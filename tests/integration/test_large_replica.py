@@ -1,6 +1,7 @@
 """Large contents on a replica: fetched in parts, taken from its own tree, placed like any other; whatever happens on the way."""
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import count
@@ -11,6 +12,8 @@ import pytest
 from common.digests import content_digest
 from common.messages import INLINE_LIMIT_BYTES, PART_BYTES, AskParts, PartAnswer, Question
 from common.wire.codec import encode
+from consumer.filling import Content as Filling
+from consumer.filling import Filled
 from tests.dying_os import Countdown, DyingOs
 from tests.running_consumer import Content, Running
 
@@ -275,15 +278,24 @@ def test_a_file_that_is_not_what_the_index_says_is_not_taken(world: Running) -> 
     assert asked_parts(world) == PARTS
 
 
-def test_a_new_mode_costs_no_part_and_no_copy(world: Running) -> None:
+def test_a_new_mode_costs_no_part_and_no_copy(world: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also while the file is being copied to another name."""
+    gate, copy = threading.Event(), Filling.copy
+
+    def wait(content: Filling, source: int) -> Filled:
+        gate.wait(30)
+        return copy(content, source)
+
+    monkeypatch.setattr(Filling, "copy", wait)
     following(world, {b"d/large": LARGE})
     inode = (world.root / "d" / "large").stat().st_ino
     world.say(world.master.batch({b"copy": LARGE}))
-    world.turn()
+    world.until(lambda: (world.root / "d" / "large").stat().st_nlink == 2)
     (event,) = [event for path, event in world.master.events.items() if path == b"d/large"]
     assert event.entry is not None
     world.say(world.master.publish((event._replace(entry=event.entry._replace(mode=0o600)),)))
+    world.turn(3)
+    gate.set()
     level(world)
     assert (world.root / "d" / "large").stat().st_ino == inode
     assert not asks(world)

@@ -13,6 +13,7 @@ from producer import hashing, numbering
 from producer.values import Change, Identity
 from producer.watch.choice import NoWatch
 from tests.integration.test_pipeline import World
+from tests.running_producer import PlainTree, RunningProducer, base_on_disk
 
 LARGE = os.urandom(INLINE_LIMIT_BYTES + PART_BYTES + 5)
 
@@ -79,11 +80,15 @@ def test_the_base_is_complete_only_when_its_large_files_are_hashed(world: World,
     for number in range(20):
         (world.root / f"large{number}").write_bytes(LARGE + bytes([number]))
     (world.root / "small").write_text("small")
-    threading.Timer(0.3, gate.set).start()
-    producer = world.start()
-    assert gate.is_set()
-    assert producer.journal.stand.entries == 21
+    world.has_started, world.plain = True, PlainTree(base_on_disk(world.root))
+    producer = world.running = RunningProducer(world.root, world.state, world.broker)
+    producer.run_until(lambda: producer.journal.stand.entries == 1, "the small one is in it")
+    for _ in range(20):
+        producer.step()
+    assert not producer.journal.is_base_complete
+    gate.set()
     world.level()
+    assert producer.journal.stand.entries == 21
     assert not world.batches()
 
 
