@@ -8,10 +8,14 @@ second fsync may say "done" although the data is lost.
 import ctypes
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NoReturn
 
 from common.errors import HaltError
+from common.names import ROOT, basename, parent
+from consumer.descriptors import LIST, READ
+from consumer.faults import NOT_THERE
+from consumer.walking import Directories
 
 FSYNC_SECONDS = 0.00025
 """Measured on ext4 for a file of 200 bytes; the first guess."""
@@ -90,3 +94,27 @@ class Barrier:
     def _break(self, why: str | None) -> NoReturn:
         self._is_broken = True
         raise HaltError(f"the target's disk cannot be trusted: {why} while syncing. Check the disk, then restart")
+
+
+def opened_to_sync(root: int, home: int, changed: Collection[bytes]) -> Iterator[int]:
+    """Descriptors of what changed in a target and of its stage, one by one, each the caller's to close. Missing is fine.
+
+    No mode may change any more: a barrier would make the changed one durable. Raises OSError.
+    """
+    directories = Directories(root, may_loosen=False)
+    try:
+        for path in changed:
+            try:
+                yield _open_one(directories, path)
+            except OSError as error:
+                if error.errno not in NOT_THERE:
+                    raise
+        yield os.dup(home)
+    finally:
+        directories.close()
+
+
+def _open_one(directories: Directories, path: bytes) -> int:
+    if path == ROOT:
+        return os.open(b".", LIST, dir_fd=directories.open(ROOT))
+    return os.open(basename(path), READ, dir_fd=directories.open(parent(path)))

@@ -14,16 +14,17 @@ from types import TracebackType
 from common.entries import Entry
 from common.errors import HaltError, SettingError
 from common.messages import INLINE_LIMIT_BYTES
-from common.names import ROOT, STAGE_NAME, basename, parent
+from common.names import STAGE_NAME
 from common.patterns import Patterns
 from common.quantities import AsideLimits
 from consumer import survey
 from consumer.appearance import AS_PUBLISHED, Appearance
 from consumer.aside import ASIDE, Aside
-from consumer.barrier import Barrier
-from consumer.clearing import Clearing, Protects
-from consumer.descriptors import LIST, READ, read_small
-from consumer.faults import NOT_THERE, raise_if_general
+from consumer.barrier import Barrier, opened_to_sync
+from consumer.clearing import Protects
+from consumer.descriptors import LIST, read_small
+from consumer.faults import raise_if_general
+from consumer.foreign import clear_paths
 from consumer.holding import SETTING, open_root
 from consumer.shelf import Shelf, list_aside
 from consumer.stage import MARK, PLAN, POSITION, Stage
@@ -32,7 +33,6 @@ from consumer.store import Store
 from consumer.survey import Pulse, Survey, no_pulse
 from consumer.swap import Swap
 from consumer.values import ForeignPolicy, Found, Keep, LeftPlan, Outcome, Plan, Put, Touch, Unmet
-from consumer.walking import Directories
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +256,9 @@ class Target:
     def names_barrier(self) -> None:
         """The names that the swap moved are durable when this returns. Raises HaltError."""
         with self._faults("making names durable"):
-            self._barrier.make_durable(len(self._changed) + 1, self._open_changed)
+            self._barrier.make_durable(
+                len(self._changed) + 1, lambda: opened_to_sync(self._root, self._opened.home, self._changed)
+            )
         self._changed = set()
 
     def finish_plan(self) -> None:
@@ -271,30 +273,11 @@ class Target:
     # -- what is foreign
     def set_aside(self, paths: Collection[bytes], number: int) -> tuple[bytes, ...]:
         """Move these foreign paths aside whatever the policy is, as far as that can be done; returns what was moved."""
-        return self._clear(paths, number, "aside")[1]
+        return clear_paths(self._root, self._opened.home, paths, number, self._protects, "aside")[1]
 
     def clear_foreign(self, paths: Collection[bytes], number: int) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
         """What somebody else put at these paths goes as the policy is; returns what is gone, and what of it stands aside."""
-        return self._clear(paths, number, self.foreign)
-
-    def _clear(
-        self, paths: Collection[bytes], number: int, foreign: ForeignPolicy
-    ) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-        gone = []
-        directories, aside = Directories(self._root), Aside(self._opened.home, number)
-        clearing = Clearing(directories, aside, self._protects, foreign)
-        try:
-            for path in paths:
-                try:
-                    if clearing.clear_foreign(path):
-                        gone.append(path)
-                except OSError as error:
-                    raise_if_general(error, "clearing foreign files")
-            return tuple(gone), tuple(aside.paths)
-        finally:
-            aside.close()
-            directories.tighten()
-            directories.close()
+        return clear_paths(self._root, self._opened.home, paths, number, self._protects, self.foreign)
 
     def prune_aside(self, limits: AsideLimits, unix_seconds: float) -> int:
         """Remove for good what was set aside too long ago or is too much; returns the bytes that still stand aside."""
@@ -343,20 +326,6 @@ class Target:
             finally:
                 os.close(home)
 
-    def _open_changed(self) -> Iterator[int]:
-        # No mode may change any more: a barrier would make the changed one durable.
-        directories = Directories(self._root, may_loosen=False)
-        try:
-            for path in self._changed:
-                try:
-                    yield _open_to_sync(directories, path)
-                except OSError as error:
-                    if error.errno not in NOT_THERE:
-                        raise
-            yield os.dup(self._opened.home)
-        finally:
-            directories.close()
-
     def _check_root_is_here(self) -> None:
         ours = os.fstat(self._root)
         try:
@@ -377,9 +346,3 @@ class Target:
         except OSError as error:
             raise_if_general(error, doing)
             raise HaltError(f"the target cannot be used: {error.strerror} while {doing}") from error
-
-
-def _open_to_sync(directories: Directories, path: bytes) -> int:
-    if path == ROOT:
-        return os.open(b".", LIST, dir_fd=directories.open(ROOT))
-    return os.open(basename(path), READ, dir_fd=directories.open(parent(path)))
