@@ -70,6 +70,7 @@ class Applier:
         """A step had no room and is not tried again: what it left half done is resolved as at a start. Raises NoRoomError."""
         resolve_left(self._state, self.target)
         self.target.settle(Age(self._state.standing().commits, self._state.token))
+        self.target.protect(self._state.patterns)
         problems = self._board.problem_paths()
         self._solved(set(problems).difference(self._state.unmet(problems)))
 

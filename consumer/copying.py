@@ -126,8 +126,7 @@ class Copying:
         self._content = None
         self._lane.do(content.close)
         if filled.verdict is Verdict.WHOLE:
-            self._board.count("large_bytes_copied_total", content.size)
-            self._came(digest)
+            self._came(content)
         elif filled.verdict is Verdict.NO_ROOM:
             self._store.drop_content(digest)
             self._not_this(digest, NO_ROOM_AGAIN_SECONDS)
@@ -137,12 +136,15 @@ class Copying:
                 self._store.drop_content(digest)
             self._not_this(digest, NOT_AGAIN_SECONDS)
 
-    def _came(self, digest: bytes) -> None:
-        """The content is proved. What was hashed where it lies becomes ours alone."""
-        if self._is_taken:
-            self._store.take_link(digest)
+    def _came(self, content: Content) -> None:
+        """The content is proved. What was hashed where it lies becomes ours alone, if nobody needed its room meanwhile."""
+        if not self._is_taken:
+            self._store.drop_link(content.digest)
+        elif self._store.has_link(content.digest):
+            self._store.take_link(content.digest)
         else:
-            self._store.drop_link(digest)
+            return
+        self._board.count("large_bytes_copied_total", content.size)
 
     def _not_this(self, digest: bytes, seconds: float) -> None:
         self._not_before = {one: until for one, until in self._not_before.items() if until > self._now}

@@ -259,6 +259,9 @@ class Follower:
         standing = self._state.standing()
         if not standing.is_forked:
             self._board.clear("fork")
+        if not standing.stale and not self._state.count_unmet().get(Reason.BODY):
+            # What had to go is gone, and what had to come is here; what has a problem is none of room's.
+            self._syncing.has_no_room_for_contents = False
         if self.is_agreed():
             self._on_agreed()
 

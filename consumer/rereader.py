@@ -160,12 +160,16 @@ class Rereader:
             os.close(self._root)
 
     def _go_on(self) -> None:
+        here: Pass | None = None
         while not self._stop.is_set():
             try:
-                self._read(self._take_next())
+                here = self._take_next() if here is None or self._wake.is_set() else here
+                self._read(here)
+                here = None
             except _InterruptedPass:
-                continue
+                here = None
             except (OSError, sqlite3.Error) as error:
+                # The same pass again: whoever ordered it waits for its end.
                 log.warning("the scrub begins again in %.0f s: %s", RETRY_SECONDS, error)
                 with suppress(_InterruptedPass):
                     self._rest(RETRY_SECONDS)

@@ -153,11 +153,12 @@ class Walk:
         self._directories = directories
         self._after = after
         self._protects = protects
-        self._left_out: set[bytes] = set()
+        self._left_out: list[set[bytes]] = []
+        """For each directory that it is in."""
 
     def leave_out(self, path: bytes) -> None:
         """Do not go into this directory, which was just given."""
-        self._left_out.add(path)
+        self._left_out[-1].add(path)
 
     def __iter__(self) -> Iterator[bytes | Unlisted]:
         levels: list[tuple[bytes, Iterator[bytes]]] = []
@@ -169,16 +170,18 @@ class Walk:
             key = next(keys, None)
             if key is None:
                 levels.pop()
+                self._left_out.pop()
             elif not key.endswith(b"/"):
                 yield join(here, key)
-            elif (below := join(here, key[:-1])) in self._left_out:
-                self._left_out.discard(below)
+            elif (below := join(here, key[:-1])) in self._left_out[-1]:
+                continue
             elif (entered := self._enter(levels, below)) is not None:
                 yield entered
 
     def _enter(self, levels: list[tuple[bytes, Iterator[bytes]]], path: bytes) -> Unlisted | None:
         try:
             levels.append((path, iter(self._keys(path))))
+            self._left_out.append(set())
         except OSError as error:
             if error.errno in NOT_THERE and path:
                 return None

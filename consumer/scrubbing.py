@@ -77,8 +77,10 @@ class Scrub:
         self._put_right = put_right
         self._root = target.root
         disk = Disk(self._root, lambda: target.protects, target.appearance, state.path)
-        self._rereader = Rereader(disk, board, interval_seconds, may_go_on=lambda: len(self._open) < OPEN_LIMIT)
+        self._rereader = Rereader(disk, board, interval_seconds, may_go_on=self._may_go_on)
         self._open: dict[bytes, _Finding] = {}
+        self._stays = 0
+        """How many of those nobody can put right for now: nothing waits for them."""
         self._again: dict[bytes, int] = {}
         self._unreadable: set[bytes] = set()
         self._seen_unreadable: set[bytes] = set()
@@ -108,6 +110,10 @@ class Scrub:
     def has_news(self) -> bool:
         """Whether there is something to check."""
         return not self._rereader.items.empty()
+
+    def _may_go_on(self) -> bool:
+        """For the rereader's thread."""
+        return len(self._open) - self._stays < OPEN_LIMIT
 
     # -- orders
     def _order(self, _: Mapping[str, Any]) -> dict[str, Any]:
@@ -253,6 +259,7 @@ class Scrub:
             for path, finding in self._open.items()
             if unmet[path].reason is not Reason.BODY or now - finding.since >= GIVEN_UP_SECONDS
         ]
+        self._stays = len(stays)
         is_open = self._again or len(stays) < len(self._open) or self.has_news
         if self._over is not None and not is_open:
             self._end(self._over, len(stays), now)
@@ -264,6 +271,7 @@ class Scrub:
         self._unreadable, self._seen_unreadable = self._seen_unreadable, set()
         problems += len(self._unreadable)
         self._open.clear()
+        self._stays = 0
         self._again.clear()
         self._over = None
         ended = time.time() if not problems else self._record.ended

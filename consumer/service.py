@@ -217,7 +217,9 @@ class Replica:
 
     def _bring_large(self) -> None:
         """Large contents go on beside everything else, as far as can be without waiting."""
-        may_ask = self._questions.may_ask and not self._follower.has_no_room_for_contents
+        # What goes makes room first; then each large content looks after its room itself.
+        makes_room = self._follower.has_no_room_for_contents and self._state.standing().stale
+        may_ask = self._questions.may_ask and not makes_room
         decided = self._large.step(time.monotonic(), self._questions.send if may_ask else None)
         if decided is not None:
             self._follower.place(decided)

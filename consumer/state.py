@@ -216,13 +216,15 @@ class State:
     def adopt(self, scan: Iterable[Found], *, first_copy_complete: bool, token: bytes = b"") -> None:
         """First start, adoption, lost state: the index becomes what is on the disk, as guesses, and nothing is known.
 
-        A path that the old index did not have counts as found; the number of commits goes on. `token` is the one that the
+        A path that the old index did not have counts as found. The patterns that are in force here keep their row, as a guess
+        too: else nobody would tell that the tree has them no more. The number of commits goes on. `token` is the one that the
         disk will hold with it. The salt stays until a producer tells one.
         """
         standing = replace(FRESH, salt=self._standing.salt, commits=self._standing.commits)
         flags = self._flags._replace(token=token, first_copy_complete=first_copy_complete)
         with self._transaction(standing, flags):
             self._index.replace_all(scan)
+            self._index.write(tables.patterns_row(flags))
             self._database.execute("DELETE FROM recent")
             self._unmet.drop_all()
             self._tombs.drop_all()
@@ -241,11 +243,14 @@ class State:
         `absent`: those of them that are no entries, whatever the disk has, and are unmet. `standing` has these buckets marked,
         without a base. `token` is a new one: the disk is not what it was at the last commit, and a copy of the state from then
         must be noticed. Idempotent.
+
+        What is not what the index had counts as found: the plan may have placed it, or somebody else, whom the plan was to clear
+        away. Once its bucket is level it counts as published.
         """
         with self._transaction(standing, self._flags._replace(token=token)):
             old = self._index.rows(paths)
             changes = dict.fromkeys(paths, None) | {
-                path: Row(entry, None, path in old and old[path].found)
+                path: Row(entry, None, path not in old or old[path].found or not entry.same_content(old[path].entry))
                 for path, entry in on_disk.items()
                 if path in paths and path not in absent
             }

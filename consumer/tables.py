@@ -8,11 +8,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common.digests import BUCKETS, SALT_BYTES
-from common.entries import BEFORE_ALL, Position
+from common.digests import BUCKETS, SALT_BYTES, content_digest
+from common.entries import BEFORE_ALL, Position, file_entry
 from common.errors import StateError
+from common.names import PATTERNS_PATH
 from consumer.index import Counts
-from consumer.values import Stale, Standing
+from consumer.values import Row, Stale, Standing
 
 ALL_STALE: Mapping[int, Stale] = dict.fromkeys(range(BUCKETS), Stale(BEFORE_ALL, None))
 FRESH = Standing(0, b"", bytes(SALT_BYTES), 0, b"", b"", ALL_STALE, None, 0)
@@ -29,6 +30,13 @@ class Flags(NamedTuple):
     is_released: bool
     first_copy_complete: bool
     patterns: bytes
+
+
+def patterns_row(flags: Flags) -> dict[bytes, Row | None]:
+    """The index's row for the patterns that are in force, where there are any: a guess."""
+    content = flags.patterns
+    entry = file_entry(0, 0, len(content), content_digest(content))
+    return {PATTERNS_PATH: Row(entry, None)} if content else {}
 
 
 def make_fresh(database: sqlite3.Connection, tree: str, replica: str) -> None:

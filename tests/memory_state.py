@@ -11,8 +11,8 @@ from functools import cache
 from hashlib import blake2b
 
 from common import digests
-from common.entries import BEFORE_ALL, Entry, Position
-from common.names import is_below
+from common.entries import BEFORE_ALL, Entry, Position, file_entry
+from common.names import PATTERNS_PATH, is_below
 from common.patterns import Patterns, lines_of
 from consumer.values import PARKED, Found, Outcome, Plan, Reason, Row, Stale, Standing, Step, Unmet
 
@@ -178,6 +178,9 @@ class MemoryState:
             found.path: Row(found.entry, None, old[found.path].found if found.path in old else found.path not in unmet)
             for found in scan
         }
+        if self._patterns:
+            entry = file_entry(0, 0, len(self._patterns), digests.content_digest(self._patterns))
+            self._index[PATTERNS_PATH] = Row(entry, None)
         self._tombs, self._unmet, self._recent = {}, {}, {}
         was = self._standing
         self._standing = Standing(0, b"", was.salt, 0, b"", b"", self._all_stale(), None, was.commits)
@@ -201,7 +204,7 @@ class MemoryState:
     ) -> None:
         """These paths become what is on disk: no position, no tomb, not unmet; the tombs in their buckets go.
 
-        `standing` has these buckets marked, without a base.
+        `standing` has these buckets marked, without a base. What is not what the index had counts as found.
         """
         for path in paths:
             was = self._index.pop(path, None)
@@ -210,7 +213,8 @@ class MemoryState:
             if path in absent:
                 self._unmet[path] = absent[path]
             elif path in on_disk:
-                self._index[path] = Row(on_disk[path], None, was.found if was else False)
+                entry = on_disk[path]
+                self._index[path] = Row(entry, None, not was or was.found or not entry.same_content(was.entry))
         self._drop_tombs({self.bucket_of(path) for path in paths})
         self._standing = standing
         self.token = token
