@@ -98,8 +98,9 @@ class Holds:
         """Those that must wait."""
         early: list[bytes] = []
         if too_early and not self._limit.is_off:
-            early = [path for path, _ in pending if path in too_early or not too_early.isdisjoint(ancestors(path))]
-            pending = [one for one in pending if one.path not in set(early)]
+            is_early = [path in too_early or not too_early.isdisjoint(ancestors(path)) for path, _ in pending]
+            early = [one.path for one, is_one in zip(pending, is_early, strict=True) if is_one]
+            pending = [one for one, is_one in zip(pending, is_early, strict=True) if not is_one]
         judgement = judge(self._limit, self._departures(now), pending, now, held=self._held.count + len(early))
         if judgement.held:
             self._judged = judgement
@@ -160,7 +161,6 @@ class Holds:
     def _departures(self, now: float) -> Departures:
         if self._began is None:
             self._began = Departures(self._held.departed(), entries=self._journal.stand.entries, now=now)
-            self.look_at_all()
         return self._began
 
     def _judge_again(self, now: float) -> None:

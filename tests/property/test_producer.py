@@ -10,6 +10,7 @@ from pathlib import Path
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from common.holds import NO_HOLD, HoldLimit
 from producer import batching
 from tests.running_producer import PlainTree, RunningProducer, entries_on_disk
 from tests.twins import MemoryBroker, MemoryWatch
@@ -33,7 +34,8 @@ acts = st.one_of(
 
 
 class _World:
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, hold: HoldLimit = NO_HOLD) -> None:
+        self.hold = hold
         self.root = base / "source"
         self.root.mkdir()
         # Never empty, so that the guard has nothing to say.
@@ -46,7 +48,7 @@ class _World:
         self.producer = self._start()
 
     def _start(self) -> RunningProducer:
-        return RunningProducer(self.root, self.state, self.broker, watch=self.watch)
+        return RunningProducer(self.root, self.state, self.broker, watch=self.watch, hold=self.hold)
 
     def act(self, what: str, *arguments: object) -> None:
         try:
@@ -126,14 +128,32 @@ class _World:
 
         self.producer.run_until(is_level, "quiet")
         self.plain.follow(self.broker)
+        if self.producer.pipeline.holds.total:
+            self.check_held()
+            self.producer.pipeline.release(self.producer.now())
+            self.producer.run_until(is_level, "quiet")
+            self.plain.follow(self.broker)
         assert self.plain.entries() == entries_on_disk(self.root)
         assert self.producer.journal.stand.digest == self.plain.digest(self.producer.journal.stand.lineage.salt)
 
+    def check_held(self) -> None:
+        """Nothing but what is held is not as it is on the disk, and what is held is gone there or has something held below."""
+        there, published = entries_on_disk(self.root), self.plain.entries()
+        held = set(self.producer.journal.held.paths())
+        differs = {path for path, _ in there.items() ^ published.items()}
+        assert differs <= held
+        assert held <= published.keys()
+        for path in held & there.keys():
+            assert any(one.startswith(path + b"/") for one in held)
+
+    def do_release(self, _: str) -> None:
+        self.producer.pipeline.release(self.producer.now())
+
 
 @contextmanager
-def _world() -> Iterator[_World]:
+def _world(hold: HoldLimit = NO_HOLD) -> Iterator[_World]:
     with tempfile.TemporaryDirectory() as base:
-        world = _World(Path(base))
+        world = _World(Path(base), hold)
         try:
             # The base: what is there at first is known without an event.
             world.producer.settle()
@@ -156,3 +176,17 @@ def test_what_is_published_leads_to_what_is_there(happenings: list[tuple[object,
             world.check()
     finally:
         batching.EVENTS_LIMIT = before
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(acts, st.just(("release", ""))), max_size=25), st.sampled_from([0, 1, 2]))
+@example(
+    [("mkdir", "a"), ("write", "a/b", 1), ("hear all", ""), ("delete", "a"), ("write", "a", 1), ("hear all", "")], 0
+)
+def test_what_is_not_published_is_held_and_a_release_leads_to_what_is_there(
+    happenings: list[tuple[object, ...]], limit: int
+) -> None:
+    with _world(HoldLimit(limit, 0, 100)) as world:
+        for what, *arguments in happenings:
+            world.act(str(what), *arguments)
+        world.check()
