@@ -27,7 +27,7 @@ from producer.source import Source
 
 NICENESS = 5
 READ_BYTES = 256 * 1024
-WRITE_BYTES = 64 * 1024
+WRITE_BYTES = 128 * 1024
 WRITE_SECONDS = 0.01
 """What was made is said when it is so much, or after so long."""
 FAILED = 1
@@ -85,12 +85,13 @@ class Answering:
     def _make(self) -> list[Said]:
         said: list[Said] = []
         size_bytes, until = 0, time.monotonic() + WRITE_SECONDS
-        while self._may_make and size_bytes < WRITE_BYTES and time.monotonic() < until:
-            more = self._answers.make()
-            made_bytes = sum(map(size_of, more))
-            size_bytes += made_bytes
-            self._credit_bytes -= made_bytes
-            said += more
+        with self._answers.held():
+            while self._may_make and size_bytes < WRITE_BYTES and time.monotonic() < until:
+                more = self._answers.make()
+                made_bytes = sum(map(size_of, more))
+                size_bytes += made_bytes
+                self._credit_bytes -= made_bytes
+                said += more
         return said
 
     def _tell_idle(self) -> None:

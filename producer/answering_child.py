@@ -20,6 +20,7 @@ from producer.parcels import Asked, Credit, Cutter, Forget, Idle, Parcel, pack
 
 PIPE_BYTES = 1024 * 1024
 READ_BYTES = 256 * 1024
+WAKE_BYTES = 128 * 1024
 UNHEARD_LIMIT_BYTES = 8 * 1024 * 1024
 """So much may wait for it; what is more is not said. Questions come again."""
 
@@ -33,6 +34,7 @@ class AnsweringChild:
         self._lock = threading.Lock()
         self._parcels: deque[Said] = deque()
         self._received_bytes = 0
+        self._taken_bytes = 0
         self._granted_bytes = 0
         self._asked = 0
         self._idle_heard = 0
@@ -109,6 +111,7 @@ class AnsweringChild:
             said = self._parcels.popleft()
             taken.append(said)
             room_bytes -= size_of(said)
+            self._taken_bytes += size_of(said)
         return taken
 
     def end(self) -> None:
@@ -144,9 +147,17 @@ class AnsweringChild:
             while data := os.read(self._output, READ_BYTES):
                 for parcel in cutter.cut(data):
                     self._heard(parcel)
-                self._wake()
+                if self._is_worth_a_wake():
+                    self._wake()
         self.exit_code = self._process.wait()
         self._wake()
+
+    def _is_worth_a_wake(self) -> bool:
+        """Where more is certain to come at once, the loop need not turn for each piece."""
+        with self._lock:
+            untaken_bytes = self._received_bytes - self._taken_bytes
+            is_at_rest = self._asked == self._idle_heard or self._granted_bytes <= self._received_bytes
+        return is_at_rest or untaken_bytes >= WAKE_BYTES
 
     def _heard(self, parcel: Parcel) -> None:
         self.parcels_heard += 1

@@ -1,6 +1,7 @@
 """Does: takes the questions that wait in turn, and has each answered, one message at a time. Knows no broker, pipe or process."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 from common.errors import NoRoomError, RefusedError
 from common.messages import Question
@@ -30,6 +31,10 @@ class Answers:
         """Drop what this replica asked."""
         self._turns.forget(replica)
         self._open.pop(replica, None)
+
+    def held(self) -> AbstractContextManager[None]:
+        """A short spell of making: what is made in it is of one position."""
+        return self._making.held()
 
     def make(self) -> list[Said]:
         """The next answer and what was doubted on the way to it; nothing when no question waits.

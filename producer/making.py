@@ -5,6 +5,7 @@ Its frame is kept by its content, so whoever asks for the same next costs a head
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -62,6 +63,10 @@ class Making:
         self._contents = contents
         self._bucket_frames = Frames(BUCKET_FRAMES_BYTES)
         self._other_frames = Frames(OTHER_FRAMES_BYTES)
+
+    def held(self) -> AbstractContextManager[None]:
+        """A short spell in which the journal is read at one position."""
+        return self._snapshots.held()
 
     def outcomes(self, question: Question) -> Iterator[Outcome]:
         """All that a question comes to, each made when it is taken. A question of another epoch than the journal's comes to

@@ -334,7 +334,7 @@ class Pipeline:
             is_believed=self._finding.may_build,
             is_quiet=is_quiet,
             held=self.holds.total,
-            catch_up_window_seconds=self._journal.catch_up_window_seconds(),
+            catch_up_window_seconds=self._journal.catch_up_window_seconds,
         )
         self._telling.tell(facts, now)
 

@@ -1,4 +1,4 @@
-"""Does: reads the journal's database beside its owner: each snapshot is one read transaction on a connection that cannot write.
+"""Does: reads the journal's database beside its owner: a snapshot is one read transaction on a connection that cannot write.
 
 So the position, the rows and the bucket digests of one snapshot belong together, whatever is committed meanwhile. Knows tables,
 and not what is read for. Snapshots are short: while one is open the database's log cannot be cut.
@@ -61,20 +61,45 @@ class Snapshots:
         self._database = journal_schema.open_reader(path)
         with journal_schema.converted(path):
             self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        self._snapshot: Snapshot | None = None
+        self._is_held = False
 
     @contextmanager
     def reading(self) -> Iterator[Snapshot]:
-        """One read transaction."""
+        """One read transaction; within `held` it is the same for all readings."""
         with journal_schema.converted(self._path):
-            self._database.execute("BEGIN")
             try:
-                yield Snapshot(self._database)
+                yield self._begun()
             finally:
-                self._database.execute("ROLLBACK")
+                if not self._is_held:
+                    self._end()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A short spell of readings in one transaction: to begin one each time costs more than to read a row or two."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+            with journal_schema.converted(self._path):
+                self._end()
+
+    def _begun(self) -> Snapshot:
+        if self._snapshot is None:
+            self._database.execute("BEGIN")
+            self._snapshot = Snapshot(self._database)
+        return self._snapshot
+
+    def _end(self) -> None:
+        self._snapshot = None
+        if self._database.in_transaction:
+            self._database.execute("ROLLBACK")
 
     def changed_since(self, base: int) -> Changed | OutOfReach | Ahead:
         """What became of the tree after a sequence, in a transaction of its own; see `producer.changed`."""
         with journal_schema.converted(self._path):
+            self._end()
             return changed_since(self._database, base)
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 It only reads the parts. Not more often than a person or a scraper could tell.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,8 @@ class Facts:
     is_believed: bool
     """Whether the source's root is above doubt."""
     is_quiet: bool
-    catch_up_window_seconds: float
+    catch_up_window_seconds: Callable[[], float]
+    """Costs some reading, so it is asked for now and then."""
     held: int = 0
     """How many paths are held."""
     unannounced: str = ""
@@ -76,7 +78,6 @@ class Telling:
         self._board.gauge("dirty_paths", facts.dirty)
         self._board.gauge("unconfirmed_batches", unconfirmed)
         self._board.gauge("agreed", float(facts.is_ready))
-        self._board.gauge("catch_up_window_seconds", facts.catch_up_window_seconds)
         self._board.tell(
             state=_state(facts, link),
             position={"epoch": position.epoch, "sequence": position.sequence},
@@ -91,13 +92,15 @@ class Telling:
             entries=facts.stand.entries,
             held=facts.held,
             link={"phase": link.phase.value, "detail": link.detail},
-            **self._replicas(now),
+            **self._now_and_then(facts, now),
         )
 
-    def _replicas(self, now: float) -> dict[str, Any]:
+    def _now_and_then(self, facts: Facts, now: float) -> dict[str, Any]:
+        """What costs more to find out."""
         if now - self._told_replicas_at < REPLICAS_SECONDS:
             return {}
         self._told_replicas_at = now
+        self._board.gauge("catch_up_window_seconds", facts.catch_up_window_seconds())
         return {"replicas": self._fleet.told(now), "wire": versions.writes(self._fleet.wires(now), self._wire_pin)}
 
     def _judge_link(self, link: Link, now: float) -> None:

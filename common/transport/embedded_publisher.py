@@ -184,8 +184,10 @@ class EmbeddedPublisher:
                 (time.monotonic() - item.at for item in group if not item.must_arrive), self._taking_seconds
             )
             self._group = []
+            is_news = bool(self._confirmed or self._returned or not self._waiting)
         self._tell(Link(Phase.OPEN))
-        self._wake()
+        if is_news:
+            self._wake()
 
     def _next_group(self) -> list[_Waiting]:
         """What to write next: what failed before, else what is waiting; waits for it. Empty: it is time to end."""

@@ -7,7 +7,7 @@ the bounds that the header states and `Limits` allow. docs/wire.md is the format
 
 from common.errors import RefusedError
 from common.messages import Answer, Batch, Downstream, Question, Report, Upstream
-from common.wire.downstream import read_downstream, write_downstream
+from common.wire.downstream import read_downstream, write_answer_header, write_downstream
 from common.wire.frame import DOWNSTREAM_LIMITS, UPSTREAM_LIMITS, Closed, Contents, Limits, close_frame, open_frame
 from common.wire.header import FRAME_OFFSET, Header, MessageType, check, hash_bytes, seal, unpack
 from common.wire.upstream import read_upstream, write_upstream
@@ -40,8 +40,7 @@ def close_answer(answer: Answer) -> Closed:
 def encode_closed(answer: Answer, closed: Closed) -> bytes:
     """The bytes of an answer whose frame is closed already: its rows or content are not looked at and may be left empty, all
     else is as the answer says. What `encode` gives for the answer with them."""
-    header, _ = write_downstream(answer)
-    return _seal(header._replace(rows=closed.rows), closed)[0]
+    return _seal(write_answer_header(answer)._replace(rows=closed.rows), closed)[0]
 
 
 def decode_downstream(data: bytes, tree: str, *, limits: Limits = DOWNSTREAM_LIMITS) -> Downstream:

@@ -1,10 +1,11 @@
 """What the producer sends: batch, heartbeat, trial and answers, each as header fields and frame contents, and back.
 
-Pairs of `_write_x` and `_read_x`. The header has been checked before anything is read here; no bytes are packed here.
+Pairs of `_write_x` and `_read_x`; of answers header and contents are written apart: many may have the same contents. The header
+has been checked before anything is read here; no bytes are packed here.
 """
 
 from collections.abc import Callable
-from typing import assert_never
+from typing import Any, assert_never
 
 from common.digests import BUCKETS, bucket_of
 from common.entries import Event
@@ -42,23 +43,42 @@ def write_downstream(message: Downstream) -> tuple[Header, Contents]:
         case Trial():
             return _write_trial(message)
         case _:
-            return _write_answer(message)
+            return write_answer_header(message), _write_answer_contents(message)
 
 
-def _write_answer(message: Answer) -> tuple[Header, Contents]:
+def write_answer_header(message: Answer) -> Header:
+    """The header of an answer, without what only its frame can tell: what it holds is not looked at but for its count."""
     match message:
         case Same():
-            return _write_same(message)
+            return _answer(MessageType.SAME, message, len(message.buckets), released=message.released)
         case BucketRows():
-            return _write_bucket(message)
+            about = {"about": message.bucket, "digest": message.digest, "released": message.released}
+            return _answer(MessageType.BUCKET, message, len(message.rows), **about)
         case Since():
-            return _write_since(message)
+            return _answer_since(message)
         case TooOld():
-            return _answer(MessageType.TOO_OLD, message, 0)._replace(about=message.reach), Contents({}, {})
+            return _answer(MessageType.TOO_OLD, message, 0, about=message.reach)
         case BodyAnswer():
-            return _write_body(message)
+            return _answer(MessageType.BODY, message, 1)
         case PartAnswer():
-            return _write_part(message)
+            return _answer(MessageType.PART, message, 1, about=message.offset, digest=message.digest)
+        case _:
+            assert_never(message)
+
+
+def _write_answer_contents(message: Answer) -> Contents:
+    match message:
+        case Same():
+            return Contents({"buckets": message.buckets}, {})
+        case BucketRows() | Since():
+            return write_events(message.rows)
+        case TooOld():
+            return Contents({}, {})
+        case BodyAnswer():
+            sections = {"paths": message.path, "digests": message.digest, "bodies": message.content}
+            return Contents({"paths": [len(message.path)]}, sections)
+        case PartAnswer():
+            return Contents({}, {"bodies": message.content})
         case _:
             assert_never(message)
 
@@ -74,9 +94,33 @@ def _stream(kind: MessageType, lineage: Lineage) -> Header:
     return Header(kind, lineage.tree, lineage.epoch, instance=lineage.instance, salt=lineage.salt)
 
 
-def _answer(kind: MessageType, message: Answer, count: int) -> Header:
-    header = _stream(kind, message.lineage)
-    return header._replace(rows=count, replica=message.replica, nonce=message.nonce, at=message.at)
+def _answer(kind: MessageType, message: Answer, count: int, **more: Any) -> Header:
+    lineage = message.lineage
+    return Header(
+        kind,
+        lineage.tree,
+        lineage.epoch,
+        instance=lineage.instance,
+        salt=lineage.salt,
+        rows=count,
+        replica=message.replica,
+        nonce=message.nonce,
+        at=message.at,
+        **more,
+    )
+
+
+def _answer_since(message: Since) -> Header:
+    return _answer(
+        MessageType.SINCE,
+        message,
+        len(message.rows),
+        about=message.base,
+        part=message.part,
+        of=message.of,
+        digest=message.digest,
+        released=message.released,
+    )
 
 
 def _lineage(header: Header) -> Lineage:
@@ -142,20 +186,9 @@ def _read_trial(header: Header, contents: Contents) -> Trial:
     return Trial(_lineage(header), header.first - 1, header.after, header.counter, header.unix_ns, leader)
 
 
-def _write_same(answer: Same) -> tuple[Header, Contents]:
-    header = _answer(MessageType.SAME, answer, len(answer.buckets))
-    return header._replace(released=answer.released), Contents({"buckets": answer.buckets}, {})
-
-
 def _read_same(header: Header, contents: Contents) -> Same:
     buckets = read_unique(contents, "buckets", header.rows, BUCKETS - 1)
     return Same(_lineage(header), header.replica, header.nonce, header.at, buckets, header.released)
-
-
-def _write_bucket(answer: BucketRows) -> tuple[Header, Contents]:
-    header = _answer(MessageType.BUCKET, answer, len(answer.rows))
-    header = header._replace(about=answer.bucket, digest=answer.digest, released=answer.released)
-    return header, write_events(answer.rows)
 
 
 def _read_bucket(header: Header, contents: Contents) -> BucketRows:
@@ -173,13 +206,6 @@ def _check_bucket_row(header: Header, row: Event) -> None:
         raise RefusedError("row-of-another-bucket")
 
 
-def _write_since(answer: Since) -> tuple[Header, Contents]:
-    header = _answer(MessageType.SINCE, answer, len(answer.rows))._replace(
-        about=answer.base, part=answer.part, of=answer.of, digest=answer.digest, released=answer.released
-    )
-    return header, write_events(answer.rows)
-
-
 def _read_since(header: Header, contents: Contents) -> Since:
     if header.about > header.at:
         raise RefusedError("sequence-range", f"since {header.about}, at {header.at}")
@@ -194,21 +220,11 @@ def _read_too_old(header: Header, contents: Contents) -> TooOld:
     return TooOld(_lineage(header), header.replica, header.nonce, header.at, header.about)
 
 
-def _write_part(answer: PartAnswer) -> tuple[Header, Contents]:
-    header = _answer(MessageType.PART, answer, 1)._replace(about=answer.offset, digest=answer.digest)
-    return header, Contents({}, {"bodies": answer.content})
-
-
 def _read_part(header: Header, contents: Contents) -> PartAnswer:
     content = contents.sections.get("bodies")
     if header.rows != 1 or content is None or not 1 <= len(content) <= PART_BYTES:
         raise RefusedError("section-bodies", f"not one part of 1 to {PART_BYTES} bytes")
     return PartAnswer(_lineage(header), header.replica, header.nonce, header.at, header.digest, header.about, content)
-
-
-def _write_body(answer: BodyAnswer) -> tuple[Header, Contents]:
-    sections = {"paths": answer.path, "digests": answer.digest, "bodies": answer.content}
-    return _answer(MessageType.BODY, answer, 1), Contents({"paths": [len(answer.path)]}, sections)
 
 
 def _read_body(header: Header, contents: Contents) -> BodyAnswer:
