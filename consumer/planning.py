@@ -249,7 +249,13 @@ def _foreign(draft: _Draft) -> frozenset[bytes]:
     drifted = {path for path, drift in draft.drift.items() if drift in _IS_FOREIGN}
     gives_way = {*draft.clear, *draft.remove, *(put.path for put in draft.contents if isinstance(put, Put))}
     gives_way.update(made.path for made in draft.directories if not _was_directory(draft, made.path))
-    return frozenset(path for path in gives_way if path in draft.rows and draft.rows[path].found) | drifted
+    unknown = {made.path for made in draft.directories if _is_fresh(draft, made.path)}
+    return frozenset(path for path in gives_way if path in draft.rows and draft.rows[path].found) | drifted | unknown
+
+
+def _is_fresh(draft: _Draft, path: bytes) -> bool:
+    """Whether nothing of ours can stand there."""
+    return path not in draft.rows and path not in draft.unmet_before
 
 
 def _was_directory(draft: _Draft, path: bytes) -> bool:
@@ -284,4 +290,5 @@ def _finished(draft: _Draft) -> Plan:
         keeps=_keeps(draft),
         mismatched=tuple(draft.mismatched),
         let_go=draft.chosen.let_go,
+        fresh=frozenset(put.path for put in draft.contents if _is_fresh(draft, put.path)),
     )

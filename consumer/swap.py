@@ -44,10 +44,13 @@ class Swap:
         *,
         appearance: Appearance = AS_PUBLISHED,
         foreign: ForeignPolicy = "aside",
+        fresh: frozenset[bytes] = frozenset(),
     ) -> None:
-        """`contents`: descriptor of the staged contents; `failed`: those of them that could not be staged."""
+        """`contents`: descriptor of the staged contents; `failed`: those of them that could not be staged. `fresh`: paths of
+        contents where nothing of ours can stand."""
         self._appearance = appearance
         self._plan = plan
+        self._fresh = fresh
         self._contents = contents
         self._protects = protects
         self._aside = aside
@@ -197,7 +200,7 @@ class Swap:
         """The tight loop: one rename for each, and whatever goes wrong is handled beside it."""
         open_directory, rename, contents, changed = self._directories.open, os.rename, self._contents, self.changed
         foreign, failed = self._plan.foreign, self._unmet
-        is_plain = self._protects is None
+        is_plain, fresh = self._protects is None, self._fresh
         for number, put in enumerate(self._plan.contents):
             path = put.path
             if path in failed:
@@ -205,6 +208,8 @@ class Swap:
             if is_plain and path not in foreign and type(put) is Put:
                 above, _, name = path.rpartition(b"/")
                 try:
+                    if path in fresh and self._is_foreign(put):
+                        self._put_foreign_aside(path)
                     rename(b"%x" % number, name, src_dir_fd=contents, dst_dir_fd=open_directory(above))
                     changed.add(above)
                     continue
@@ -218,11 +223,22 @@ class Swap:
         if isinstance(put, Touch):
             self._touch(number, put)
             return
-        if path in self._plan.foreign:
+        if path in self._plan.foreign or (path in self._fresh and self._is_foreign(put)):
             self._put_foreign_aside(path)
         above = self._directories.open(parent(path))
         os.rename(staged_name(number), basename(path), src_dir_fd=self._contents, dst_dir_fd=above)
         self.changed.add(parent(path))
+
+    def _is_foreign(self, put: Put) -> bool:
+        """Whether something stands where nothing of ours can: by size and time alone, what looks like the new file is it."""
+        try:
+            seen = os.lstat(basename(put.path), dir_fd=self._directories.open(parent(put.path)))
+        except FileNotFoundError:
+            return False
+        return not stat.S_ISREG(seen.st_mode) or (seen.st_size, seen.st_mtime_ns) != (
+            put.entry.size,
+            put.entry.mtime_ns,
+        )
 
     def _put_foreign_aside(self, path: bytes) -> None:
         try:

@@ -228,6 +228,8 @@ class Target:
     def swap(self, plan: Plan, staged: Staged) -> Outcome:
         """Move the names. What fails at one path is unmet in the outcome; the rest is done. May be carried out again."""
         self._check_root_is_here()
+        # What an earlier try of this plan placed is ours.
+        fresh = frozenset[bytes]() if self._left else plan.fresh
         self._left |= plan.touched
         with self._faults("swapping"):
             aside = Aside(self._opened.home, staged.number)
@@ -240,6 +242,7 @@ class Target:
                 staged.failed,
                 appearance=self.appearance,
                 foreign=self.foreign,
+                fresh=fresh,
             )
             try:
                 outcome = swap.carry_out()

@@ -243,6 +243,8 @@ class Plan:
     """Paths whose body was not what its digest says; they are unmet too."""
     let_go: Mapping[bytes, Entry] = field(default_factory=dict)
     """Published paths that go although no release covers it, because they are few, with what they were."""
+    fresh: frozenset[bytes] = frozenset()
+    """Paths among contents of which the index knew nothing: what stands there all the same is foreign."""
 
     @property
     def is_empty(self) -> bool:

@@ -95,6 +95,23 @@ def test_what_a_killed_step_had_placed_is_no_foreign_thing_once_it_is_level(
     assert aside_of(running) == {}
 
 
+def test_what_stands_where_something_new_is_published_goes_aside(running: Running) -> None:
+    """Also what was excluded and one's own until now."""
+    running.say(running.master.exclude("*.tmp"), running.master.batch({b"a": b"1", b"d": 0o755}))
+    running.say(running.master.heartbeat())
+    running.until(lambda: running.is_level)
+    (running.root / "own.tmp").write_bytes(b"own")
+    (running.root / "file").write_bytes(b"mine")
+    (running.root / "directory").write_bytes(b"my list")
+    (running.root / "d" / "other").mkdir()
+    (running.root / "d" / "other" / "in").write_bytes(b"in")
+    running.say(running.master.exclude(), running.master.batch({b"own.tmp": b"the master's", b"file": b"2"}))
+    running.say(running.master.batch({b"directory": 0o755, b"d/other": b"3"}))
+    running.level()
+    contents = {path: seen[3] for path, seen in aside_of(running).items() if len(seen) > 3}
+    assert contents == {b"own.tmp": b"own", b"file": b"mine", b"directory": b"my list", b"d/other/in": b"in"}
+
+
 def test_patterns_that_were_taken_back_while_the_target_is_scanned_anew_protect_nothing_more(running: Running) -> None:
     running.say(running.master.exclude("*.tmp"), running.master.batch({b"a": b"1"}))
     running.level()
