@@ -3,6 +3,7 @@
 A process that was killed does nothing more: from its death on every change raises, also in what cleans up behind an error.
 """
 
+import errno
 import os
 from collections.abc import Callable
 from typing import Any
@@ -19,10 +20,12 @@ ROOMS = (aside, clearing, descriptors, filling, reserve, stage, store, swap, tar
 
 
 class DyingOs:
-    """Gives what `os` gives. `before_each` is called before each change with its name and its arguments, and may raise."""
+    """Gives what `os` gives. `before_each` is called before each change with its name and its arguments, and may raise.
+    `refuses`: asked before each change with its name and the whole paths it touches, whether they cannot be changed."""
 
     def __init__(self) -> None:
         self.before_each: Callable[..., None] = _nothing
+        self.refuses: Callable[[str, list[str]], bool] | None = None
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """From now on the consumer's rooms see this instead of `os`."""
@@ -48,6 +51,8 @@ class DyingOs:
 
         def call(*args: Any, **kwargs: Any) -> Any:
             self.before_each(name, *args)
+            if self.refuses is not None and self.refuses(name, _paths(name, args, kwargs)):
+                raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
             return real(*args, **kwargs)
 
         return call
@@ -56,6 +61,19 @@ class DyingOs:
         if flags & os.O_CREAT:
             self.before_each("open", path)
         return os.open(path, flags, *args, **kwargs)
+
+
+def _paths(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
+    """The paths that a call changes: descriptors become the paths they stand for."""
+    if name == "rename":
+        return [_path(args[0], kwargs.get("src_dir_fd")), _path(args[1], kwargs.get("dst_dir_fd"))]
+    return [_path(args[1] if name == "symlink" else args[0], kwargs.get("dir_fd"))]
+
+
+def _path(name: Any, above: int | None) -> str:
+    if isinstance(name, int):
+        return os.readlink(f"/proc/self/fd/{name}")
+    return os.path.join(os.readlink(f"/proc/self/fd/{above}") if above is not None else "", os.fsdecode(name))
 
 
 class Countdown:

@@ -586,7 +586,7 @@ class World:
     CHAOS = {"lose": 6, "swap": 4, "purge": .8, "restart": 1.5, "drift": 3, "bug": .6, "epoch": .2, "state lost": .06,
              "restore": .1}
     PROBLEMS = {"break": 3, "mend": 2}      # each kind in some of the storms only
-    DOUBTS = {"release": .4, "release here": .4}
+    DOUBTS, DOUBTFUL = {"release": .4, "release here": .4}, .5
     IMPOSTORS = {"impostor": .4}
 
     def __init__(self, seed, left_out=(), count=None):
@@ -596,8 +596,8 @@ class World:
         self.nonces = iter(range(1, 1 << 30))
         self.drifted, self.alarms, self.backup = set(), 0, None
         self.replica.forged = self.producer.forged                          # only to tell which contradictions may be
-        self.was_held, self.before, self.at_fork = {}, None, None
-        self.has_doubts = self.DOUBTS and self.rng.random() < .5
+        self.was_held, self.was_epoch, self.before, self.at_fork, self.forks = {}, 0, None, None, 0
+        self.has_doubts = self.rng.random() < self.DOUBTFUL
         if self.has_doubts: self.producer.vouched = self.rng.random() < .3
         else: self.replica.hold_limit = None
         for _ in range(self.rng.choice([0, 5, 15])): self.producer.change()     # the replica joins later
@@ -633,7 +633,9 @@ class World:
         published path leaves the disk that nobody released."""
         r, held = self.replica, self.replica.held()
         entry, disk, is_restored = r.entry, r.disk, what == "state lost" or what.startswith("restore")
-        is_released = what == "release here" or self.producer.released_ever.get(r.epoch, 0) >= r.w > 0
+        ever, followed = self.producer.released_ever, self.was_epoch if self.was_epoch != r.epoch else None
+        is_released = what == "release here" or ever.get(r.epoch, 0) >= r.w > 0 or ever.get(followed, 0) > 0
+        self.was_epoch = r.epoch
         for p, was in self.was_held.items() if not is_restored else ():
             if p in held and disk.get(p) != was and p not in r.made: raise Broken(f"{p} is held, and changed on disk")
             has_held = p in entry and any(q in held for q in below(p))      # and so it is there
@@ -651,9 +653,9 @@ class World:
     def check_fork(self, what):
         """After a fork nothing more of its epoch is applied."""
         r, was = self.replica, self.at_fork if not what.startswith("restore") else None
-        here = (r.epoch, r.w, r.head)
+        here, is_new, self.forks = (r.epoch, r.w, r.head), len(r.forks) > self.forks, len(r.forks)
         if was and was[0] == r.epoch and was != here: raise Broken("something was applied after a fork")
-        self.at_fork = here if r.forked else None
+        self.at_fork = here if r.epoch == (was[0] if was else r.forks[-1] if is_new else None) else None
 
     def deliver(self, m):
         r = self.replica

@@ -10,8 +10,8 @@ from typing import Any
 
 from common.entries import Position
 from common.messages import Since
-from consumer import agreement, asking, gathering, merging, planning
-from consumer.values import Plan, Stale, Standing, Step
+from consumer import agreement, asking, gathering, holds, merging, planning
+from consumer.values import Outcome, Plan, Reason, Stale, Standing, Step
 from tests.memory_state import MemoryState
 
 Patch = tuple[Any, str, Any]
@@ -73,6 +73,50 @@ def _counted(coming: gathering.Coming, part: Since) -> bool:
     return len(coming.parts) == part.of
 
 
+def _plan_without(reason: Reason) -> Callable[..., Plan]:
+    """A plan that forgets what is unmet for this reason."""
+
+    def finished(*args: Any) -> Plan:
+        plan = _FINISHED(*args)
+        return replace(plan, unmet={path: why for path, why in plan.unmet.items() if why.reason is not reason})
+
+    return finished
+
+
+def _commit_without_problems(state: Any, step: Step, plan: Plan, outcome: Outcome, **rest: Any) -> None:
+    _COMMIT(state, step, plan, Outcome(), **rest)
+
+
+def _commit_without_absent(state: Any, step: Step, plan: Plan, outcome: Outcome, **rest: Any) -> None:
+    goal = {**plan.corrections, **{path: told.entry for path, told in step.want.items()}}
+    present = {path: why for path, why in {**plan.unmet, **outcome.unmet}.items() if goal[path] is not None}
+    _COMMIT(state, step, replace(plan, unmet=present), Outcome(), **rest)
+
+
+def _levelling_unjudged(*args: Any) -> Any:
+    standing, view, levelled, want, _ = args
+    return _LEVELLING(standing, view, levelled, want, holds.LET_GO)
+
+
+def _going_without_corrections(goal: holds.Goal, standing: Standing) -> Any:
+    return {path: entry for path, entry in _GOING(goal, standing).items() if path in goal.want}
+
+
+def _follow_with(*kept: str) -> Callable[..., Step]:
+    """A follow that takes these over from the old epoch."""
+
+    def follow(standing: Standing, view: Any, run: Any) -> Step:
+        step = _FOLLOW(standing, view, run)
+        old = {name: getattr(standing, name) for name in kept}
+        return replace(step, standing=replace(step.standing, **old))
+
+    return follow
+
+
+def _fork_and_go_on(standing: Standing, run: Any) -> Any:
+    return agreement.Decided(Step(replace(standing, proved=None), alarm="fork"))
+
+
 def _nothing(*args: Any, **kwargs: Any) -> None:
     return None
 
@@ -84,6 +128,10 @@ def always(answer: Any) -> Callable[..., Any]:
 
 _MARK = agreement.mark
 _FINISHED = planning._finished
+_COMMIT = MemoryState.commit
+_LEVELLING = merging._levelling
+_GOING = holds._going
+_FOLLOW = agreement.follow
 
 WAIT_FOR_STREAM: Patch = (merging, "is_ahead", always(False))
 NONCE: Patch = (asking.Asking, "expects", always(True))
@@ -122,4 +170,15 @@ MUTANTS: dict[str, list[Patch]] = {
     "too-old": [(merging, "is_too_old", always(False))],
     "all-parts": [(gathering, "is_whole", always(True))],
     "one-answer": [(gathering, "key_of", _of_one_question), (gathering, "is_whole", _counted)],
+    "problem-is-unmet": [(MemoryState, "commit", _commit_without_problems)],
+    "absent-unmet": [(MemoryState, "commit", _commit_without_absent)],
+    "absence-stays": [(holds, "absences", always({}))],
+    "held-is-unmet": [(planning, "_finished", _plan_without(Reason.HELD))],
+    "needs-held": [(holds, "_needing", always({}))],
+    "answers-judged": [(merging, "_levelling", _levelling_unjudged)],
+    "corrections-judged": [(holds, "_going", _going_without_corrections)],
+    "released-travels": [(holds, "is_all_released", always(False))],
+    "released-of-epoch": [(agreement, "follow", _follow_with("released"))],
+    "fork-stops": [(agreement, "_fork", _fork_and_go_on)],
+    "fork-heals": [(agreement, "follow", _follow_with("is_forked"))],
 }

@@ -127,6 +127,7 @@ class RealReplica(ReplicaUnderModel):
         self.place = place
         self.point = Countdown(model.Crash)
         dying.before_each = self.point
+        dying.refuses = self.refuses
         self._parts = ExitStack()
         (place / "target").mkdir(parents=True)
         self._settings = ConsumeSettings(
@@ -191,6 +192,18 @@ class RealReplica(ReplicaUnderModel):
     def steps_to_crash(self, steps: int | None) -> None:
         self.point.left = None if steps is None else CHANGES_PER_STEP * steps + self.rng.randrange(CHANGES_PER_STEP)
 
+    def refuses(self, what: str, paths: list[str]) -> bool:
+        """What is broken cannot be changed, and no name that is directly in it."""
+        if what in {"fsync", "write"}:
+            return False
+        root = os.fspath(self._settings.target) + "/"
+        for path in (path.removeprefix(root) for path in paths if self.broken and path.startswith(root)):
+            if path in self.broken and os.path.lexists(root + path):
+                return True
+            if what not in {"fchmod", "chmod", "utime"} and path.rpartition("/")[0] in self.broken:
+                return True
+        return False
+
     # -- what it stands on
     @property
     def disk(self) -> dict[str, str]:  # type: ignore[override]  # read anew whenever it may have changed
@@ -206,7 +219,8 @@ class RealReplica(ReplicaUnderModel):
         self._disk = None
         self.count["plans carried out"] += not decided.plan.is_empty
         outcome = self._applier.carry_out(decided)
-        if outcome.unmet:
+        self.count["problems met"] += len(outcome.unmet)
+        if outcome.unmet and not self.broken:
             raise model.Broken(f"a problem on a disk without problems: {outcome.unmet}")
         self.after_commit(decided.step)
 

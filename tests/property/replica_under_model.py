@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from common.departures import Departed, Difference
 from common.digests import content_digest, rows_digest
@@ -622,6 +622,17 @@ class OurWorld(model.World):  # type: ignore[misc]  # the model is untyped
         """This replica, with the limit of deletes that the storm drew."""
         replica.hold_limit, replica.forged = self.hold_limit, self.producer.forged
         return replica
+
+
+class DoubtfulWorld(OurWorld):
+    """Nobody vouches for the producer, few deletes are too many, and processes die often."""
+
+    DOUBTFUL = 1
+    CHAOS: ClassVar[dict[str, float]] = {**model.World.CHAOS, "epoch": 0.6}
+
+    def with_limit(self, replica: "AnyReplica") -> "AnyReplica":
+        self.hold_limit = self.rng.choice([0, 2])
+        return super().with_limit(replica)
 
 
 def survey(

@@ -12,10 +12,11 @@ import pytest
 
 from consumer import starting
 from consumer.starting import Start
+from consumer.values import Outcome
 from tests.dying_os import DyingOs
 from tests.memory_place import memory_place
 from tests.property.mutants import MUTANTS
-from tests.property.real_replica_under_model import RealWorld, install
+from tests.property.real_replica_under_model import DyingState, RealWorld, install
 from tests.property.replica_under_model import survey
 
 STORMS = int(os.environ.get("TREECAST_TEST_STORMS", "30"))
@@ -41,6 +42,9 @@ def test_all_invariants_hold_on_a_real_disk_wherever_the_process_dies(
     assert (runs, broken) == (STORMS, [])
     for what in (
         "plans carried out",
+        "problems met",
+        "deletes held",
+        "forks seen",
         "died while starting",
         "restore",
         "restore state",
@@ -56,6 +60,16 @@ def test_without_one_rule_a_storm_on_a_real_disk_breaks_an_invariant(
 ) -> None:
     for owner, attribute, replacement in MUTANTS[name]:
         monkeypatch.setattr(owner, attribute, replacement)
+    assert survey(range(STORMS_FOR_A_MUTANT), enough=1, world=world)[1]
+
+
+def test_a_problem_of_one_path_that_is_forgotten_breaks_an_invariant(
+    world: Callable[[int, Counter[str]], RealWorld], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = DyingState.commit
+    monkeypatch.setattr(
+        DyingState, "commit", lambda self, step, plan, outcome, **rest: commit(self, step, plan, Outcome(), **rest)
+    )
     assert survey(range(STORMS_FOR_A_MUTANT), enough=1, world=world)[1]
 
 
