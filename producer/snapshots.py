@@ -62,7 +62,7 @@ class Snapshots:
         with journal_schema.converted(path):
             self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._snapshot: Snapshot | None = None
-        self._is_held = False
+        self._is_begun = self._is_held = False
 
     @contextmanager
     def reading(self) -> Iterator[Snapshot]:
@@ -88,12 +88,14 @@ class Snapshots:
     def _begun(self) -> Snapshot:
         if self._snapshot is None:
             self._database.execute("BEGIN")
+            self._is_begun = True
             self._snapshot = Snapshot(self._database)
         return self._snapshot
 
     def _end(self) -> None:
         self._snapshot = None
-        if self._database.in_transaction:
+        if self._is_begun:
+            self._is_begun = False
             self._database.execute("ROLLBACK")
 
     def changed_since(self, base: int) -> Changed | OutOfReach | Ahead:
