@@ -245,7 +245,8 @@ class Large:
             if self._store.identity(digest) != whole.identity:
                 del self._whole[digest]
                 continue
-            for path in self._state.missing.places(digest, 1) if now >= whole.not_before else ():
+            places = self._state.missing.places(digest, PAGE_PATHS) if now >= whole.not_before else []
+            for path in self._known(places)[:1]:
                 self._whole[digest] = whole._replace(not_before=now + PLACE_AGAIN_SECONDS)
                 decision = merging.place_stored(self._state.standing(), self._state, path, digest)
                 if isinstance(decision, Decided):

@@ -178,9 +178,14 @@ def is_wanted(entry: Entry, answer: BodyAnswer, unmet: Mapping[bytes, Unmet]) ->
 
 
 def place_stored(standing: Standing, view: View, path: bytes, digest: bytes) -> Decision:
-    """A large content lies whole in the store: place it where it is missing, if that is what the index has there NOW."""
+    """A large content lies whole in the store: place it where it is missing, if that is what the index knows to be there NOW.
+
+    What is only guessed there may contradict what is known above it, and says nothing of the master.
+    """
     row = view.rows([path]).get(path)
     if row is None or row.entry.digest != digest or path not in view.unmet([path]):
+        return Drop("no-news")
+    if not agreement.is_known(standing, view, path):
         return Drop("no-news")
     return agreement.conclude(standing, view, Step(standing, want={path: Told(row.entry, row.at, is_stored=True)}))
 

@@ -336,3 +336,11 @@ def test_a_problem_is_tried_again_only_where_it_is_known_what_must_be_there() ->
     assert step_of(merging.retry(state.standing(), state, [PATH])).want == {PATH: Told(FILE, HERE)}
     guessed = stale_in(state, floor=HERE)
     assert merging.retry(guessed, state, [PATH]) == Drop("no-news")
+
+
+def test_a_large_content_is_placed_only_where_it_is_known_to_belong() -> None:
+    """A path that is only guessed may be below a directory that the master has excluded meanwhile, and we know that."""
+    state = level_replica({PATH: FILE})
+    state._unmet[PATH] = Unmet(Reason.BODY)
+    assert step_of(merging.place_stored(state.standing(), state, PATH, FILE.digest)).want
+    assert merging.place_stored(stale_in(state), state, PATH, FILE.digest) == Drop("no-news")
