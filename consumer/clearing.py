@@ -137,9 +137,10 @@ class Clearing:
         try:
             self._aside.take(path, self._directories.open(above))
         except PermissionError:
+            may_try_again = self._directories.loosen(above)
             mode = os.lstat(basename(path), dir_fd=self._directories.open(above)).st_mode
             is_loosened = stat.S_ISDIR(mode) and self._directories.loosen(path)
-            if not (self._directories.loosen(above) or is_loosened):
+            if not (may_try_again or is_loosened):
                 raise
             self._directories.forget(path)
             self._aside.take(path, self._directories.open(above), stat.S_IMODE(mode) if is_loosened else None)

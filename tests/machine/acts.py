@@ -8,17 +8,18 @@ from random import Random
 
 from common.transport.ports import Route
 from tests.machine.disk import FIFO, Inode
-from tests.machine.laws import Observed
+from tests.machine.laws import Observed, claims_of
 from tests.machine.process import clock, databases
 from tests.machine.processes import JOURNAL
 from tests.machine.queues import UPSTREAM, CopyingQueues
-from tests.machine.reference import Hand
+from tests.machine.reference import Hand, digest_of
 from tests.machine.world import PATHS, Copy, World
 
 FOREIGN = [b"foreign", b"a/foreign", b"b/foreign"]
 PAUSES = (0.0, 0.002, 0.03, 0.03)
 """Seconds before a round of somebody's loop."""
 BACKUPS_KEPT = 3
+FILE_KIND = 1
 
 
 def perform(world: World, what: str, luck: int) -> None:
@@ -198,6 +199,22 @@ def scrub(world: World, replica: Observed) -> None:
     world.scrub(replica)
 
 
+def spoil(world: World, replica: Observed) -> None:
+    """A bug of ours, or a bad memory: one row of a replica's index is wrong, and nothing tells."""
+    if not replica.process.is_running:
+        return
+    state = replica.process.state
+    files = sorted(path for path, claim in claims_of(state._database).rows.items() if claim.kind == FILE_KIND)
+    if not files or state.standing().is_forked:
+        return
+    path = world.rng.choice(files)
+    row = state.rows([path])[path]
+    with state._transaction(state._standing, state._flags):
+        state._index.write({path: row._replace(entry=row.entry._replace(digest=digest_of(b"wrong")))})
+    replica.spoiled.add(path)
+    world.count["rows spoiled"] += 1
+
+
 def lose_state(world: World, replica: Observed) -> None:
     """A replica's state is lost; its disk is not."""
     _put_back(replica, b"", None)
@@ -285,7 +302,7 @@ CHAOS: dict[Happening, float] = {
     kill_producer: 1.5, stop_producer: 0.3, kill: 2, cut_power: 2,
     write_some: 2, disconnect: 1.5, disconnect_producer: 0.7, restart_broker: 0.8,
     lose: 3, drop_head: 1, swap: 1.5, purge: 0.4, delete_queue: 0.3, replay: 1.5,
-    drift: 1.5, scrub: 1.0, kill_answerer: 0.3, lose_state: 0.1, back_up: 0.4, restore: 0.15,
+    drift: 1.5, scrub: 1.0, spoil: 0.2, kill_answerer: 0.3, lose_state: 0.1, back_up: 0.6, restore: 0.4,
     lose_journal: 0.1, back_up_journal: 0.4, restore_journal: 0.15, deafen: 0.5, overflow: 0.5,
 }  # fmt: skip
 """How often each happens; what happens to a replica happens to each of them so often."""

@@ -95,6 +95,8 @@ def walk(disk: Disk, here: Inode, path: bytes, follow: bool, links: int = 0) -> 
     """The directory above, the last name there, and what that leads to, if anything. Raises OSError."""
     names = [name for name in path.split(b"/") if name and name != b"."]
     if not names:
+        if path and not disk.is_root_user and not here.mode & 0o100:
+            raise error_of(errno.EACCES, path)
         return here, b".", here
     for place, name in enumerate(names):
         if here.kind != DIRECTORY:

@@ -21,7 +21,6 @@ NOT_HERE = {
     "close-questions": "hidden by the floor: see close-questions+floor",
     "nonce": "hidden by the floor: see nonce+floor",
     "body-checked": "one storm of 1,600 in the model: a scenario of its own holds it",
-    "base-not-after-divergence": "nobody spoils an index here, so nothing diverges",
     "fence": "nobody publishes under a lower epoch here but by replays of what the queue had",
 }
 """Mutants of the protocol that the machine does not see, and why."""

@@ -156,7 +156,10 @@ class World:
         if dice < 0.2:
             hand.remove(path)
         elif dice < 0.27:
-            hand.set(path, mode=rng.choice(FILE_MODES if rng.random() < 0.5 else DIRECTORY_MODES))
+            found = hand.find(path)
+            # A directory that not even its owner may enter: the scrub of one who is not root cannot look into it, and says so.
+            modes = DIRECTORY_MODES if found is not None and found.kind == DIRECTORY else FILE_MODES
+            hand.set(path, mode=rng.choice(modes))
         elif dice < 0.31:
             hand.set(path, mtime_ns=rng.randrange(-(10**18), 10**18))
         elif dice < 0.38:
