@@ -16,7 +16,7 @@ from tests.machine.calm import calm
 from tests.machine.storms import story_of, survey, tell
 from tests.machine.world import REPLICAS, Setting, World
 
-SEEDS = int(os.environ.get("TREECAST_TEST_SEEDS", "300"))
+SEEDS = int(os.environ.get("TREECAST_TEST_SEEDS", "240"))
 PORTIONS = 12
 
 ONCE_BROKEN = {
