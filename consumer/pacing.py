@@ -1,8 +1,9 @@
 """Decides how many parts may be on their way: enough for the round trip, and so few that what comes behind them waits briefly.
 
-Twice what the link carried in one round trip, of late: that fills a long link within some round trips, and on a short one it is
-two parts. Parts that wait for each other make the round trip look longer, and longer the more there are: so it is measured when
-nothing else is on its way, and now and then everything is let come in for that. Times are monotonic seconds.
+Half as much again as the link carried in one round trip, of late: that fills a long link within some round trips, and lets what
+comes behind wait for half of one; on a short link it is two parts. Parts that wait for each other make the round trip look
+longer, and longer the more there are: so it is measured when nothing else is on its way, and now and then everything is let come
+in for that. Times are monotonic seconds.
 """
 
 from collections import deque
@@ -10,6 +11,8 @@ from dataclasses import dataclass, field
 
 from common.messages import PART_BYTES
 
+GAIN = 1.5
+"""More than 1, or it would never grow; what is beyond 1 waits somewhere on the way."""
 PARTS_LEAST = 2
 PARTS_MOST = 64
 MEMORY_SECONDS = 10.0
@@ -43,7 +46,7 @@ class Pacing:
         """How many parts may be open."""
         round_trip = min(_recent(self._round_trips, now), default=0.0)
         rate = max(_recent(self._rates, now), default=0.0)
-        return max(PARTS_LEAST, min(PARTS_MOST, round(2 * rate * round_trip / PART_BYTES)))
+        return max(PARTS_LEAST, min(PARTS_MOST, round(GAIN * rate * round_trip / PART_BYTES)))
 
 
 def _recent(samples: deque[tuple[float, float]], now: float) -> list[float]:

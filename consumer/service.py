@@ -41,7 +41,7 @@ log = logging.getLogger("treecast")
 
 WAIT_SECONDS = 0.25
 """The longest time the loop waits for a message before it looks at its clocks again."""
-WORK_SECONDS = 0.002
+WORK_SECONDS = 0.01
 """The same while a thread works on a large content: something will come of it soon."""
 ASK_AGAIN_FOR_QUEUE_SECONDS = 1.0
 ASK_SECONDS = 0.05
