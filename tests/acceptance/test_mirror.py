@@ -276,7 +276,7 @@ def test_an_emptied_source_stops_for_a_person(mirror: Mirror) -> None:
     mirror.run("--once", mirror.source, mirror.a)
     (mirror.source / "file").unlink()
     assert "would stop and ask" in mirror.run("-n", mirror.source, mirror.a).stderr
-    line = mirror.refusal("--once", mirror.source, mirror.a, code=4)
+    line = mirror.run("--once", mirror.source, mirror.a, code=4).stderr.splitlines()[-1]
     assert "empty" in line
     assert (mirror.a / "file").exists()
     assert f"treecast mirror --once --state={mirror.state} --release-hold {mirror.source} {mirror.a}" in line
