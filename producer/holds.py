@@ -24,10 +24,9 @@ from producer.values import Change
 from producer.withholding import divide, is_of_disks, leaving, takes_away
 
 ALARM = "hold"
-FEW_PATHS = 1000
-"""While more than these are to be looked at, what is held may be half of a large move: nobody is alarmed,"""
-ALARM_SECONDS = 300.0
-"""for so long."""
+LARGE_MOVE_SECONDS = 300.0
+"""While more is to be looked at, what is held may be half of a large move: it is judged, and somebody is alarmed, when all is
+known, or after this time."""
 ALARM_AGAIN_SECONDS = 15.0
 """How often the count in the alarm is brought up."""
 PRUNE_SECONDS = 30.0
@@ -135,13 +134,15 @@ class Holds:
         self._now = now
         if now >= self._next_prune and self._is_worth_pruning(now):
             self._prune(now)
-        if is_found and not self.is_judged and now >= self._next_judgement:
+        is_known = is_found and not self.is_feeding and not self._dirty.ready(now)
+        is_known |= self._over_since is not None and now - self._over_since >= LARGE_MOVE_SECONDS
+        if is_known and not self.is_judged and now >= self._next_judgement:
             self._judge_again(now)
         self._feed(now)
         if self._held.is_emptied and not self._journal.stand.entries:
             self._held.forget_emptied()
         self._departures(now).is_frozen = self._held.total > 0
-        self._tell(now, is_found=is_found)
+        self._tell(now, is_known=is_known)
 
     def look_at_all(self) -> None:
         """Look again at all that is held, or may go: nobody hints at what is as the index has it."""
@@ -193,7 +194,7 @@ class Holds:
         departures.settle(now)
         self._held.keep_departed(departures.is_gone)
 
-    def _tell(self, now: float, *, is_found: bool) -> None:
+    def _tell(self, now: float, *, is_known: bool) -> None:
         total = self._held.total
         self._board.gauge("held_paths", total)
         if not total:
@@ -201,8 +202,7 @@ class Holds:
             self._board.clear(ALARM)
             return
         self._over_since = now if self._over_since is None else self._over_since
-        is_known = is_found and self.is_judged and not self.is_feeding and self._dirty.ready(now) < FEW_PATHS
-        if self._judged.is_over and now >= self._next_alarm and (is_known or now >= self._over_since + ALARM_SECONDS):
+        if is_known and self.is_judged and self._judged.is_over and now >= self._next_alarm:
             self._next_alarm = now + ALARM_AGAIN_SECONDS
             self._board.alarm(ALARM, self._alarm_text(total))
 

@@ -235,9 +235,9 @@ class Pipeline:
     # -- what is held
 
     def _judged(self, compared: Compared, now: float) -> list[Change]:
-        """Without what is held. What only a scan saw that goes on is judged when it is over; before the first is, all."""
+        """Without what is held. What only a scan saw is judged when all that it found is looked at; before the first is, all."""
         too_early: frozenset[bytes] = frozenset()
-        if compared.takes_away and self._finding.is_scanning:
+        if compared.takes_away and (self._finding.is_scanning or self._dirty.ready(now)):
             is_first = not self._finding.is_scan_complete
             too_early = frozenset(taken.path for taken in compared.taken if taken.from_scan or is_first)
         return self.holds.judge(compared.changes, compared.here, now, too_early)

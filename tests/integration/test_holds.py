@@ -13,9 +13,10 @@ from common.messages import Batch
 from common.names import PATTERNS_PATH, escape
 from common.patterns import row_of
 from common.wire import codec
+from producer import batching
 from producer.hold_orders import hold_handlers
 from producer.journal import Journal
-from producer.watch.port import Watch
+from producer.watch.port import Hint, Watch
 from tests.running_producer import TREE, PlainTree, RunningProducer, base_on_disk, entries_on_disk
 from tests.twins import MemoryBroker, MemoryWatch
 
@@ -141,6 +142,7 @@ def test_too_many_deletes_are_held_over_restarts_and_published_once_when_they_ar
     assert world.is_level
     assert world.producer.alarms() == set()
     assert world.ask("hold-list")["held"] == 0
+    assert world.producer.journal.held.going == 0
 
 
 def test_a_crash_in_the_middle_of_a_release_loses_nothing_and_repeats_nothing(world: World) -> None:
@@ -165,6 +167,19 @@ def test_what_was_released_counts_no_more_and_the_next_ones_count_anew(world: Wo
     assert world.is_level
     world.delete(10)
     world.until_held(10)
+
+
+def test_what_went_before_a_release_counts_no_more_after_a_restart_either(world: World) -> None:
+    world.start()
+    world.delete(12)
+    world.level()
+    world.delete(12)
+    world.until_held(12)
+    world.ask("hold-release")
+    world.restart(by_crash=True)
+    world.level()
+    world.delete(15)
+    world.level()
 
 
 def test_everything_else_flows_while_a_hold_is_on(world: World) -> None:
@@ -261,6 +276,20 @@ def test_a_directory_that_is_moved_away_and_back_ends_the_hold_although_nothing_
     assert world.is_level
 
 
+def test_where_a_watch_hints_at_a_directory_alone_what_is_in_it_is_looked_at(world: World, tmp_path: Path) -> None:
+    watch = world.watch = _NoHints()
+    world.start()
+    for name in "01":
+        (world.root / name).rename(tmp_path / name)
+        watch.hints.append(Hint(os.fsencode(name), False))
+    world.until_held(102)
+    for name in "01":
+        (tmp_path / name).rename(world.root / name)
+        watch.hints.append(Hint(os.fsencode(name), True))
+    world.until_held(0)
+    assert world.deleted() == []
+
+
 def test_a_move_of_a_directory_of_many_files_is_not_held(world: World) -> None:
     world.watch = None
     world.start()
@@ -314,7 +343,11 @@ def test_what_is_created_again_where_a_delete_is_held_takes_its_place(world: Wor
     assert world.is_level
 
 
-def test_a_hold_that_is_found_after_a_time_without_a_producer_is_one_too(world: World) -> None:
+@pytest.mark.parametrize("paths_of_a_round", [5, 8000])
+def test_a_hold_that_is_found_after_a_time_without_a_producer_is_one_too(
+    world: World, paths_of_a_round: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "EVENTS_LIMIT", paths_of_a_round)
     world.start()
     world.producer.stop()
     world.running = None
@@ -326,7 +359,11 @@ def test_a_hold_that_is_found_after_a_time_without_a_producer_is_one_too(world: 
     assert b"3/new" in world.plain.tree
 
 
-def test_few_that_a_scan_finds_go_when_it_is_over(world: World) -> None:
+@pytest.mark.parametrize("paths_of_a_round", [5, 8000])
+def test_few_that_a_scan_finds_go_when_it_is_over(
+    world: World, paths_of_a_round: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "EVENTS_LIMIT", paths_of_a_round)
     world.start()
     world.producer.stop()
     world.running = None
