@@ -258,6 +258,12 @@ def _is_fresh(draft: _Draft, path: bytes) -> bool:
     return path not in draft.rows and path not in draft.unmet_before
 
 
+def _fresh(draft: _Draft) -> frozenset[bytes]:
+    """Also what only comes later: nothing of it is on the disk until then."""
+    missing = (path for path, unmet in draft.unmet.items() if unmet.reason is Reason.BODY)
+    return frozenset(path for path in (*missing, *(put.path for put in draft.contents)) if _is_fresh(draft, path))
+
+
 def _was_directory(draft: _Draft, path: bytes) -> bool:
     return path in draft.rows and draft.rows[path].entry.is_directory
 
@@ -290,5 +296,5 @@ def _finished(draft: _Draft) -> Plan:
         keeps=_keeps(draft),
         mismatched=tuple(draft.mismatched),
         let_go=draft.chosen.let_go,
-        fresh=frozenset(put.path for put in draft.contents if _is_fresh(draft, put.path)),
+        fresh=_fresh(draft),
     )

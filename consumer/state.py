@@ -338,7 +338,7 @@ class State:
             changes[path] = Row(entry, None) if entry is not None else None
         unmet = {**plan.unmet, **outcome.unmet}
         # What stands there is still what was found, and will have to go aside when the content comes.
-        still_found = {path for path, row in self._index.rows(unmet).items() if row.found}
+        still_found = {path for path, row in self._index.rows(unmet).items() if row.found} | (plan.fresh & unmet.keys())
         for path, told in step.want.items():
             changes[path] = Row(told.entry, told.at, path in still_found) if told.entry is not None else None
         self._unmet.drop(changes.keys())

@@ -45,12 +45,14 @@ class Swap:
         appearance: Appearance = AS_PUBLISHED,
         foreign: ForeignPolicy = "aside",
         fresh: frozenset[bytes] = frozenset(),
+        is_again: bool = False,
     ) -> None:
         """`contents`: descriptor of the staged contents; `failed`: those of them that could not be staged. `fresh`: paths of
-        contents where nothing of ours can stand."""
+        contents where nothing of ours can stand. `is_again`: an earlier try may have placed some of it."""
         self._appearance = appearance
         self._plan = plan
         self._fresh = fresh
+        self._is_again = is_again
         self._contents = contents
         self._protects = protects
         self._aside = aside
@@ -223,11 +225,16 @@ class Swap:
         if isinstance(put, Touch):
             self._touch(number, put)
             return
-        if path in self._plan.foreign or (path in self._fresh and self._is_foreign(put)):
+        if self._must_go_aside(put):
             self._put_foreign_aside(path)
         above = self._directories.open(parent(path))
         os.rename(staged_name(number), basename(path), src_dir_fd=self._contents, dst_dir_fd=above)
         self.changed.add(parent(path))
+
+    def _must_go_aside(self, put: Put) -> bool:
+        if put.path in self._plan.foreign and not self._is_again:
+            return True
+        return (put.path in self._plan.foreign or put.path in self._fresh) and self._is_foreign(put)
 
     def _is_foreign(self, put: Put) -> bool:
         """Whether something stands where nothing of ours can: by size and time alone, what looks like the new file is it."""

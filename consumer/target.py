@@ -229,7 +229,7 @@ class Target:
         """Move the names. What fails at one path is unmet in the outcome; the rest is done. May be carried out again."""
         self._check_root_is_here()
         # What an earlier try of this plan placed is ours.
-        fresh = frozenset[bytes]() if self._left else plan.fresh
+        is_again, fresh = bool(self._left), frozenset[bytes]() if self._left else plan.fresh
         self._left |= plan.touched
         with self._faults("swapping"):
             aside = Aside(self._opened.home, staged.number)
@@ -243,6 +243,7 @@ class Target:
                 appearance=self.appearance,
                 foreign=self.foreign,
                 fresh=fresh,
+                is_again=is_again,
             )
             try:
                 outcome = swap.carry_out()

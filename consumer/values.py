@@ -244,7 +244,8 @@ class Plan:
     let_go: Mapping[bytes, Entry] = field(default_factory=dict)
     """Published paths that go although no release covers it, because they are few, with what they were."""
     fresh: frozenset[bytes] = frozenset()
-    """Paths among contents of which the index knew nothing: what stands there all the same is foreign."""
+    """Paths among contents and unmet of which the index knew nothing: what stands there all the same is foreign. While they are
+    unmet they count as found: what stands there is set aside when the content comes."""
 
     @property
     def is_empty(self) -> bool:

@@ -224,7 +224,8 @@ class MemoryState:
         changes: dict[bytes, Row | None] = {}
         for path, entry in plan.corrections.items():
             changes[path] = Row(entry, None) if entry is not None else None
-        still_found = {p for p in {**plan.unmet, **outcome.unmet} if p in self._index and self._index[p].found}
+        unmet = {**plan.unmet, **outcome.unmet}
+        still_found = {p for p in unmet if p in plan.fresh or (p in self._index and self._index[p].found)}
         for path, told in step.want.items():
             changes[path] = Row(told.entry, told.at, path in still_found) if told.entry is not None else None
         for path, row in changes.items():

@@ -112,6 +112,21 @@ def test_what_stands_where_something_new_is_published_goes_aside(running: Runnin
     assert contents == {b"own.tmp": b"own", b"file": b"mine", b"directory": b"my list", b"d/other/in": b"in"}
 
 
+@pytest.mark.parametrize("content", [b"small", LARGE], ids=["small", "large"])
+def test_what_stands_where_something_new_is_published_goes_aside_also_when_the_content_comes_later(
+    running: Running, content: bytes
+) -> None:
+    running.say(running.master.batch({b"a": b"1"}))
+    running.level()
+    (running.root / "new").write_bytes(b"mine")
+    running.say(running.master.batch({b"new": content}, bodies=False))
+    running.level()
+    assert {path: seen[3] for path, seen in aside_of(running).items()} == {b"new": b"mine"}
+    running.say(running.master.batch({b"new": b"again"}))
+    running.level()
+    assert len(aside_of(running)) == 1
+
+
 def test_patterns_that_were_taken_back_while_the_target_is_scanned_anew_protect_nothing_more(running: Running) -> None:
     running.say(running.master.exclude("*.tmp"), running.master.batch({b"a": b"1"}))
     running.level()
