@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from consumer import aside, barrier, clearing, descriptors, filling, reserve, stage, store, swap, target, walking
+from consumer import aside, barrier, clearing, descriptors, filling, reserve, shelf, stage, store, swap, target, walking
 
 CHANGES = frozenset({
     "rename", "mkdir", "unlink", "rmdir", "symlink", "link", "write", "ftruncate", "utime", "chmod", "fchmod", "fsync"
 })  # fmt: skip
 """The calls that change a disk, beside `open` for creating."""
-ROOMS = (aside, clearing, descriptors, filling, reserve, stage, store, swap, target, walking)
+ROOMS = (aside, clearing, descriptors, filling, reserve, shelf, stage, store, swap, target, walking)
 
 
 class DyingOs:
