@@ -21,7 +21,7 @@ def test_killed_in_a_first_copy_that_completes_and_gone_with_a_producer_that_is_
         (fleet.source / f"file-{number}").write_bytes(os.urandom(1000))
     target = fleet.targets[0]
     fleet.producer.start("--bandwidth=1MB")
-    eventually(lambda: fleet.producer.is_ready, what="ready")
+    eventually(lambda: fleet.producer.is_ready, 30, "ready")
     assert children(fleet.producer) == [], "a producer that nobody asks has none"
     fleet.consumers["a"].start()
 
