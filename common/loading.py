@@ -59,6 +59,8 @@ class Nothing:
 
 
 NOTHING = Nothing()
+SHOWN_LIMIT = 500
+"""A longer value is not repeated to whoever typed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +237,10 @@ def _first_error(
     if found["type"] == "missing":
         return SettingError(f"{setting.variable} or {setting.option}", NOTHING, setting.about.allowed)
     allowed = str(found["ctx"]["error"]) if found["type"] == "value_error" else setting.about.allowed
-    return SettingError(given[name].spelled, shown(name, given[name].value), allowed)
+    value = shown(name, given[name].value)
+    return SettingError(
+        given[name].spelled, value if len(str(value)) <= SHOWN_LIMIT else "what is given there", allowed
+    )
 
 
 def shown(name: str, value: object) -> object:

@@ -16,6 +16,8 @@ STAGE_NAME = b".treecast"
 """The stage at a target's root: reserved, part of no tree."""
 PATTERNS_PATH = STAGE_NAME
 """Where the tree's index has its exclude patterns: in the index alone, never on a disk. No other row may stand there."""
+PATTERNS_LIMIT_BYTES = 64 * 1024
+"""They travel with their event, and so must fit into it."""
 NOBODYS_AT_ROOT = frozenset({STAGE_NAME, b"lost+found"})
 """Names that belong to nobody, at a root only: never published, never touched."""
 

@@ -12,7 +12,7 @@ from pathspec import GitIgnoreSpec
 from common.digests import content_digest
 from common.entries import Entry, file_entry
 from common.errors import SettingError
-from common.names import escape, parent
+from common.names import PATTERNS_LIMIT_BYTES, escape, parent
 
 SETTING = "TREECAST_EXCLUDE"
 CACHED_DIRECTORIES = 20_000
@@ -41,8 +41,9 @@ class Patterns:
     """The exclude patterns of a tree. Answers are the same for equal lines, so a value in all but its cache."""
 
     def __init__(self, lines: Sequence[str] = ()) -> None:
-        """Lines as in a gitignore file: comments, blank lines and `!` included. Raises SettingError for a bad one."""
+        """Lines as in a gitignore file: comments, blank lines and `!` included. Raises SettingError for what cannot be used."""
         self.lines = tuple(lines)
+        _check_size(self.lines)
         self._spec = _compile(self.lines)
         self._directories: dict[bytes, bool] = {}
 
@@ -84,6 +85,14 @@ def _compile(lines: tuple[str, ...]) -> GitIgnoreSpec | None:
         _check_line(line)
     spec = GitIgnoreSpec.from_lines(lines, backend="simple")
     return spec if any(pattern.include for pattern in spec.patterns) else None
+
+
+def _check_size(lines: tuple[str, ...]) -> None:
+    size_bytes = len(document_of(lines))
+    if size_bytes > PATTERNS_LIMIT_BYTES:
+        raise SettingError(
+            SETTING, f"{size_bytes:,} bytes", f"patterns of at most {PATTERNS_LIMIT_BYTES:,} bytes in all"
+        )
 
 
 def _check_line(line: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from common.digests import DIGEST_BYTES
 from common.entries import MODE_MASK, SYMLINK_MODE, Entry, Event, Kind
 from common.errors import RefusedError
-from common.names import PATH_LIMIT_BYTES, PATTERNS_PATH, is_owner
+from common.names import PATH_LIMIT_BYTES, PATTERNS_LIMIT_BYTES, PATTERNS_PATH, is_owner
 from common.wire.columns import cut_paths, cut_section, read_integers
 from common.wire.frame import Contents
 
@@ -78,7 +78,7 @@ def read_events(contents: Contents, count: int) -> tuple[Event, ...]:
     lengths = read_integers(contents, "bodies", count, -1, _I64_HIGH)
     _check_rows(kinds, modes, mtimes, sizes, lengths)
     paths = cut_paths(contents, count)
-    _check_patterns(paths, kinds, modes, mtimes)
+    _check_patterns(paths, kinds, modes, mtimes, sizes)
     digests = cut_section(contents, "digests", [_DIGEST_BYTES_OF_KIND[kind] for kind in kinds])
     bodies = _cut_bodies(contents, lengths)
     _check_targets(kinds, bodies)
@@ -112,11 +112,14 @@ def _check_row(kind: int, mode: int, mtime: int, size: int, length: int) -> None
         raise RefusedError("absent-row")
 
 
-def _check_patterns(paths: list[bytes], kinds: list[int], modes: list[int], mtimes: list[int]) -> None:
-    """At the patterns' path nothing stands but a document: no mode, no time."""
+def _check_patterns(
+    paths: list[bytes], kinds: list[int], modes: list[int], mtimes: list[int], sizes: list[int]
+) -> None:
+    """At the patterns' path nothing stands but a document: no mode, no time, and short enough to travel with its event."""
     if PATTERNS_PATH in paths:
         index = paths.index(PATTERNS_PATH)
-        if kinds[index] not in (0, Kind.FILE) or modes[index] or mtimes[index]:
+        is_short = sizes[index] <= PATTERNS_LIMIT_BYTES
+        if kinds[index] not in (0, Kind.FILE) or modes[index] or mtimes[index] or not is_short:
             raise RefusedError("patterns-row")
 
 

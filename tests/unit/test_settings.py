@@ -6,6 +6,7 @@ import pytest
 
 from common.errors import SettingError
 from common.loading import gather, judge_given, load_consume, load_produce, unknown_variables
+from common.names import PATTERNS_LIMIT_BYTES
 from common.options import parse_options
 from common.quantities import ListenAddress, parse_listen, parse_queue_limit, parse_seconds, parse_size_bytes
 from common.settings import MODELS, settings_of
@@ -77,6 +78,17 @@ def test_exclude_is_one_pattern_per_line_or_option() -> None:
     assert load_produce({"exclude": ["*.o"]}, None, {**PRODUCER, "TREECAST_EXCLUDE": "*.tmp"}).settings.exclude == (
         "*.o",
     )
+
+
+def test_patterns_that_would_not_fit_beside_a_batch_are_refused() -> None:
+    """They travel as one content with the events, to be there before what they protect."""
+    line, number = "x" * 1023, PATTERNS_LIMIT_BYTES // 1024
+    assert len(load_produce({"exclude": [line] * number}, None, PRODUCER).settings.exclude) == number
+    with pytest.raises(SettingError) as caught:
+        load_produce({"exclude": [line] * (number + 1)}, None, PRODUCER)
+    assert "exclude" in str(caught.value).lower()
+    assert "65,536 bytes" in str(caught.value)
+    assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize("missing", PRODUCER)

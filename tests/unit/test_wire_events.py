@@ -8,7 +8,7 @@ from common.digests import content_digest
 from common.entries import Event, directory_entry, file_entry
 from common.errors import PathError, RefusedError
 from common.messages import Batch
-from common.names import PATTERNS_PATH
+from common.names import PATTERNS_LIMIT_BYTES, PATTERNS_PATH
 from common.patterns import lines_of, row_of
 from common.wire.codec import decode_downstream, encode, peek
 from common.wire.frame import open_frame
@@ -96,6 +96,7 @@ def test_a_path_that_no_tree_may_hold_is_refused_as_a_parent(path: bytes) -> Non
         link_event(b".treecast", b"x"),
         file_event(b".treecast", mode=0o600, mtime_ns=0),
         file_event(b".treecast", mode=0, mtime_ns=1),
+        file_event(b".treecast", b"x" * (PATTERNS_LIMIT_BYTES + 1), mode=0, mtime_ns=0),
     ],
 )
 def test_where_the_patterns_are_nothing_else_may_stand(event: Event) -> None:
