@@ -194,8 +194,8 @@ class Follower:
         if drop.reason == "fork":
             # It lasts over a restart, and so does its alarm.
             self._raise_alarm("fork")
-        if drop.reason == "heard" and self.is_agreed():
-            self._on_agreed()
+        if drop.reason == "heard" and self._is_whole():
+            self._on_whole()
 
     def _after_stream(self) -> None:
         """What waited for this position: messages behind the hole that is filled, answers that were ahead."""
@@ -262,10 +262,14 @@ class Follower:
         if not standing.stale and not self._state.count_unmet().get(Reason.BODY):
             # What had to go is gone, and what had to come is here; what has a problem is none of room's.
             self._syncing.has_no_room_for_contents = False
-        if self.is_agreed():
-            self._on_agreed()
+        if self._is_whole():
+            self._on_whole()
 
-    def _on_agreed(self) -> None:
+    def _is_whole(self) -> bool:
+        """Agreed but for what a path's own problem or a hold keeps off the disk: that has a word of its own."""
+        return agreement.is_agreed(self._state.standing(), self._state.count_unmet().get(Reason.BODY, 0))
+
+    def _on_whole(self) -> None:
         self._syncing.has_no_room_for_contents = False
         self._diverged_pause = 0.0
         self._board.clear("diverged")
@@ -333,6 +337,14 @@ class Follower:
     def _retry_problems(self) -> None:
         paths = self._state.unmet_paths(RETRIES_AT_ONCE, Reason.PROBLEM, after=self._retried_to)
         self._retried_to = max(paths) if len(paths) == RETRIES_AT_ONCE else b""
-        if not paths:
-            return
-        self._try_if(merging.retry(self._state.standing(), self._state, paths))
+        due = [path for path in paths if not self._is_protected(path)]
+        if due:
+            self._try_if(merging.retry(self._state.standing(), self._state, due))
+
+    def _is_protected(self, path: bytes) -> bool:
+        """Whether it is protected here: then nothing would come of it, and its content would be fetched for nothing."""
+        protects = self._applier.target.protects
+        if protects is None:
+            return False
+        row = self._state.rows([path]).get(path)
+        return protects(path, row is not None and row.entry.is_directory)

@@ -323,7 +323,7 @@ def test_a_body_that_does_not_match_is_alarmed_and_asked_for_again(running: Runn
     assert running.state.unmet_paths(9)[b"b"].reason is Reason.BODY
     assert running.alarms == {"body-mismatch"}
     assert len(running.questions) == 1, "a lie is not asked for as fast as it comes"
-    running.until(lambda: running.is_level)
+    running.until(lambda: running.is_level, rounds=8000)
     running.check_equal()
     running.pass_by(REFUSED_SHOWN_SECONDS + 10)
     assert not running.alarms

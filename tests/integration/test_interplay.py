@@ -17,7 +17,7 @@ from consumer.agreement import Decided
 from consumer.filling import Content, Filled
 from consumer.rereading import Walk
 from consumer.sweep import IndexReader, Page
-from consumer.values import Drift, Outcome, Plan, Step
+from consumer.values import Drift, Outcome, Plan, Reason, Step
 from consumer.walking import Directories
 from tests.disk import read_tree
 from tests.memory_place import memory_place
@@ -125,6 +125,27 @@ def test_what_stands_where_something_new_is_published_goes_aside_also_when_the_c
     running.say(running.master.batch({b"new": b"again"}))
     running.level()
     assert len(aside_of(running)) == 1
+
+
+@pytest.mark.parametrize("body", [b"the master's", LARGE], ids=["small", "large"])
+def test_a_problem_that_stays_keeps_no_other_alarm_on_and_what_is_protected_is_not_fetched_again(
+    running: Running, body: bytes
+) -> None:
+    running.restart(protect=("own",))
+    (running.root / "own").write_bytes(b"own")
+    running.say(running.master.batch({b"own": body, b"d": 0o755}), b"not a message")
+    running.board.alarm("diverged", "as it was before it was compared anew")
+    running.say(running.master.heartbeat())
+    running.until(lambda: running.state.count_unmet().get(Reason.PROBLEM))
+    assert {"refused", "diverged"} & running.alarms
+    running.pass_by(40)
+    running.questions.clear()
+    running.pass_by(120)
+    assert not {"refused", "diverged"} & running.alarms
+    assert running.questions == []
+    running.restart(protect=())
+    running.pass_by(40)
+    running.level()
 
 
 def test_patterns_that_were_taken_back_while_the_target_is_scanned_anew_protect_nothing_more(running: Running) -> None:
