@@ -65,6 +65,8 @@ class _Draft:
     mismatched: list[bytes] = field(default_factory=list)
     above: set[bytes] = field(default_factory=set)
     chosen: Chosen = field(default_factory=Chosen)
+    may_be_protected: bool = False
+    """Whether the patterns are not known: what is guessed and goes may be excluded by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,8 @@ def make_plan(
         if is_known(path):
             raise ContradictionError(path)
     draft.rows |= view.rows(draft.corrections.keys() - draft.rows.keys())
+    if any(entry is None for entry in draft.corrections.values()):
+        draft.may_be_protected = not is_known(PATTERNS_PATH) or bool(view.unmet([PATTERNS_PATH]))
     if brake is not None:
         _park(draft, view, brake)
     _order_removals(draft)
@@ -250,7 +254,10 @@ def _foreign(draft: _Draft) -> frozenset[bytes]:
     gives_way = {*draft.clear, *draft.remove, *(put.path for put in draft.contents if isinstance(put, Put))}
     gives_way.update(made.path for made in draft.directories if not _was_directory(draft, made.path))
     unknown = {made.path for made in draft.directories if _is_fresh(draft, made.path)}
-    return frozenset(path for path in gives_way if path in draft.rows and draft.rows[path].found) | drifted | unknown
+    found = {path for path in gives_way if path in draft.rows and draft.rows[path].found}
+    if draft.may_be_protected:
+        found.update(path for path, entry in draft.corrections.items() if entry is None and path in gives_way)
+    return frozenset(found) | drifted | unknown
 
 
 def _is_fresh(draft: _Draft, path: bytes) -> bool:

@@ -4,6 +4,7 @@ import pytest
 
 from common.digests import content_digest
 from common.entries import Entry, Position, directory_entry, file_entry, symlink_entry
+from common.names import PATTERNS_PATH
 from consumer.planning import ContradictionError, make_plan
 from consumer.values import MakeDirectory, Plan, Put, Reason, Row, Told, Touch, Unmet
 from tests.memory_state import MemoryState
@@ -98,6 +99,15 @@ def test_what_is_guessed_below_a_known_absence_is_corrected_and_removed() -> Non
     assert plan.corrections == {b"a/f": None}
     assert plan.remove == (b"a/f", b"a")
     assert b"a/f" in plan.touched
+
+
+@pytest.mark.parametrize("are_known", [False, True])
+def test_what_is_guessed_below_a_known_absence_goes_aside_while_the_patterns_are_not_known(are_known: bool) -> None:
+    """They may protect it by now: then it left the tree and should have stayed."""
+    state = state_with({b"a": DIRECTORY, b"a/f": FILE})
+    plan = make_plan({b"a": gone()}, state, lambda path: are_known and path == PATTERNS_PATH)
+    assert plan.remove == (b"a/f", b"a")
+    assert plan.foreign == (frozenset() if are_known else {b"a/f"})
 
 
 def test_a_guessed_ancestor_that_is_no_directory_is_corrected_into_one() -> None:
