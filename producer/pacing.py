@@ -8,9 +8,9 @@ BURST_SECONDS = 0.25
 BURST_MINIMUM_BYTES = 64 * 1024
 """So much may go at once after a rest."""
 WINDOW_FIRST_BYTES = 256 * 1024
-WINDOW_LEAST_BYTES = 64 * 1024
+WINDOW_LEAST_BYTES = 32 * 1024
 WINDOW_MOST_BYTES = 8 * 1024 * 1024
-DELAY_AIM_SECONDS = 0.01
+DELAY_AIM_SECONDS = 0.005
 DELAY_AIM_SHARE = 0.25
 """Of the time that the way takes by itself: over a long way times vary by more."""
 REMEMBERED_SECONDS = 10.0
