@@ -68,7 +68,7 @@ class Applier:
 
     def give_up(self) -> None:
         """A step had no room and is not tried again: what it left half done is resolved as at a start. Raises NoRoomError."""
-        resolve_left(self._state, self.target)
+        resolve_left(self._state, self.target, lambda: self._board.tick("consumer"))
         self.target.settle(Age(self._state.standing().commits, self._state.token))
         self.target.protect(self._state.patterns)
         problems = self._board.problem_paths()

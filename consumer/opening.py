@@ -22,6 +22,7 @@ from consumer.owners import appearance_of
 from consumer.stagefiles import Age, new_mark, new_token
 from consumer.starting import DiskSeen, Start, StateSeen, decide_start
 from consumer.state import State
+from consumer.survey import Pulse
 from consumer.target import Target
 from consumer.values import Found
 
@@ -67,7 +68,9 @@ def open_replica(
     board.tell(state="scanning" if start.scans else "starting")
     # What it served from before, it may be served from while it is looked at.
     board.is_ready = _keeps_copy(start, state)
-    _carry_out(start, state, target, settings, lambda others: _watched(target, others, stop, board))
+    _carry_out(
+        start, state, target, settings, lambda others: _watched(target, others, stop, board), _pulse(stop, board)
+    )
     return state, target
 
 
@@ -104,6 +107,7 @@ def _carry_out(
     target: Target,
     settings: ConsumeSettings,
     scan: Callable[[list[bytes]], Iterator[Found]],
+    pulse: Pulse,
 ) -> None:
     """Index first, then the mark: a crash between the two finds a target that is scanned once more."""
     if start.scans:
@@ -120,7 +124,7 @@ def _carry_out(
     else:
         target.take()
     if start is Start.RESOLVE:
-        resolve_left(state, target)
+        resolve_left(state, target, pulse)
     target.settle(Age(state.standing().commits, state.token))
 
 
@@ -141,32 +145,39 @@ def _take(start: Start, state: State, target: Target, settings: ConsumeSettings)
         state.bind(mark_there.id)
 
 
-def resolve_left(state: State, target: Target) -> None:
+def resolve_left(state: State, target: Target, pulse: Pulse) -> None:
     """A plan that was never committed: its paths take into the index what the disk has, their buckets are stale. Idempotent.
 
+    `pulse` is called now and then while the disk is read; nothing has changed when it raises.
     The disk is not what the state of the last commit says any more: the state's token is a new one.
     """
     left = target.left_plan()
     if left is None or not agreement.is_unfinished(left, state.standing()):
         return
     target.make_durable()
-    on_disk = target.look(left.paths)
+    on_disk = target.look(left.paths, pulse)
     paths = agreement.in_doubt(left, state, lambda path: path in on_disk and on_disk[path].is_directory)
-    on_disk.update(target.look(paths.difference(left.paths)))
+    on_disk.update(target.look(paths.difference(left.paths), pulse))
     buckets = {state.bucket_of(path) for path in paths}
     standing = agreement.after_left_plan(state.standing(), buckets)
     absent = holds.absences(paths, on_disk.keys(), state)
     state.take_from_disk(paths, on_disk, standing, token=new_token(), absent=absent)
 
 
-def _watched(target: Target, others: list[bytes], stop: threading.Event, board: Board) -> Iterator[Found]:
-    """A scan of the target, with a sign of life now and then, and an end when the process must stop."""
+def _pulse(stop: threading.Event, board: Board) -> Pulse:
+    """A sign of life, and an end when the process must stop."""
 
     def pulse() -> None:
         board.tick("consumer")
         if stop.is_set():
             raise Stopping
 
+    return pulse
+
+
+def _watched(target: Target, others: list[bytes], stop: threading.Event, board: Board) -> Iterator[Found]:
+    """A scan of the target, with a sign of life now and then, and an end when the process must stop."""
+    pulse = _pulse(stop, board)
     for number, found in enumerate(target.scan(others, pulse)):
         if number % FOUND_BETWEEN_TICKS == 0:
             pulse()

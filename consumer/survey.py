@@ -83,12 +83,16 @@ def scan(root: int, protects: Protects | None, others: list[bytes], pulse: Pulse
         directories.close()
 
 
-def look(root: int, paths: Collection[bytes], protects: Protects | None) -> dict[bytes, Entry]:
-    """What stands at these paths, without those where nothing is that a tree carries, and without protected ones."""
+def look(root: int, paths: Collection[bytes], protects: Protects | None, pulse: Pulse = no_pulse) -> dict[bytes, Entry]:
+    """What stands at these paths, without those where nothing is that a tree carries, and without protected ones.
+
+    `pulse` is called for each, and while a large file is read.
+    """
     directories = Directories(root)
     found: dict[bytes, Entry] = {}
     try:
         for path in sorted(paths):
+            pulse()
             try:
                 seen = os.lstat(basename(path), dir_fd=directories.open(parent(path)))
             except OSError as error:
@@ -96,7 +100,7 @@ def look(root: int, paths: Collection[bytes], protects: Protects | None) -> dict
                 continue
             if protects is not None and protects(path, stat.S_ISDIR(seen.st_mode)):
                 continue
-            entry = _entry(directories, path, seen)
+            entry = _entry(directories, path, seen, pulse)
             if entry is not None:
                 found[path] = entry
     finally:

@@ -149,9 +149,9 @@ class Target:
         """
         return survey.scan(self._root, self._protects, others if others is not None else [], pulse)
 
-    def look(self, paths: Collection[bytes]) -> dict[bytes, Entry]:
-        """What stands at these paths now; absent ones are left out."""
-        return survey.look(self._root, paths, self._protects)
+    def look(self, paths: Collection[bytes], pulse: Pulse = no_pulse) -> dict[bytes, Entry]:
+        """What stands at these paths now; absent ones are left out. `pulse`: as for `scan`."""
+        return survey.look(self._root, paths, self._protects, pulse)
 
     def make_durable(self) -> None:
         """What stands here now will stand here after a power cut, whoever wrote it. Raises HaltError.

@@ -148,6 +148,27 @@ def test_a_problem_that_stays_keeps_no_other_alarm_on_and_what_is_protected_is_n
     running.level()
 
 
+def test_what_a_step_left_half_done_is_looked_at_with_signs_of_life(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running.say(running.master.batch({b"a": b"1"}))
+    running.level()
+
+    def die(step: Step, plan: Plan, outcome: Outcome, **_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as now:
+        now.setattr(running.state, "commit", die)
+        running.say(running.master.batch({b"b": b"2", b"c": b"3"}))
+        with pytest.raises(Killed):
+            running.turn(3)
+    (running.root / "c").write_bytes(LARGE)
+    ticks: list[str] = []
+    monkeypatch.setattr(running.board, "tick", ticks.append)
+    running.replica._applier.give_up()
+    assert len(ticks) > 2
+
+
 def test_patterns_that_were_taken_back_while_the_target_is_scanned_anew_protect_nothing_more(running: Running) -> None:
     running.say(running.master.exclude("*.tmp"), running.master.batch({b"a": b"1"}))
     running.level()

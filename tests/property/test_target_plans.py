@@ -179,7 +179,7 @@ def test_killed_at_any_system_call_the_index_knows_what_the_disk_has(hundred: in
         kill(case, case.rng.randrange(60))
         with Target.open(case.root) as again, state:
             again.take()
-            resolve_left(state, again)
+            resolve_left(state, again, lambda: None)
             if again.left_plan() is None:
                 assert read_tree(case.root) == case.before
                 continue
