@@ -7,6 +7,7 @@ unmet and stops nothing else; an error of the whole disk is raised as NoRoomErro
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from common.entries import Entry, Kind, directory_entry
@@ -118,8 +119,14 @@ class Swap:
             return isinstance(error, PermissionError) and self._directories.loosen(parent(path))
         except OSError as worse:
             raise_if_general(worse, f"making way for {explain(path, worse)}")
-            # Somebody changes the disk meanwhile: what is true now is seen by the next try.
-            return worse.errno in NOT_THERE | DIRECTORY_IN_THE_WAY
+            # Somebody changes the disk meanwhile: what is true now is seen by the next try. Or what is in the way lies in a
+            # directory that forbids its owner to take it out.
+            return worse.errno in NOT_THERE | DIRECTORY_IN_THE_WAY or self._loosened_above(path, worse)
+
+    def _loosened_above(self, path: bytes, error: OSError) -> bool:
+        with suppress(OSError):
+            return isinstance(error, PermissionError) and self._directories.loosen(parent(path))
+        return False
 
     def _remove(self, path: bytes, *, must_go: bool = False) -> None:
         try:

@@ -39,3 +39,17 @@ def test_what_lies_in_a_directory_that_forbids_it_goes_aside_all_the_same() -> N
     kept = replica.process.disk.find(b"target", b".treecast", b"aside", label, b"closed", b"below")
     assert kept is not None
     assert kept.mode == 0o555, "what is set aside keeps its mode"
+
+
+def test_a_directory_in_the_way_of_a_file_gives_way_in_a_directory_that_forbids_it() -> None:
+    world, replica, hand = level(is_root_user=False)
+    world.hand.put(b"closed", DIRECTORY, 0o755)
+    world.hand.put(b"closed/file", FILE, 0o644, b"published")
+    world.hand.set(b"closed", mode=0o555)
+    world.master.look()
+    world.hint(b"closed")
+    calm(world)
+    hand.put(b"closed/file", DIRECTORY, 0o750)
+    replica.edited.add(b"closed/file")
+    calm(world)
+    assert replica.disk()[b"closed/file"][-1] == b"published"
