@@ -143,7 +143,7 @@ def test_a_replica_whose_queue_expired_is_given_another_when_it_is_back(
         consumer.ask_to_stop()
         assert consumer.wait(10) == 0
         writer.write(CHANGES[False])
-        eventually(lambda: not has_queue(fleet.broker, fleet.tree, "a"), 20, "the queue expires")
+        eventually(lambda: not has_queue(fleet.broker, fleet.tree, "a"), 60, "the queue expires")
         eventually(lambda: fleet.producer.status().get("quiet"), 20, "all is published")
     finally:
         private_rabbit.control("clear_policy", POLICY)

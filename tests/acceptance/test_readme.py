@@ -61,6 +61,10 @@ def calls() -> list[tuple[str, str]]:
     )
 
 
+PARTS = {"hold": ("list", "show", "release"), "epoch": ("show", "start")}
+"""The parts of a command that has several."""
+
+
 def test_the_readme_is_read() -> None:
     """Commands, options and settings are found at all, so that nothing below passes for want of anything to look at."""
     assert set(commands()) >= {"mirror", "produce", "consume", "verify", "status", "settings"}
@@ -76,7 +80,8 @@ def test_every_command_exists(command: str) -> None:
 @pytest.mark.parametrize(("command", "option"), calls())
 def test_every_option_exists(command: str, option: str) -> None:
     """An option stands in the help of the command that the README gives it to."""
-    assert re.search(rf"(?<![\w-]){option}(?![\w-])", help_of(*filter(None, [command])))
+    texts = [help_of(*filter(None, [command])), *(help_of(command, part) for part in PARTS.get(command, ()))]
+    assert re.search(rf"(?<![\w-]){option}(?![\w-])", "".join(texts))
 
 
 def test_options_in_running_text_exist() -> None:

@@ -21,12 +21,12 @@ from common.settings import ProduceSettings
 FLEET = """
 tree = "playlists"
 broker = "sqlite:////q.db"
-exclude = ["*.tmp"]
 log_level = "warning"
 listen = 9100
 
 [produce]
 source = "/srv/master"
+exclude = ["*.tmp"]
 log_level = "debug"
 settle = 1.5
 
@@ -76,7 +76,10 @@ def test_command_line_and_environment_beat_the_file(tmp_path: Path) -> None:
         ("target = '/x'", "target in FILE: found 'target', allowed: a setting; target stands in [consume]"),
         ("produce = 1", "[produce] in FILE: found 1, allowed: a table"),
         ("tree = 7", "tree in FILE: found 7, allowed: 1 to 63"),
-        ("tree = 't'\nexclude = [1]", "exclude in FILE: found [1], allowed: gitignore patterns"),
+        (
+            "tree = 't'\n[produce]\nsource = '/s'\nexclude = [1]",
+            "[produce] exclude in FILE: found [1], allowed: gitignore patterns",
+        ),
         ("tree = 't'\n[produce]\nsource = 'x'", "[produce] source in FILE: found 'x', allowed: an absolute path"),
         ("tree = ", "--config: found 'FILE', allowed: a TOML file"),
         ("tree = '\udcff'", "--config: found 'FILE', allowed: a TOML file"),
