@@ -87,11 +87,16 @@ def look_twice(directories: Directories, path: bytes, expected: Entry | None, be
     is_large = expected is not None and expected.kind is Kind.FILE and expected.size > limit_bytes
     if expected is None or not is_large:
         return look(directories, path, expected)
-    if before.entry is not None and before.entry.digest != UNREAD and has_stayed(directories, path, before):
+    if before.entry is not None and _tells_enough(before.entry) and has_stayed(directories, path, before):
         return before
     seen = look(directories, path, None)
     is_same_size = seen.entry is not None and seen.entry.kind is Kind.FILE and seen.entry.size == expected.size
     return seen._replace(is_busy=is_same_size)
+
+
+def _tells_enough(entry: Entry) -> bool:
+    """Whether another look would tell no more: it was read, or its own mode forbids that."""
+    return entry.digest != UNREAD or not entry.mode & _OWNER_READS
 
 
 def may_be_named(path: bytes) -> bool:
@@ -111,8 +116,10 @@ def _file(above: int, path: bytes, seen: os.stat_result, expected: Entry | None,
     except PermissionError:
         if seen.st_mode & _OWNER_READS:
             raise
-        # Its own mode forbids it, rightly or not: that is judged by what can be seen.
-        return _seen(_entry(seen, expected.digest), seen)
+        # Its own mode forbids it, rightly or not: that is judged by what can be seen. Where even its time is another, nobody
+        # knows what is in it.
+        is_as_old = seen.st_mtime_ns == expected.mtime_ns
+        return _seen(_entry(seen, expected.digest if is_as_old else UNREAD), seen)
     try:
         digest = blake2b(digest_size=DIGEST_BYTES)
         for piece in chunks(descriptor):

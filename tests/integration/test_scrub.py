@@ -349,6 +349,8 @@ def test_a_file_whose_published_mode_forbids_reading_is_no_problem(
         assert drift_at(wanted, rereading.look(directories, b"a", wanted)) is Drift.MODE
         secret = wanted._replace(mode=0o200)
         assert drift_at(secret, rereading.look(directories, b"a", secret)) is None
+        os.utime(running.root / "a", ns=(0, 1))
+        assert drift_at(secret, rereading.look(directories, b"a", secret)) is Drift.EDITED
 
 
 # ---------------------------------------------------------------------------------------------------- passes and orders

@@ -20,6 +20,7 @@ PAUSES = (0.0, 0.002, 0.03, 0.03)
 """Seconds before a round of somebody's loop."""
 BACKUPS_KEPT = 3
 FILE_KIND = 1
+OWNER_READS = 0o400
 
 
 def perform(world: World, what: str, luck: int) -> None:
@@ -181,7 +182,7 @@ def drift(world: World, replica: Observed) -> None:
     rng = world.rng
     dice = rng.random()
     if dice < 0.1:
-        hand.rot(rng.choice(PATHS))
+        _rot(hand, rng.choice(PATHS))
     elif dice < 0.2:
         hand.put(rng.choice([*PATHS, *FOREIGN]), FIFO, 0o644)
     elif dice < 0.5:
@@ -192,6 +193,13 @@ def drift(world: World, replica: Observed) -> None:
     replica.edited |= {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
     replica.seen = after
     world.count["drift"] += 1
+
+
+def _rot(hand: Hand, path: bytes) -> None:
+    """One byte is another. Not where the mode forbids the owner to read: nobody but root could ever find that."""
+    inode = hand.find(path)
+    if hand.disk.is_root_user or (inode is not None and inode.mode & OWNER_READS):
+        hand.rot(path)
 
 
 def scrub(world: World, replica: Observed) -> None:

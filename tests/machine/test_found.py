@@ -53,3 +53,15 @@ def test_a_directory_in_the_way_of_a_file_gives_way_in_a_directory_that_forbids_
     replica.edited.add(b"closed/file")
     calm(world)
     assert replica.disk()[b"closed/file"][-1] == b"published"
+
+
+def test_a_file_that_its_owner_may_not_read_is_fetched_again_when_its_time_says_that_it_was_edited() -> None:
+    world, replica, hand = level(is_root_user=False)
+    world.hand.put(b"secret", FILE, 0o200, b"published")
+    world.master.look()
+    world.hint(b"secret")
+    calm(world)
+    hand.write(b"secret", b"elsewhere")
+    replica.edited.add(b"secret")
+    calm(world)
+    assert replica.disk()[b"secret"][-1] == b"published"
