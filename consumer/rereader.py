@@ -25,7 +25,7 @@ from consumer.clearing import Protects
 from consumer.drifting import Seen
 from consumer.rereading import look
 from consumer.scrub_record import Pass
-from consumer.sweep import IndexReader, Selects, Sweep, every_bucket, is_mostly_stale
+from consumer.sweep import IndexReader, RekeyedError, Selects, Sweep, every_bucket, is_mostly_stale
 from consumer.walking import Directories
 
 log = logging.getLogger("treecast")
@@ -166,6 +166,8 @@ class Rereader:
                 here = self._take_next() if here is None or self._wake.is_set() else here
                 self._read(here)
                 here = None
+            except RekeyedError:
+                log.info("the scrub begins anew: another epoch has other buckets")
             except _InterruptedPass:
                 here = None
             except (OSError, sqlite3.Error) as error:
@@ -194,6 +196,7 @@ class Rereader:
         with closing(IndexReader(self._disk.database)) as reader, closing(self._directories()) as directories:
             while is_mostly_stale(reader.stale()):
                 self._rest(TICK_SECONDS)
+            here = here.under(reader.salt(), time.time())
             self._pace = self._paced(here, reader)
             if not here.is_swept:
                 here = self._sweep(here, directories, reader)
@@ -240,6 +243,7 @@ class Rereader:
             reader,
             self._disk.protects(),
             after=here.after,
+            salt=here.salt,
             selects=selects,
             pulse=self._pulse,
             appearance=self._disk.appearance,

@@ -12,7 +12,8 @@ class Pass(NamedTuple):
     """One reading of everything, and how far it is.
 
     `run`: the number of the order, 0: paced. `after`: what comes behind this path is to be read. `left`: the buckets that were
-    stale when their turn came; `is_swept`: they alone are to be read. `began`: unix seconds, by a clock that may jump.
+    stale when their turn came; `is_swept`: they alone are to be read. `began`: unix seconds, by a clock that may jump. `salt`: by
+    which a bucket has its number; b"": nothing was read yet.
     """
 
     run: int
@@ -20,6 +21,13 @@ class Pass(NamedTuple):
     after: bytes = b""
     is_swept: bool = False
     left: frozenset[int] = frozenset()
+    salt: bytes = b""
+
+    def under(self, salt: bytes, unix_seconds: float) -> "Pass":
+        """This pass in an index that is keyed so. What other numbers told is worth nothing: then all is to be read anew."""
+        if not self.salt:
+            return self._replace(salt=salt)
+        return self if salt == self.salt else Pass(self.run, unix_seconds, salt=salt)
 
 
 class ScrubRecord(NamedTuple):
@@ -31,12 +39,12 @@ class ScrubRecord(NamedTuple):
 
 def read_record(database: sqlite3.Connection) -> ScrubRecord:
     """What was saved last."""
-    query = "SELECT is_under_way, run, began, after, is_swept, remaining, ended FROM scrub"
+    query = "SELECT is_under_way, run, began, after, is_swept, remaining, salt, ended FROM scrub"
     row = database.execute(query).fetchone()
     if row is None:
         return ScrubRecord()
-    is_under_way, run, began, after, is_swept, remaining, ended = row
-    here = Pass(run, began, after, bool(is_swept), frozenset(array("H", remaining)))
+    is_under_way, run, began, after, is_swept, remaining, salt, ended = row
+    here = Pass(run, began, after, bool(is_swept), frozenset(array("H", remaining)), salt)
     return ScrubRecord(here if is_under_way else None, ended)
 
 
@@ -45,6 +53,6 @@ def save_record(database: sqlite3.Connection, record: ScrubRecord) -> None:
     here = record.under_way or Pass(0, 0.0)
     remaining = array("H", sorted(here.left)).tobytes()
     database.execute(
-        "INSERT OR REPLACE INTO scrub VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
-        (record.under_way is not None, here.run, here.began, here.after, here.is_swept, remaining, record.ended),
+        "INSERT OR REPLACE INTO scrub VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (record.under_way is not None, *here[:4], remaining, here.salt, record.ended),
     )

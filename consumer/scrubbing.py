@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from common.board import Board
@@ -22,6 +22,7 @@ from consumer.drifting import drift_at
 from consumer.rereader import Disk, Over, Reached, Rereader, Suspicion
 from consumer.rereading import look, look_twice, may_be_named, why_unlisted
 from consumer.scrub_record import Pass, ScrubRecord
+from consumer.scrub_tally import Tally
 from consumer.state import State
 from consumer.target import Target
 from consumer.values import Drift, Reason
@@ -55,16 +56,6 @@ class _Finding:
     since: float
 
 
-@dataclass(slots=True)
-class Tally:
-    """What one pass came to."""
-
-    run: int = 0
-    began_at: float = 0.0
-    found: Counter[str] = field(default_factory=Counter)
-    repaired: Counter[str] = field(default_factory=Counter)
-
-
 class Scrub:
     """See the module. Owned by the thread that applies; the rereader is its own."""
 
@@ -82,6 +73,8 @@ class Scrub:
         self._stays = 0
         """How many of those nobody can put right for now: nothing waits for them."""
         self._again: dict[bytes, int] = {}
+        self._waiting: set[bytes] = set()
+        """Those of `_again` whose bucket became stale before they were checked: looked at again once it is level."""
         self._unreadable: set[bytes] = set()
         self._seen_unreadable: set[bytes] = set()
         self._total: Counter[str] = Counter()
@@ -113,7 +106,7 @@ class Scrub:
 
     def _may_go_on(self) -> bool:
         """For the rereader's thread."""
-        return len(self._open) - self._stays < OPEN_LIMIT
+        return len(self._open) + len(self._waiting) - self._stays < OPEN_LIMIT
 
     # -- orders
     def _order(self, _: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,8 +179,24 @@ class Scrub:
                 elif (found := drift_at(entry, seen, self._target.appearance)) is not None:
                     drift[path] = found
         for path in by_path.keys() - set(paths):
-            self._again.pop(path, None)
+            self._is_not_judged(path)
         self._repair(drifting.judged(drift, self._target.foreign))
+
+    def _is_not_judged(self, path: bytes) -> None:
+        """It is unmet, of which we know; or in a stale bucket: the rereader, who saw it in a level one, will not come back."""
+        if self._is_level(path):
+            self._again.pop(path, None)
+        else:
+            self._again.setdefault(path, 0)
+            self._waiting.add(path)
+
+    def _is_level(self, path: bytes) -> bool:
+        return drifting.is_judged(self._state.standing(), self._state.bucket_of(path))
+
+    def _look_at_level_ones(self) -> None:
+        for path in [path for path in self._waiting if self._is_level(path)]:
+            self._waiting.remove(path)
+            self._rereader.look_again(path)
 
     def _look_again_later(self, path: bytes) -> None:
         """It is not what was read any more, and too large to be read here; or it changes just now."""
@@ -251,6 +260,7 @@ class Scrub:
 
     def _settle(self, now: float) -> None:
         """What was unmet and is no more was put right. The pass is over when nothing is open but what stays a problem."""
+        self._look_at_level_ones()
         unmet = self._state.unmet(self._open)
         for path in [path for path in self._open if path not in unmet]:
             self._count_repaired(self._open.pop(path).drift)
@@ -273,36 +283,36 @@ class Scrub:
         self._open.clear()
         self._stays = 0
         self._again.clear()
+        self._waiting.clear()
         self._over = None
         ended = time.time() if not problems else self._record.ended
         self._record, self._is_saved = ScrubRecord(None, ended), False
         self._save()
         if self._tally.run:
             seconds = round(now - self._tally.began_at, 3)
-            self._last = {**self._summary(over.paths, over.size_bytes), "problems": problems, "seconds": seconds}
+            self._last = {**self._tally.summary(over.paths, over.size_bytes), "problems": problems, "seconds": seconds}
         if self._tally.found:
-            log.info("a scrub is over: %s", _words(self._tally, problems))
+            log.info("a scrub is over: %s", self._tally.words(problems))
         self._tally = Tally(0, now)
         self._rereader.settled()
-
-    def _summary(self, paths: int, size_bytes: int) -> dict[str, Any]:
-        return {
-            "run": self._tally.run,
-            "paths": paths,
-            "bytes": size_bytes,
-            "findings": dict(sorted(self._tally.found.items())),
-            "repaired": self._tally.repaired.total(),
-        }
 
     def _save(self) -> None:
         """A moment without room loses nothing but progress."""
         self._saved_at = time.monotonic()
         if not self._is_saved:
             try:
-                self._state.save_scrub(self._record)
+                self._state.save_scrub(self._with_what_waits())
             except NoRoomError:
                 return
             self._is_saved = True
+
+    def _with_what_waits(self) -> ScrubRecord:
+        """Behind a restart nobody knows of single paths: their buckets are left to be read."""
+        here, state = self._record.under_way, self._state
+        if here is None or not self._waiting or here.salt != state.standing().salt:
+            return self._record
+        left = here.left.union(map(state.bucket_of, self._waiting))
+        return self._record._replace(under_way=here._replace(left=left))
 
     def _tell(self) -> None:
         progress = self._rereader.progress
@@ -312,7 +322,7 @@ class Scrub:
         self._board.tell(
             scrub={
                 "state": state,
-                **self._summary(progress.paths, progress.size_bytes),
+                **self._tally.summary(progress.paths, progress.size_bytes),
                 "ratio": round(progress.ratio, 4),
                 "left_seconds": progress.left_seconds,
                 "open": len(self._open),
@@ -326,8 +336,3 @@ class Scrub:
         """For the report: what was found since the start by kind, and when all was last read."""
         found = {f"scrub_found_{kind.replace('-', '_')}": count for kind, count in sorted(self._total.items())}
         return {**found, "scrub_open": len(self._open), "scrub_ended": int(self._record.ended)}
-
-
-def _words(tally: Tally, problems: int) -> str:
-    found = ", ".join(f"{count} {kind}" for kind, count in sorted(tally.found.items()))
-    return f"{found}; {tally.repaired.total()} repaired, {problems} problems"

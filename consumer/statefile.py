@@ -50,7 +50,8 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE recent (last INTEGER PRIMARY KEY, hash BLOB NOT NULL);
     CREATE TABLE scrub (
         only_row INTEGER PRIMARY KEY CHECK (only_row = 1), is_under_way INTEGER NOT NULL, run INTEGER NOT NULL,
-        began REAL NOT NULL, after BLOB NOT NULL, is_swept INTEGER NOT NULL, remaining BLOB NOT NULL, ended REAL NOT NULL
+        began REAL NOT NULL, after BLOB NOT NULL, is_swept INTEGER NOT NULL, remaining BLOB NOT NULL,
+        salt BLOB NOT NULL, ended REAL NOT NULL
     );
     """,
 )

@@ -44,6 +44,10 @@ class Page(NamedTuple):
     salt: bytes
 
 
+class RekeyedError(Exception):
+    """The buckets of the index have other numbers than when the sweep began."""
+
+
 class IndexReader:
     """The state's database, read only. Raises sqlite3.Error. Belongs to the thread that made it."""
 
@@ -59,6 +63,11 @@ class IndexReader:
     def stale(self) -> frozenset[int]:
         """The buckets that are not level."""
         return frozenset(bucket for (bucket,) in self._database.execute("SELECT bucket FROM stale"))
+
+    def salt(self) -> bytes:
+        """By which paths have their buckets now."""
+        salt: bytes = self._database.execute("SELECT salt FROM standing").fetchone()[0]
+        return salt
 
     def totals(self, after: bytes = b"") -> tuple[int, int]:
         """How many paths are indexed behind this one, and how many bytes their files have."""
@@ -79,8 +88,7 @@ class IndexReader:
             records = self._database.execute(_ROWS, (after, PAGE_ROWS)).fetchall()
             rows = [IndexRow(path, bucket, _entry(*entry)) for path, bucket, *entry in records]
             last = rows[-1].path if len(rows) == PAGE_ROWS else None
-            (salt,) = self._database.execute("SELECT salt FROM standing").fetchone()
-            return Page(rows, last, self._unmet(after, last), self.stale(), salt)
+            return Page(rows, last, self._unmet(after, last), self.stale(), self.salt())
         finally:
             self._database.execute("ROLLBACK")
 
@@ -99,15 +107,22 @@ def _entry(kind: int, *rest: object) -> Entry:
 class _Pages:
     """The index in order, a page at a time, with what its stretch is known to lack."""
 
-    def __init__(self, reader: IndexReader, after: bytes) -> None:
+    def __init__(self, reader: IndexReader, after: bytes, salt: bytes) -> None:
         self._reader = reader
-        self.page = reader.page(after)
+        self._salt = salt
+        self.page = self._page(after)
         self._number = 0
+
+    def _page(self, after: bytes) -> Page:
+        page = self._reader.page(after)
+        if page.salt != self._salt:
+            raise RekeyedError
+        return page
 
     def peek(self) -> IndexRow | None:
         """The next row. What is before it on the disk lies in this page's stretch."""
         if self._number == len(self.page.rows) and self.page.last is not None:
-            self.page, self._number = self._reader.page(self.page.last), 0
+            self.page, self._number = self._page(self.page.last), 0
         return self.page.rows[self._number] if self._number < len(self.page.rows) else None
 
     def drop(self) -> None:
@@ -136,22 +151,25 @@ def every_bucket(bucket: int) -> bool:
 class Sweep:
     """See the module. `left_out`: buckets that were stale when their turn came; it grows."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it works with
         self,
         directories: Directories,
         reader: IndexReader,
         protects: Protects | None,
         *,
         after: bytes,
+        salt: bytes,
         selects: Selects = every_bucket,
         pulse: Pulse,
         appearance: Appearance = AS_PUBLISHED,
     ) -> None:
+        """`salt`: by which `selects` and `left_out` number buckets; where the index has another, RekeyedError is raised, here or
+        while it is gone through."""
         self.left_out: set[int] = set()
         self._appearance = appearance
         self._directories = directories
         self._walk = Walk(directories, after, protects)
-        self._pages = _Pages(reader, after)
+        self._pages = _Pages(reader, after, salt)
         self._selects = selects
         self._pulse = pulse
         self._closed = b""

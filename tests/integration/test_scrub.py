@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from consumer import rereader, rereading, scrubbing, sweep
+from consumer.agreement import distrust_all
 from consumer.drifting import Seen, drift_at
 from consumer.rereader import Suspicion
 from consumer.scrubbing import Scrub
@@ -356,16 +357,21 @@ def test_a_file_whose_published_mode_forbids_reading_is_no_problem(
 # ---------------------------------------------------------------------------------------------------- passes and orders
 
 
-def test_a_stale_bucket_is_looked_at_once_it_is_level(running: Running) -> None:
-    """`treecast scrub` means the whole tree: it waits for what it cannot judge yet."""
-    (running.root / "a").write_bytes(b"edited")
+def make_stale(running: Running, path: bytes) -> None:
+    """A gap: nothing is known, and no answer comes; then all but this path's bucket is level again."""
     running.master.batch({b"lost": b"on its way"})
     running.say(running.master.batch({b"b": b"after the gap"}))
     running.answer = lambda question: ()
     running.until(lambda: running.state.standing().stale, what="stale")
-    stale = dict(list(running.state.standing().stale.items()))
-    keep = {running.state.bucket_of(b"a"): stale[running.state.bucket_of(b"a")]}
+    bucket = running.state.bucket_of(path)
+    keep = {bucket: running.state.standing().stale[bucket]}
     running.state.commit(Step(replace(running.state.standing(), stale=keep)), Plan(), Outcome())
+
+
+def test_a_stale_bucket_is_looked_at_once_it_is_level(running: Running) -> None:
+    """`treecast scrub` means the whole tree: it waits for what it cannot judge yet."""
+    (running.root / "a").write_bytes(b"edited")
+    make_stale(running, b"a")
     with reading(running) as scrub:
         run = scrub.verbs["scrub"]({})["run"]
         until(running, lambda: scrub._rereader.progress.state == "waiting", "waiting")
@@ -373,6 +379,51 @@ def test_a_stale_bucket_is_looked_at_once_it_is_level(running: Running) -> None:
         running.clock.now += 5
         until(running, lambda: scrub._last.get("run") == run, "scrubbed")
     assert scrub._last["findings"]["edited"] == 1
+    running.level()
+
+
+def test_what_a_pass_left_for_later_is_looked_at_also_when_another_epoch_has_other_buckets(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The numbers of its buckets are worth nothing then."""
+    (running.root / "a").write_bytes(b"edited")
+    make_stale(running, b"a")
+    with reading(running) as scrub:
+        run = scrub.verbs["scrub"]({})["run"]
+        until(running, lambda: scrub._rereader.progress.state == "waiting", "waiting")
+        running.master.rekey(9, monkeypatch)
+        running.answer = None
+        running.say(running.master.heartbeat())
+        until(running, lambda: scrub._last.get("run") == run, "scrubbed")
+    assert scrub._last["findings"]["edited"] == 1
+    running.level()
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_what_was_suspected_in_a_bucket_that_became_stale_is_looked_at_once_it_is_level(
+    running: Running, is_restarted: bool
+) -> None:
+    (running.root / "a").write_bytes(b"edited")
+    with reading(running) as scrub:
+        run = scrub.verbs["scrub"]({})["run"]
+        deadline = time.monotonic() + scaled(20)
+        while scrub._rereader.items.qsize() < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        running.master.batch({b"lost": b"on its way"})
+        step = distrust_all(running.state.standing(), running.master.sequence - 1)
+        running.state.commit(step, Plan(), Outcome())
+        running.answer = lambda question: ()
+        until(running, lambda: not scrub.has_news, "checked")
+        assert not scrub._last
+    if is_restarted:
+        running.restart()
+    running.answer = None
+    running.clock.now += 60
+    with reading(running) as scrub:
+        running.say(running.master.heartbeat())
+        until(running, lambda: scrub._last.get("run") == run, "scrubbed")
+    assert scrub._last["findings"] == {"edited": 1}
     running.level()
 
 

@@ -19,7 +19,7 @@ from consumer.apply import Applier
 from consumer.opening import open_replica
 from consumer.rereader import _InterruptedPass
 from consumer.scrub_record import Pass
-from consumer.scrubbing import Tally
+from consumer.scrub_tally import Tally
 from consumer.service import Replica
 from consumer.state import State
 from producer.answerer import Said
