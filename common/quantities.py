@@ -1,4 +1,4 @@
-"""Decides what a person's text for a size, a time or an address means. Knows no setting by name and no disk.
+"""Decides what a person's text for a size, a time, a mode or an address means. Knows no setting by name and no disk.
 
 Every function takes what a person gave (text, or a number where the file can hold one) and raises ValueError with what is
 allowed, as the end of a sentence.
@@ -14,6 +14,7 @@ SIZES_ALLOWED = "bytes, or a number with KiB, MiB, GiB, TiB, kB, MB, GB or TB"
 TIMES_ALLOWED = "seconds, or a number with ms, s, m, h or d"
 BANDWIDTH_ALLOWED = f"off, or a size for each second, as in 50MB ({SIZES_ALLOWED})"
 LISTEN_ALLOWED = "PORT, :PORT, ADDRESS:PORT or [IPv6]:PORT, with a port of 1 to 65535"
+MODE_ALLOWED = "three octal digits, such as 644"
 QUEUE_LIMIT_ALLOWED = f"a size, an age, or both with a comma, as in 1GiB,7d ({SIZES_ALLOWED}; {TIMES_ALLOWED})"
 
 BANDWIDTH_MINIMUM_BYTES = 1000
@@ -69,6 +70,14 @@ def parse_seconds(given: object) -> float:
     if factor is None:
         raise ValueError(TIMES_ALLOWED)
     return number * factor
+
+
+def parse_mode(given: object) -> int:
+    """Permissions: "644", "0755", 0o644."""
+    text = f"{given:o}" if isinstance(given, int) and not isinstance(given, bool) else given
+    if not isinstance(text, str) or not re.fullmatch(r"0?o?[0-7]{3}", text):
+        raise ValueError(MODE_ALLOWED)
+    return int(text[-3:], 8)
 
 
 def parse_queue_limit(given: object) -> QueueLimits:

@@ -20,6 +20,7 @@ from common.quantities import (
     ASIDE_ALLOWED,
     BANDWIDTH_ALLOWED,
     LISTEN_ALLOWED,
+    MODE_ALLOWED,
     QUEUE_LIMIT_ALLOWED,
     SIZES_ALLOWED,
     TIMES_ALLOWED,
@@ -28,6 +29,7 @@ from common.quantities import (
     parse_aside,
     parse_bandwidth_bytes,
     parse_listen,
+    parse_mode,
     parse_queue_limit,
     parse_seconds,
     parse_size_bytes,
@@ -44,7 +46,6 @@ OUTSIDE_SETTINGS = frozenset({"TREECAST_DEBUG"})
 NAME_ALLOWED = "1 to 63 of a-z, 0-9 and -, first and last not -"
 PATH_ALLOWED = "an absolute path"
 PATTERNS_ALLOWED = "a list in the file, one per line in the environment, repeated on the command line"
-MODE_ALLOWED = "three octal digits, such as 644"
 LOG_LIMIT_LEAST, LOG_LIMIT_MOST = 1000, 1_000_000_000
 _SCAN_INTERVAL_MINIMUM_SECONDS = 1.0
 
@@ -113,13 +114,6 @@ def _scan_interval(given: object) -> float:
     if seconds < _SCAN_INTERVAL_MINIMUM_SECONDS:
         raise ValueError(f"at least {_SCAN_INTERVAL_MINIMUM_SECONDS:g} s: {TIMES_ALLOWED}")
     return seconds
-
-
-def _octal(given: object) -> int:
-    text = f"{given:o}" if isinstance(given, int) and not isinstance(given, bool) else given
-    if not isinstance(text, str) or not re.fullmatch(r"0?o?[0-7]{3}", text):
-        raise ValueError(MODE_ALLOWED)
-    return int(text[-3:], 8)
 
 
 def _interval_or_off(given: object) -> float | None:
@@ -278,10 +272,10 @@ class ConsumeSettings(CommonSettings):
         name="scrub_interval",
     )
 
-    dir_mode: Annotated[int | None, _optional(_octal)] = _about(
+    dir_mode: Annotated[int | None, _optional(parse_mode)] = _about(
         "The mode of every directory of this replica, instead of the master's.", MODE_ALLOWED, shown="the master's"
     )
-    file_mode: Annotated[int | None, _optional(_octal)] = _about(
+    file_mode: Annotated[int | None, _optional(parse_mode)] = _about(
         "The mode of every file of this replica, instead of the master's.", MODE_ALLOWED, shown="the master's"
     )
     group: Annotated[str | None, Field(min_length=1)] = _about(

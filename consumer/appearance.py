@@ -28,6 +28,10 @@ class Shown(NamedTuple):
     def has_owner(self) -> bool:
         return self.uid != LEFT or self.gid != LEFT
 
+    def is_owned(self, uid: int, gid: int) -> bool:
+        """Whether a path of this user and group has the owner that is asked for."""
+        return self.uid in (LEFT, uid) and self.gid in (LEFT, gid)
+
 
 @dataclass(frozen=True, slots=True)
 class Appearance:

@@ -11,22 +11,31 @@ from common.errors import SettingError
 from common.settings import ConsumeSettings
 from consumer.appearance import LEFT, Appearance
 
+GROUP_ALLOWED = "a group of this machine, or its number"
 _CAP_CHOWN = 1
 
 
 def appearance_of(settings: ConsumeSettings) -> Appearance:
     """How this replica shall look. Raises SettingError where this process may not make it so, with what it needs."""
-    gid = LEFT if settings.group is None else _group(settings.group)
-    if settings.owner != "off" and not may_give_away():
+    try:
+        gid = LEFT if settings.group is None else group_number(settings.group)
+    except ValueError as error:
+        raise SettingError("TREECAST_GROUP", settings.group, GROUP_ALLOWED) from error
+    check_allowed(settings.owner, gid)
+    resolve = resolve_owner if settings.owner != "off" else None
+    return Appearance(settings.dir_mode, settings.file_mode, gid, resolve)
+
+
+def check_allowed(owner: str, gid: int) -> None:
+    """Raises SettingError where this process may not set owners or this group, with what it needs."""
+    if owner != "off" and not may_give_away():
         allowed = (
             "off; for the others a process that may give files away: root, or AmbientCapabilities=CAP_CHOWN in its unit"
         )
-        raise SettingError("TREECAST_OWNER", settings.owner, allowed)
+        raise SettingError("TREECAST_OWNER", owner, allowed)
     if gid not in {LEFT, os.getegid(), *os.getgroups()} and not may_give_away():
         allowed = "a group that this process is in (SupplementaryGroups= in its unit), or CAP_CHOWN"
-        raise SettingError("TREECAST_GROUP", settings.group, allowed)
-    resolve = resolve_owner if settings.owner != "off" else None
-    return Appearance(settings.dir_mode, settings.file_mode, gid, resolve)
+        raise SettingError("TREECAST_GROUP", str(gid), allowed)
 
 
 def may_give_away() -> bool:
@@ -60,10 +69,11 @@ def _nobody(what: str, name: str) -> OSError:
     return OSError(errno.EINVAL, f"this machine has no {what} {name!r}: make it here, or have the master carry numbers")
 
 
-def _group(name: str) -> int:
+def group_number(name: str) -> int:
+    """The number of a group of this machine; a number as it is. Raises ValueError where there is none of that name."""
     if name.isdecimal():
         return int(name)
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
-        raise SettingError("TREECAST_GROUP", name, "a group of this machine, or its number") from None
+        raise ValueError(GROUP_ALLOWED) from None

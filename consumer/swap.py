@@ -196,7 +196,8 @@ class Swap:
 
     def _show(self, path: bytes, shown: Shown) -> None:
         held = self._directories.open(path)
-        if shown.has_owner:
+        seen = os.fstat(held)
+        if not shown.is_owned(seen.st_uid, seen.st_gid):
             change_owner(held, shown.uid, shown.gid)
             self.changed.add(path)
         if stat.S_IMODE(os.fstat(held).st_mode) != shown.mode:
@@ -276,6 +277,9 @@ class Swap:
             seen = os.fstat(held)
             if not stat.S_ISREG(seen.st_mode) or seen.st_size != entry.size or entry.kind != Kind.FILE:
                 self._unmet[touch.path] = Unmet(Reason.BODY, "something else stands on this disk")
+            elif self._is_dressed(seen, entry):
+                # Perhaps by a try that failed before it was durable.
+                self.changed.add(touch.path)
             elif seen.st_nlink > 1:
                 self._touch_copy(number, touch, held)
             else:
@@ -283,6 +287,12 @@ class Swap:
                 self.changed.add(touch.path)
         finally:
             os.close(held)
+
+    def _is_dressed(self, seen: os.stat_result, entry: Entry) -> bool:
+        """Whether a file shows as it should: where modes are told, the index of a start cannot know."""
+        shown = self._appearance.of(entry)
+        is_owned = shown.is_owned(seen.st_uid, seen.st_gid)
+        return is_owned and (stat.S_IMODE(seen.st_mode), seen.st_mtime_ns) == (shown.mode, entry.mtime_ns)
 
     def _dress(self, held: int, entry: Entry) -> None:
         """Owner, mode and time of the file that a descriptor holds, in this order: a new owner may cost mode bits."""
@@ -300,9 +310,10 @@ class Swap:
             basename(touch.path),
         )
         try:
-            if not stat.S_ISLNK(os.lstat(name, dir_fd=above).st_mode):
+            seen = os.lstat(name, dir_fd=above)
+            if not stat.S_ISLNK(seen.st_mode):
                 self._unmet[touch.path] = Unmet(Reason.BODY, "something else stands on this disk")
-            elif shown.has_owner:
+            elif not shown.is_owned(seen.st_uid, seen.st_gid):
                 os.chown(name, shown.uid, shown.gid, dir_fd=above, follow_symlinks=False)
                 self.changed.add(parent(touch.path))
         except FileNotFoundError:

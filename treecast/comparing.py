@@ -1,7 +1,8 @@
 """Does: compares two directories as they are on disk, without any state, index or digest of ours: an independent judge.
 
-Compared are kind, content, mode (masked to 0o777; not of symlinks), mtime of files, and link targets. No link is followed
-below the roots; a fifo, a device or a socket is never opened. `.treecast` and `lost+found` at a root are nobody's.
+Compared are kind, content, mode (masked to 0o777; not of symlinks), mtime of files, and link targets; owner and group, and which
+symlinks, as the metadata that is given says. No link is followed below the roots; a fifo, a device or a socket is never opened.
+`.treecast` and `lost+found` at a root are nobody's.
 
 RACE: a directory that is swapped for a link while it is compared may be read through it. The answer is then about a tree
 that was changing, and nothing is written.
@@ -18,10 +19,9 @@ from typing import NamedTuple
 
 from common.names import NOBODYS_AT_ROOT, ROOT, escape, join
 from common.patterns import Patterns
+from treecast.metadata import AS_BY_DEFAULT, MODE_MASK, Metadata
 
 CHUNK_BYTES = 1 << 20
-MODE_MASK = 0o777
-
 _HOP_LIMIT_BYTES = 4000
 """A path that one system call takes is at most 4,095 bytes; a tree may hold longer ones below its root."""
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -40,6 +40,10 @@ class What(StrEnum):
     TARGET = "link target"
     MODE = "mode"
     MTIME = "mtime"
+    OWNER = "owner"
+    GROUP = "group"
+    NOT_CARRIED = "not carried"
+    """It is a symlink of the source that no copy has, and that is a problem. Alone it is no difference."""
     UNREADABLE = "unreadable"
     """It could not be compared."""
 
@@ -51,6 +55,11 @@ class Difference(NamedTuple):
     what: tuple[What, ...]
     detail: str
     is_directory: bool = False
+
+    @property
+    def differs(self) -> bool:
+        """Whether the two sides are not as they should be; otherwise it is only worth telling."""
+        return self.what != (What.NOT_CARRIED,)
 
     def line(self) -> str:
         """One printable line."""
@@ -73,9 +82,14 @@ class _Side(NamedTuple):
 
 
 def compare_trees(
-    source: bytes, replica: bytes, patterns: Patterns | None = None, tally: Tally | None = None
+    source: bytes,
+    replica: bytes,
+    patterns: Patterns | None = None,
+    tally: Tally | None = None,
+    metadata: Metadata = AS_BY_DEFAULT,
 ) -> Iterator[Difference]:
-    """Every path that differs, parents before what is below them, once each. Excluded paths are not looked at.
+    """Every path that differs, parents before what is below them, once each; what is not carried among them, see `differs`.
+    Excluded paths are not looked at.
 
     Both roots must be directories: OSError otherwise. What cannot be read below them is a difference; a directory that
     cannot be listed has a line of its own for that.
@@ -87,16 +101,17 @@ def compare_trees(
         for root in (source, replica):
             roots.append(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
             stack.callback(os.close, roots[-1])
-        yield from _Comparison(roots[0], roots[1], patterns, tally).differences()
+        yield from _Comparison((roots[0], roots[1]), patterns, tally, metadata).differences()
 
 
 class _Comparison:
     """One run. Directories wait on a stack as (path, is in the source, is in the replica), so depth costs no descriptors."""
 
-    def __init__(self, source: int, replica: int, patterns: Patterns, tally: Tally) -> None:
-        self._roots = (source, replica)
+    def __init__(self, roots: tuple[int, int], patterns: Patterns, tally: Tally, metadata: Metadata) -> None:
+        self._roots = roots
         self._patterns = patterns
         self._tally = tally
+        self._metadata = metadata
         self._waiting: list[tuple[bytes, bool, bool]] = [(ROOT, True, True)]
 
     def differences(self) -> Iterator[Difference]:
@@ -135,13 +150,26 @@ class _Comparison:
             is_directory = goes_down[1] or goes_down[2]
             if self._patterns and self._patterns.excludes(path, is_directory):
                 continue
-            self._tally.paths += 1
+            why_not = self._why_not(path, name, descriptors[0], left)
+            if why_not is not None:
+                left = None
+            if left is not None or right is not None:
+                self._tally.paths += 1
             if is_directory:
                 below.append(goes_down)
-            found = self._one(path, name, descriptors, left, right)
+            found = self._one(path, name, descriptors, left, right, why_not or "")
             if found is not None:
                 yield found
         self._waiting.extend(reversed(below))
+
+    def _why_not(self, path: bytes, name: bytes, above: int, left: os.stat_result | None) -> str | None:
+        """Why this symlink of the source is none that is carried, "" where that is no problem. None: it is, or is no symlink."""
+        if left is None or self._metadata.symlinks == "all" or not stat.S_ISLNK(left.st_mode):
+            return None
+        try:
+            return self._metadata.why_not(path, os.readlink(name, dir_fd=above))
+        except OSError:
+            return None
 
     def _one(
         self,
@@ -150,16 +178,19 @@ class _Comparison:
         descriptors: list[int],
         left: os.stat_result | None,
         right: os.stat_result | None,
+        why_not: str,
     ) -> Difference | None:
+        """`why_not`: what was left out of the source there is a problem."""
         if right is None:
-            assert left is not None
+            if left is None:
+                return Difference(path, (What.NOT_CARRIED,), why_not) if why_not else None
             return Difference(path, (What.MISSING,), f"missing {kind_of(left)}", stat.S_ISDIR(left.st_mode))
         if left is None:
             return Difference(path, (What.EXTRA,), f"extra {kind_of(right)}", stat.S_ISDIR(right.st_mode))
         if kind_of(left) != kind_of(right):
             detail = f"{kind_of(left)} in the source, {kind_of(right)} in the replica"
             return Difference(path, (What.KIND,), detail, stat.S_ISDIR(left.st_mode))
-        found = [*self._content(name, descriptors, left, right), *_attributes(left, right)]
+        found = [*self._content(name, descriptors, left, right), *_attributes(left, right, self._metadata)]
         if not found:
             return None
         return Difference(
@@ -215,12 +246,17 @@ def _is_directory(found: os.stat_result | None) -> bool:
     return found is not None and stat.S_ISDIR(found.st_mode)
 
 
-def _attributes(left: os.stat_result, right: os.stat_result) -> Iterator[tuple[What, str]]:
-    modes = left.st_mode & MODE_MASK, right.st_mode & MODE_MASK
-    if modes[0] != modes[1] and kind_of(left) in ("file", "directory"):
-        yield What.MODE, f"mode {modes[0]:04o}, in the replica {modes[1]:04o}"
+def _attributes(left: os.stat_result, right: os.stat_result, metadata: Metadata) -> Iterator[tuple[What, str]]:
+    shown = metadata.expected(left.st_mode, left.st_uid, left.st_gid, is_directory=_is_directory(left))
+    mode = right.st_mode & MODE_MASK
+    if shown.mode != mode and kind_of(left) in ("file", "directory"):
+        yield What.MODE, f"mode {shown.mode:04o}, in the replica {mode:04o}"
     if stat.S_ISREG(left.st_mode) and left.st_mtime_ns != right.st_mtime_ns:
         yield What.MTIME, f"mtime {_seconds(left.st_mtime_ns)}, in the replica {_seconds(right.st_mtime_ns)}"
+    if shown.uid not in (None, right.st_uid):
+        yield What.OWNER, f"user {shown.uid}, in the replica {right.st_uid}"
+    if shown.gid not in (None, right.st_gid):
+        yield What.GROUP, f"group {shown.gid}, in the replica {right.st_gid}"
 
 
 def _seconds(nanoseconds: int) -> str:

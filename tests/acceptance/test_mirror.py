@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,30 @@ def test_once_makes_replicas_equal_and_leaves_nothing_of_ours(mirror: Mirror) ->
     (mirror.b / "run-me").unlink()
     mirror.run("--once", mirror.source, mirror.a, mirror.b)
     assert picture(mirror.a) == picture(mirror.b) == picture(mirror.source)
+
+
+def test_metadata_is_carried_as_the_options_say_and_verify_compares_by_the_same(mirror: Mirror) -> None:
+    """Links that lead out are problems that are shown, here and in a dry run; modes and owners are those that were asked for."""
+    difficult_tree(mirror.source)
+    owners = ["--owner=numeric", "--group=4321"] if os.geteuid() == 0 else []
+    if owners:
+        os.chown(mirror.source / "plain", 1234, 5678)
+    told = ["--symlinks=safe", "--dir-mode=711", "--file-mode=640", *owners]
+    done = mirror.run("--once", *told, mirror.source, mirror.a, code=1)
+    assert "problem at to-the-outside: a link that leads out of the tree" in done.stdout
+    assert not (mirror.a / "to-the-outside").is_symlink()
+    assert {mode for kind, mode, _, _ in picture(mirror.a).values() if kind == "file"} == {0o640}
+    assert (mirror.a / "deep").stat().st_mode & 0o7777 == 0o711
+    if owners:
+        assert ((mirror.a / "plain").stat().st_uid, (mirror.a / "to-nowhere").lstat().st_gid) == (1234, 4321)
+
+    def verify(*words: str) -> int:
+        command = [sys.executable, "-m", "treecast", "verify", *words, str(mirror.source), str(mirror.a)]
+        return subprocess.run(command, env=mirror.environ, stdout=subprocess.DEVNULL, check=False).returncode
+
+    assert (verify(*told), verify(*told[1:])) == (0, 1)
+    planned = mirror.run("-n", *told, mirror.source, mirror.a).stdout.splitlines()
+    assert [line.partition(":")[0] for line in planned[:-1]] == ["problem to-the-outside"]
 
 
 def test_a_replica_with_other_files_is_refused_with_counts_until_adopted(mirror: Mirror) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from common.patterns import Patterns
 from treecast.comparing import CHUNK_BYTES, Tally, What, compare_trees, count_paths
+from treecast.metadata import AS_BY_DEFAULT, Metadata
 
 STAMP_NS = 1_700_000_000_123_456_789
 
@@ -28,8 +29,10 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     return make(tmp_path / "source"), make(tmp_path / "replica")
 
 
-def differences(pair: tuple[Path, Path], *patterns: str) -> dict[bytes, tuple[What, ...]]:
-    found = list(compare_trees(os.fsencode(pair[0]), os.fsencode(pair[1]), Patterns(patterns)))
+def differences(
+    pair: tuple[Path, Path], *patterns: str, metadata: Metadata = AS_BY_DEFAULT
+) -> dict[bytes, tuple[What, ...]]:
+    found = list(compare_trees(os.fsencode(pair[0]), os.fsencode(pair[1]), Patterns(patterns), metadata=metadata))
     assert len({one.path for one in found}) == len(found), "a path is listed once"
     assert all("\n" not in one.line() for one in found)
     return {one.path: one.what for one in found}
@@ -60,6 +63,43 @@ def test_mode_and_time_are_compared(pair: tuple[Path, Path]) -> None:
     os.utime(pair[1] / "sub/b", ns=(0, STAMP_NS + 1))
     os.utime(pair[1] / "sub", ns=(0, 5))
     assert differences(pair) == {b"a": (What.MODE,), b"sub": (What.MODE,), b"sub/b": (What.MTIME,)}
+
+
+def test_modes_that_are_told_are_held_against_the_replica_alone(pair: tuple[Path, Path]) -> None:
+    """Whatever the source has."""
+    told = Metadata(dir_mode=0o711, file_mode=0o600)
+    (pair[1] / "sub").chmod(0o711)
+    (pair[1] / "a").chmod(0o600)
+    modes = dict.fromkeys((b"sub/b", b"sub/big", b"sub/empty"), (What.MODE,))
+    assert differences(pair, metadata=told) == modes
+    assert differences(pair) == {b"a": (What.MODE,), b"sub": (What.MODE,)}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
+def test_owners_are_compared_of_every_kind_where_that_is_asked_for(pair: tuple[Path, Path]) -> None:
+    """A group that is told is held against the replica alone."""
+    for name, uid, gid in (("a", 12, 0), ("sub", 0, 34), ("link", 12, 34)):
+        os.chown(pair[1] / name, uid, gid, follow_symlinks=False)
+    assert differences(pair) == {}
+    user, group = (What.OWNER,), (What.GROUP,)
+    assert differences(pair, metadata=Metadata(owner="name")) == {b"a": user, b"sub": group, b"link": user + group}
+    others = dict.fromkeys((b"a", b"dirlink", b"sub/b", b"sub/big", b"sub/empty"), group)
+    assert differences(pair, metadata=Metadata(group=34)) == others
+
+
+def test_a_link_that_is_not_carried_is_none_of_the_source(pair: tuple[Path, Path]) -> None:
+    """A copy that has it has too much; one that has not is equal, and it is told of where that is a problem."""
+    assert differences(pair, metadata=Metadata(symlinks="safe")) == {b"dirlink": (What.EXTRA,)}
+    assert differences(pair, metadata=Metadata(symlinks="skip")) == dict.fromkeys((b"dirlink", b"link"), (What.EXTRA,))
+    (pair[1] / "dirlink").unlink()
+    tally = Tally()
+    roots = os.fsencode(pair[0]), os.fsencode(pair[1])
+    (found,) = compare_trees(*roots, None, tally, Metadata(symlinks="safe"))
+    assert (found.path, found.what, found.differs) == (b"dirlink", (What.NOT_CARRIED,), False)
+    assert "leads out of the tree" in found.detail
+    assert tally.paths == 6
+    (pair[1] / "link").unlink()
+    assert differences(pair, metadata=Metadata(symlinks="skip")) == {}
 
 
 def test_a_path_with_several_differences_is_one_line(pair: tuple[Path, Path]) -> None:

@@ -84,6 +84,22 @@ def test_modes_that_are_told_replace_the_published_ones_also_in_place(tmp_path: 
     assert stat.S_IMODE((tmp_path / "replica/d/f").stat().st_mode) == 0o644
 
 
+def test_what_shows_as_it_should_is_not_written_again(tmp_path: Path) -> None:
+    """Where modes are told, a start cannot know which ones were published; a file with other names keeps them, too."""
+    taken(tmp_path / "replica").close()
+    appearance = Appearance(0o755, 0o644, WHO[1], resolve_owner)
+    told, link = file_of(OWNER, 0o600), symlink_entry(1, content_digest(b"f"), OWNER)
+    with Target.open(tmp_path / "replica", appearance=appearance) as target:
+        target.take()
+        directory = MakeDirectory(b"d", 0o700, OWNER)
+        carry_out(target, directories=(directory,), contents=(Put(b"d/f", told, BODY), Put(b"l", link, b"f")))
+        os.link(tmp_path / "replica/d/f", tmp_path / "other-name")
+        paths = [target.path / name for name in ("d", "d/f", "l")]
+        before = [(path.lstat().st_ino, path.lstat().st_ctime_ns) for path in paths]
+        carry_out(target, 2, directories=(directory,), contents=(Touch(b"d/f", told), Touch(b"l", link)))
+    assert [(path.lstat().st_ino, path.lstat().st_ctime_ns) for path in paths] == before
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> Iterator[int]:
     root = tmp_path / "source"

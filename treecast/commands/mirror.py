@@ -7,15 +7,27 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from common.errors import SettingError
+from treecast.carried_options import (
+    DirModeOption,
+    FileModeOption,
+    GroupOption,
+    OwnerOption,
+    SymlinksOption,
+    check_allowed,
+    read_metadata,
+    read_patterns,
+    words_of,
+)
 from treecast.plain_help import PlainCommand
 
 if TYPE_CHECKING:
     from common.patterns import Patterns
+    from treecast.metadata import Metadata
     from treecast.mirroring.layout import Layout
     from treecast.mirroring.processes import Processes
     from treecast.mirroring.releasing import Releasing
@@ -55,6 +67,11 @@ def mirror(  # noqa: PLR0913 - its options
             " default: the lines of TREECAST_EXCLUDE.",
         ),
     ] = None,
+    symlinks: SymlinksOption = None,
+    owner: OwnerOption = None,
+    dir_mode: DirModeOption = None,
+    file_mode: FileModeOption = None,
+    group: GroupOption = None,
     adopt: Annotated[
         bool,
         typer.Option(
@@ -93,45 +110,56 @@ def mirror(  # noqa: PLR0913 - its options
     Nothing else needs to be installed, configured or running. Without --once it follows changes until Ctrl-C.
 
     Every replica is compared whole at the start, and proved level by digests. Carried is what rsync -rlptOJ --delete
-    carries, without setuid, setgid and sticky.
+    carries, without setuid, setgid and sticky; owner and group too with --owner.
 
     A replica that holds other files is refused, with counts, unless --adopt. Too many deletes at once are held, shown and
     not done, unless --release-hold.
     """
     from common.loading import unknown_variables
-    from common.patterns import Patterns
     from treecast.mirroring.arguments import judge_arguments
     from treecast.mirroring.releasing import Releasing
 
     for line in unknown_variables(os.environ):
         typer.echo(f"treecast: {line}", err=True)
-    lines = exclude if exclude is not None else os.environ.get("TREECAST_EXCLUDE", "").splitlines()
-    try:
-        patterns = Patterns(lines)
-    except SettingError as error:
-        raise SettingError("--exclude" if exclude else error.setting, error.found, error.allowed) from error
+    patterns = read_patterns(exclude, os.environ)
     layout = judge_arguments(source, replicas, state)
+    typed = {"symlinks": symlinks, "owner": owner, "dir_mode": dir_mode, "file_mode": file_mode, "group": group}
+    metadata = read_metadata(typed, os.environ)
+    check_allowed(metadata, typed)
     if dry_run:
-        _preview(layout, patterns, adopt=adopt, as_json=as_json)
+        _preview(layout, patterns, metadata, adopt=adopt, as_json=as_json)
         return
     options = [
         *(["--once"] if once else []),
         *([f"--hold={_hold(hold)}"] if hold is not None else []),
         *(f"--exclude={line}" for line in exclude or ()),
+        *words_of(typed),
         *([f"--state={state}"] if state is not None else []),
     ]
-    paths = [source, *replicas]
-    with_dashes = ["--"] if any(path.startswith("-") for path in paths) else []
-    typed = ["treecast", "mirror", *options], [*with_dashes, *paths]
-    command = [*typed[0], "--adopt", *typed[1]]
-    with _running(layout, patterns, adopt=adopt, hold=hold or "", command=command) as (processes, requests):
+    retyped = _Typed(options, [source, *replicas])
+    with _running(layout, patterns, metadata, adopt=adopt, hold=hold or "", command=retyped.words("--adopt")) as (
+        processes,
+        requests,
+    ):
         releasing = Releasing(processes, is_wanted=release_hold)
         if once:
-            release_command = shlex.join([*typed[0], "--release-hold", *typed[1]])
+            release_command = shlex.join(retyped.words("--release-hold"))
             code = _once(processes, requests, patterns, releasing, release_command, as_json=as_json)
         else:
             code = _follow(processes, requests, releasing, as_json=as_json)
     raise typer.Exit(code)
+
+
+class _Typed(NamedTuple):
+    """What was typed, to be typed once more."""
+
+    options: list[str]
+    paths: list[str]
+
+    def words(self, option: str) -> list[str]:
+        """The command with one more option."""
+        with_dashes = ["--"] if any(path.startswith("-") for path in self.paths) else []
+        return ["treecast", "mirror", *self.options, option, *with_dashes, *self.paths]
 
 
 def _hold(given: str) -> str:
@@ -145,7 +173,7 @@ def _hold(given: str) -> str:
 
 @contextmanager
 def _running(
-    layout: "Layout", patterns: "Patterns", *, adopt: bool, hold: str, command: list[str]
+    layout: "Layout", patterns: "Patterns", metadata: "Metadata", *, adopt: bool, hold: str, command: list[str]
 ) -> "Iterator[tuple[Processes, StopRequests]]":
     """The processes of this mirror, ended however this ends; a child's end without being told so ends this command."""
     from treecast.mirroring.child import ChildEndedError
@@ -154,10 +182,10 @@ def _running(
     from treecast.mirroring.stopping import stop_requests
 
     with held(layout):
-        check_replicas(layout, patterns, adopt=adopt, command=command)
+        check_replicas(layout, patterns, metadata, adopt=adopt, command=command)
         make_missing(layout)
         compare_anew(layout)
-        processes = Processes(layout, patterns.lines, adopt=adopt, hold=hold)
+        processes = Processes(layout, patterns.lines, metadata, adopt=adopt, hold=hold)
         with stop_requests() as requests:
             try:
                 processes.start()
@@ -218,7 +246,7 @@ def _large_limit_bytes() -> int:
         raise SettingError("TREECAST_LARGE_LIMIT", given, SIZES_ALLOWED) from error
 
 
-def _preview(layout: "Layout", patterns: "Patterns", *, adopt: bool, as_json: bool) -> None:
+def _preview(layout: "Layout", patterns: "Patterns", metadata: "Metadata", *, adopt: bool, as_json: bool) -> None:
     """One line per path and totals, for each replica."""
     from contextlib import ExitStack
 
@@ -236,10 +264,10 @@ def _preview(layout: "Layout", patterns: "Patterns", *, adopt: bool, as_json: bo
     for place in layout.replicas:
         if len(layout.replicas) > 1 and not as_json:
             print(f"{shown_path(place.given)}:")
-        acts, refusal = [], refusal_of(place, layout, patterns, adopt=adopt)
+        acts, refusal = [], refusal_of(place, layout, patterns, metadata, adopt=adopt)
         with ExitStack() as parts:
             is_published = published_by_us(place, layout.tree, parts)
-            for planned in preview(layout.source, place.target, patterns, is_published, large_limit_bytes):
+            for planned in preview(layout.source, place.target, patterns, metadata, is_published, large_limit_bytes):
                 acts.append(planned)
                 if not as_json:
                     print(planned.line())

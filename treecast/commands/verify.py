@@ -13,6 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from common.errors import SettingError
+from treecast.carried_options import (
+    DirModeOption,
+    FileModeOption,
+    GroupOption,
+    OwnerOption,
+    SymlinksOption,
+    read_metadata,
+    read_patterns,
+)
 from treecast.plain_help import PlainCommand
 
 if TYPE_CHECKING:
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
 
     from common.patterns import Patterns
     from treecast.comparing import Difference, Tally
+    from treecast.metadata import Metadata
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -27,27 +37,37 @@ PROGRESS_SECONDS = 0.2
 
 
 @app.command(cls=PlainCommand, epilog="Example: treecast verify /srv/playlists /mnt/paris /mnt/tokyo")
-def verify(
+def verify(  # noqa: PLR0913 - its options
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The directory that is right.")],
     replicas: Annotated[list[Path], typer.Argument(metavar="REPLICA", help="Directories that must equal it.")],
     exclude: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="A gitignore pattern to leave out; may be repeated.")
     ] = None,
+    *,
+    symlinks: SymlinksOption = None,
+    owner: OwnerOption = None,
+    dir_mode: DirModeOption = None,
+    file_mode: FileModeOption = None,
+    group: GroupOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """Compare directories: content, kind, mode, mtime, link target.
+    """Compare directories by what is carried between them.
+
+    Compared are kind, content, link target, mode of files and directories (without setuid, setgid and sticky) and mtime of files;
+    with --owner also user and group, as numbers, of everything. With --dir-mode, --file-mode and --group the replicas are held
+    against those instead of the source's. With --symlinks safe or skip, links that are not carried count as not in the source.
+    Not compared are hard links, extended attributes, ACLs, and mtimes of directories and symlinks.
 
     Lists what differs, one line for each path. Ends with 0 when all are equal, 1 when not. Any directories will do:
     treecast need not run, nor ever have run.
     """
-    from common.patterns import Patterns
-
     check_root("SOURCE", source)
     for replica in replicas:
         check_root("REPLICA", replica)
-    lines = exclude if exclude is not None else os.environ.get("TREECAST_EXCLUDE", "").splitlines()
-    patterns = Patterns(lines)
-    results = [_compare(source, replica, patterns, is_listed=not as_json) for replica in replicas]
+    patterns = read_patterns(exclude, os.environ)
+    typed = {"symlinks": symlinks, "owner": owner, "dir_mode": dir_mode, "file_mode": file_mode, "group": group}
+    metadata = read_metadata(typed, os.environ)
+    results = [_compare(source, replica, patterns, metadata, is_listed=not as_json) for replica in replicas]
     if as_json:
         is_equal = all(result["equal"] for result in results)
         typer.echo(json.dumps({"source": _shown(source), "equal": is_equal, "replicas": results}, indent=2))
@@ -62,12 +82,16 @@ def check_root(argument: str, root: Path) -> None:
         raise SettingError(argument, str(root), f"a directory that can be read ({error.strerror})") from error
 
 
-def _compare(source: Path, replica: Path, patterns: "Patterns", *, is_listed: bool) -> dict[str, Any]:
+def _compare(
+    source: Path, replica: Path, patterns: "Patterns", metadata: "Metadata", *, is_listed: bool
+) -> dict[str, Any]:
     from treecast.comparing import Tally, compare_trees
 
     tally, found, started = Tally(), [], time.monotonic()
     with _progress(source, replica, tally):
-        for difference in compare_trees(os.fsencode(source), os.fsencode(replica), patterns, tally):
+        for difference in compare_trees(os.fsencode(source), os.fsencode(replica), patterns, tally, metadata):
+            if not difference.differs:
+                continue
             found.append(_as_json(difference))
             if is_listed:
                 print(f"{_shown(replica)}: {difference.line()}")

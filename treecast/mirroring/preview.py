@@ -15,6 +15,7 @@ from typing import NamedTuple
 from common.names import escape, join
 from common.patterns import Patterns
 from treecast.comparing import Difference, Tally, What, compare_trees, kind_of
+from treecast.metadata import Metadata
 
 _CHUNK_DIFFERENCES = 500
 _OTHER_CONTENT = frozenset({What.KIND, What.CONTENT, What.TARGET})
@@ -63,12 +64,13 @@ def preview(
     source: Path,
     replica: Path,
     patterns: Patterns,
+    metadata: Metadata,
     is_published: Callable[[Collection[bytes]], set[bytes]],
     large_limit_bytes: int,
 ) -> Iterator[Planned]:
     """Every path that would be touched, once. `replica` may be missing. `is_published`: which paths our state put there.
     `large_limit_bytes`: larger files are not carried."""
-    differences = _differences(source, replica, patterns, Tally())
+    differences = _differences(source, replica, patterns, metadata, Tally())
     while chunk := list(islice(differences, _CHUNK_DIFFERENCES)):
         published = is_published([one.path for one in chunk if What.EXTRA in one.what])
         for difference in chunk:
@@ -76,10 +78,10 @@ def preview(
                 yield _planned(difference, source, published, large_limit_bytes)
 
 
-def count_adoption(source: Path, replica: Path, patterns: Patterns) -> AdoptionCounts:
+def count_adoption(source: Path, replica: Path, patterns: Patterns, metadata: Metadata) -> AdoptionCounts:
     """See `AdoptionCounts`."""
     tally, found = Tally(), Counter[str]()
-    for difference in _differences(source, replica, patterns, tally):
+    for difference in _differences(source, replica, patterns, metadata, tally):
         if What.MISSING in difference.what:
             found["missing"] += 1
         elif What.EXTRA in difference.what:
@@ -90,21 +92,23 @@ def count_adoption(source: Path, replica: Path, patterns: Patterns) -> AdoptionC
     return AdoptionCounts(kept, found["missing"] + found["differing"], found["extra"] + found["differing"])
 
 
-def _differences(source: Path, replica: Path, patterns: Patterns, tally: Tally) -> Iterator[Difference]:
+def _differences(
+    source: Path, replica: Path, patterns: Patterns, metadata: Metadata, tally: Tally
+) -> Iterator[Difference]:
     if replica.is_dir():
-        yield from compare_trees(os.fsencode(source), os.fsencode(replica), patterns, tally)
+        yield from compare_trees(os.fsencode(source), os.fsencode(replica), patterns, tally, metadata)
         return
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="treecast-") as nothing:
-        yield from compare_trees(os.fsencode(source), os.fsencode(nothing), patterns, tally)
+        yield from compare_trees(os.fsencode(source), os.fsencode(nothing), patterns, tally, metadata)
 
 
 def _planned(difference: Difference, source: Path, published: set[bytes], large_limit_bytes: int) -> Planned:
     path, what = difference.path, difference.what
     if What.EXTRA in what:
         return Planned(Act.DELETE if path in published else Act.ASIDE, path)
-    if What.UNREADABLE in what:
+    if What.UNREADABLE in what or What.NOT_CARRIED in what:
         return Planned(Act.PROBLEM, path, difference.detail)
     why = _cannot_be_carried(os.path.join(os.fsencode(source), path), large_limit_bytes)
     if why:

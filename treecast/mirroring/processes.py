@@ -12,6 +12,7 @@ from common.control import is_answering
 from common.errors import AlreadyRunningError, SettingError
 from common.lock import ProcessLock
 from common.places import make_state_directory
+from treecast.metadata import AS_BY_DEFAULT, Metadata
 from treecast.mirroring.child import Child, Options, stop_all
 from treecast.mirroring.layout import Layout
 from treecast.mirroring.standing import Look, look_at
@@ -24,11 +25,19 @@ _POLL_SECONDS = 0.02
 class Processes:
     """The children of one mirror, in the order of its layout."""
 
-    def __init__(self, layout: Layout, exclude: Sequence[str], *, adopt: bool, hold: str = "") -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        exclude: Sequence[str],
+        metadata: Metadata = AS_BY_DEFAULT,
+        *,
+        adopt: bool,
+        hold: str = "",
+    ) -> None:
         """`hold`: the limit of deletes, "" for what the children take by themselves."""
         limit = {"hold": hold} if hold else {}
         common: Options = {"tree": layout.tree, "broker": layout.broker, **limit}
-        ours: Options = {"source": str(layout.source), "exclude": tuple(exclude)}
+        ours: Options = {"source": str(layout.source), "exclude": tuple(exclude), **metadata.for_producer}
         self.layout = layout
         self.producer = Child("producer", layout.given, layout.producer_state, {**common, **ours})
         self.consumers = [
@@ -42,6 +51,7 @@ class Processes:
                     "replica": place.name,
                     "adopt": adopt,
                     "protect": tuple(exclude),
+                    **metadata.for_consumer,
                 },
             )
             for place in layout.replicas

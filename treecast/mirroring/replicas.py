@@ -17,17 +17,20 @@ from consumer.stagefiles import Age
 from consumer.starting import DiskSeen, Start, StateSeen, decide_start
 from consumer.state import State
 from consumer.target import Target
+from treecast.metadata import Metadata
 from treecast.mirroring.layout import Layout, ReplicaPlace
 from treecast.mirroring.preview import count_adoption
 
 
-def check_replicas(layout: Layout, patterns: Patterns, *, adopt: bool, command: Sequence[str]) -> None:
+def check_replicas(
+    layout: Layout, patterns: Patterns, metadata: Metadata, *, adopt: bool, command: Sequence[str]
+) -> None:
     """Raises StoppedError, with what would become of the files and what to type next, for replicas that are not ours to write.
 
     `command`: what was typed, with `--adopt`.
     """
     refusals = [
-        (start, _words(start, place, layout, patterns))
+        (start, _words(start, place, layout, patterns, metadata))
         for place in layout.replicas
         if (start := look_before(place, layout.tree, patterns, adopt=adopt)).is_refusal
     ]
@@ -39,12 +42,12 @@ def check_replicas(layout: Layout, patterns: Patterns, *, adopt: bool, command: 
     raise NotOurTargetError(text)
 
 
-def refusal_of(place: ReplicaPlace, layout: Layout, patterns: Patterns, *, adopt: bool) -> str:
+def refusal_of(place: ReplicaPlace, layout: Layout, patterns: Patterns, metadata: Metadata, *, adopt: bool) -> str:
     """Why a run would refuse this replica; "" where it would not. Writes nothing into it."""
     start = look_before(place, layout.tree, patterns, adopt=adopt)
     if start is Start.NEEDS_ADOPTION:
         return f"{escape(os.fsencode(place.given))} holds files that no mirror put there: this is what --adopt would do"
-    return _words(start, place, layout, patterns) if start.is_refusal else ""
+    return _words(start, place, layout, patterns, metadata) if start.is_refusal else ""
 
 
 def look_before(place: ReplicaPlace, tree: str, patterns: Patterns, *, adopt: bool) -> Start:
@@ -75,10 +78,10 @@ def _seen(state: State | None, tree: str) -> StateSeen:
     return StateSeen(tree, state.mark, Age(state.standing().commits, state.token), state.is_released)
 
 
-def _words(start: Start, place: ReplicaPlace, layout: Layout, patterns: Patterns) -> str:
+def _words(start: Start, place: ReplicaPlace, layout: Layout, patterns: Patterns, metadata: Metadata) -> str:
     shown = escape(os.fsencode(place.given))
     if start is Start.NEEDS_ADOPTION:
-        counts = count_adoption(layout.source, place.target, patterns)
+        counts = count_adoption(layout.source, place.target, patterns, metadata)
         return f"{shown} holds files that no mirror put there: {counts}"
     state = shlex.quote(str(place.state))
     if start is Start.MARK_MISSING:
