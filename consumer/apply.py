@@ -4,13 +4,11 @@ Knows the target and the state, and nothing of messages or brokers.
 """
 
 from collections.abc import Collection
-from contextlib import suppress
 
 from common.board import Board
 from common.errors import NoRoomError
 from common.names import escape
 from common.patterns import Patterns, lines_of
-from common.quantities import AsideLimits
 from consumer.agreement import Decided
 from consumer.opening import resolve_left
 from consumer.stagefiles import Age, new_token
@@ -73,11 +71,6 @@ class Applier:
         self.target.protect(self._state.patterns)
         problems = self._board.problem_paths()
         self._solved(set(problems).difference(self._state.unmet(problems)))
-
-    def prune_aside(self, limits: AsideLimits, unix_seconds: float) -> None:
-        """Remove for good what was set aside too long ago, or is too much; what cannot be removed now stays for the next time."""
-        with suppress(NoRoomError):
-            self._board.gauge("aside_bytes", self.target.prune_aside(limits, unix_seconds))
 
     def _tell(self, step: Step, plan: Plan, outcome: Outcome) -> None:
         board = self._board

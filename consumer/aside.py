@@ -1,4 +1,4 @@
-"""Sets foreign things aside: `aside/<unix seconds>-<number>/<original path>` in the stage, never over what is there.
+"""Sets foreign things aside: `aside/<label>/<original path>` in the stage (see `ages`), never over what is there.
 
 Knows where things go, not why. What is set aside keeps its mode, times and everything below it: it is only renamed.
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from common.names import ancestors, basename, parent
+from consumer.ages import label_of
 from consumer.descriptors import HOLD_DIRECTORY, change_mode
 from consumer.walking import Directories
 
@@ -21,7 +22,9 @@ class Aside:
     def __init__(self, home: int, number: int) -> None:
         """`home`: a descriptor of the stage. `number`: of the commit that sets things aside."""
         self._home = home
-        self._label = b"%d-%d" % (time.time(), number)
+        self._unix_seconds = time.time()
+        self._number = number
+        self._tries = 0
         self._places: list[Directories] = []
         self._roots: list[int] = []
         self.paths: list[bytes] = []
@@ -58,22 +61,29 @@ class Aside:
         """The place of this commit; when something stands in the way there, another one beside it."""
         yield from self._places
         while True:
-            suffix = b"-%d" % len(self._places) if self._places else b""
-            place = self._new_place(self._label + suffix)
+            place = self._new_place()
             self._places.append(place)
             yield place
 
-    def _new_place(self, label: bytes) -> Directories:
+    def _new_place(self) -> Directories:
         with suppress(FileExistsError):
             os.mkdir(ASIDE, 0o700, dir_fd=self._home)
         shelf = os.open(ASIDE, HOLD_DIRECTORY, dir_fd=self._home)
         try:
-            with suppress(FileExistsError):
-                os.mkdir(label, 0o700, dir_fd=shelf)
+            label = self._make_label(shelf)
             self._roots.append(os.open(label, HOLD_DIRECTORY, dir_fd=shelf))
         finally:
             os.close(shelf)
         return Directories(self._roots[-1])
+
+    def _make_label(self, shelf: int) -> bytes:
+        """One that nobody else has: what stands there may be older than its label says, and go soon."""
+        while True:
+            label = label_of(self._unix_seconds, self._number, self._tries)
+            self._tries += 1
+            with suppress(FileExistsError):
+                os.mkdir(label, 0o700, dir_fd=shelf)
+                return label
 
     @staticmethod
     def _is_free(place: Directories, path: bytes) -> bool:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from common.names import ancestors, basename, is_below, join, parent
 from consumer.aside import Aside
 from consumer.faults import DIRECTORY_IN_THE_WAY
-from consumer.shelf import remove_tree
 from consumer.values import ForeignPolicy
 from consumer.walking import Directories
 
@@ -124,7 +123,7 @@ class Clearing:
         if self._foreign != "delete":
             self._move_aside(path)
         elif stat.S_ISDIR(os.lstat(basename(path), dir_fd=above).st_mode):
-            remove_tree(self._directories, path)
+            _remove_tree(self._directories, path)
         else:
             os.unlink(basename(path), dir_fd=above)
         return True
@@ -159,3 +158,21 @@ class Clearing:
                 elif stat.S_ISDIR(mode):
                     pending.append(child)
         return protected
+
+
+def _remove_tree(directories: Directories, path: bytes) -> None:
+    """Files first, then the directories in the reverse of the order in which they were found: no recursion, few descriptors.
+
+    Raises OSError at the first thing that cannot be removed.
+    """
+    found = [path]
+    for here in found:
+        directories.loosen(here)
+        for name in directories.names(here):
+            if stat.S_ISDIR(os.lstat(name, dir_fd=directories.open(here)).st_mode):
+                found.append(join(here, name))
+            else:
+                os.unlink(name, dir_fd=directories.open(here))
+    for here in reversed(found):
+        directories.forget(here)
+        os.rmdir(basename(here), dir_fd=directories.open(parent(here)))

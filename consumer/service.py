@@ -20,12 +20,14 @@ from common.transport.ports import Broker, Outgoing, Phase, Publisher, Route, Su
 from common.transport.urls import shown
 from common.version import program_version
 from common.wire.codec import encode
+from consumer.ages import Clocks
 from consumer.apply import Applier
 from consumer.asking import Asking
 from consumer.following import Follower, Parts
 from consumer.gathering import Gathering
 from consumer.large import Large
 from consumer.opening import Stopping, open_replica
+from consumer.pruning import Pruning
 from consumer.questions import Identity, Questions
 from consumer.reporting import ReportClock
 from consumer.room import Patience
@@ -51,7 +53,6 @@ CLOSE_SECONDS = 1.5
 TELL_SECONDS = 0.25
 """How old what status shows may be while there is no news to report, as in a first copy."""
 SPOOL_NAME = "since.db"
-PRUNE_SECONDS = 3600.0
 NO_ROOM_SECONDS = 5.0
 """Between two tries to open a replica without room."""
 
@@ -129,7 +130,7 @@ class Replica:
         self._settings = settings
         self._state = state
         self._applier = applier
-        self._prune_at = 0.0
+        self._pruning = Pruning(settings.aside, applier.target.shelf, state.shelf, board)
         self._publisher = publisher
         self._subscriber = subscriber
         self._board = board
@@ -187,6 +188,7 @@ class Replica:
         finally:
             self._large.close()
             self._trying.close()
+            self._pruning.close()
 
     def _round(self) -> None:
         """One message, or none for a while; answers that came together are merged once nothing more is waiting."""
@@ -233,16 +235,11 @@ class Replica:
             )
 
     def _prune(self) -> None:
-        """What was set aside too long ago goes for good, if the master's clock says so too: one that jumped must not decide
-        that. Looked at each hour."""
-        now = time.monotonic()
-        if now >= self._prune_at and self._follower.master_unix_seconds:
-            self._prune_at = now + PRUNE_SECONDS
-            unix_seconds = min(time.time(), self._follower.master_unix_seconds)
-            self._applier.prune_aside(self._settings.aside, unix_seconds)
+        """What stood aside too long goes for good, a little in each round."""
+        self._pruning.turn(time.monotonic(), Clocks(time.time(), self._follower.master_unix_seconds))
 
     def _pause_seconds(self) -> float:
-        if self._scrub.has_news or self._trying.is_busy:
+        if self._scrub.has_news or self._trying.is_busy or self._pruning.is_busy:
             return 0.0
         now = time.monotonic()
         dues = [self._reports.due_at(self._telling.news()), self._follower.due_at(), self._asking.due_at()]

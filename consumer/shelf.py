@@ -1,114 +1,155 @@
-"""Does: everything that stands aside, as a whole: what is there, how large it is, and what goes for good.
+"""Does: what stands aside, looked at, measured and removed for good, in small pieces of work.
 
-Knows `aside/` in a stage; not why something was set aside. What cannot be removed stays, for the next time.
+Knows `aside/` in a stage; not why something was set aside, nor when it goes. What cannot be removed stays, for the next time.
+However much stands there, a piece of work is a few system calls, and little of it is in memory.
 """
 
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from functools import partial
 
 from common.names import basename, join, parent
-from common.quantities import AsideLimits
+from consumer.ages import is_label
 from consumer.aside import ASIDE
+from consumer.descriptors import HOLD, LIST
+from consumer.faults import raise_if_general
+from consumer.lane import Lane
 from consumer.walking import Directories
 
 _BLOCK_BYTES = 512
+REMOVED_AT_ONCE = 64
+LARGE_BYTES = 16 * 1024 * 1024
+"""The room of a file from this size on is given back by a thread: that takes long."""
+MEASURED_DEPTH = 64
+"""What lies deeper is not counted: a descriptor is held for each directory on the way."""
 
 
 class Shelf:
-    """The `aside/` of one stage. Sizes are remembered: what was set aside by an earlier commit does not grow any more."""
+    """The `aside/` of one stage. Methods raise NoRoomError and HaltError; what fails at one place is no error."""
 
     def __init__(self, home: int) -> None:
         """`home`: a descriptor of the stage, which stays the caller's."""
         self._home = home
-        self._sizes: dict[bytes, int] = {}
+        self._lane: Lane[None] = Lane("aside")
 
-    def prune(self, limits: AsideLimits, unix_seconds: float) -> int:
-        """Remove what is too old, and then the oldest while all of it takes more than its share of the free space.
+    def close(self) -> None:
+        """End the thread. Idempotent."""
+        self._lane.close()
 
-        Returns the bytes that are left.
-        """
-        oldest = unix_seconds - limits.limit_seconds
-        kept = [place for place in list_aside(self._home) if _since(place) >= oldest or not self._remove(place)]
-        sizes = {place: self._size(place) for place in kept}
-        total = sum(sizes.values())
+    def labels(self) -> list[bytes]:
+        """What we set aside and stands there now."""
+        return [name for name in list_aside(self._home) if is_label(name)]
+
+    def free_bytes(self) -> int:
+        """How much room the file system has for us."""
         room = os.fstatvfs(self._home)
-        free_bytes = room.f_bavail * room.f_frsize
-        for place in kept[:-1]:  # the newest stays: it may be what somebody looks for just now
-            if total <= limits.share * (free_bytes + total):
-                break
-            if self._remove(place):
-                free_bytes, total = free_bytes + sizes[place], total - sizes[place]
-        return total
+        return room.f_bavail * room.f_frsize
 
-    def _remove(self, place: bytes) -> bool:
-        directories = Directories(self._home)
-        try:
-            remove_tree(directories, place)
-        except OSError:
-            return False
-        finally:
-            directories.close()
-        self._sizes.pop(place, None)
+    def remove(self, label: bytes) -> Generator[None, None, bool]:
+        """Remove it for good, with all that is in it, a piece with each step. False: something could not be removed.
+
+        Nothing is held open from one step to the next: what a person takes out of it meanwhile is not followed there.
+        """
+        here = join(ASIDE, label)
+        while here != ASIDE:
+            try:
+                here = self._remove_some(here)
+            except FileNotFoundError:
+                here = parent(here)
+            except OSError as error:
+                raise_if_general(error, "removing what was set aside long ago")
+                return False
+            yield
         return True
 
-    def _size(self, place: bytes) -> int:
-        if place not in self._sizes:
-            directories = Directories(self._home)
+    def measure(self, label: bytes) -> Generator[None, None, int]:
+        """How much room it takes, in bytes, as far as it can be read; an entry with each step."""
+        total = 0
+        try:
+            above = os.open(ASIDE, LIST, dir_fd=self._home)
             try:
-                self._sizes[place] = _bytes_below(directories, place)
+                for seen in _below(label, above, MEASURED_DEPTH):
+                    total += seen.st_blocks * _BLOCK_BYTES
+                    yield
             finally:
-                directories.tighten()
-                directories.close()
-        return self._sizes[place]
+                os.close(above)
+        except OSError as error:
+            raise_if_general(error, "measuring what was set aside")
+        return total
+
+    def _remove_some(self, here: bytes) -> bytes:
+        """Some of what is in a directory, and itself when it is empty. Returns the directory to go on with."""
+        directories = Directories(self._home)
+        try:
+            directories.loosen(here)
+            listed = directories.listed(here)
+            try:
+                below, is_empty = self._unlink_some(listed)
+            finally:
+                os.close(listed)
+            if below:
+                return join(here, below)
+            if not is_empty:
+                return here
+            directories.forget(here)
+            os.rmdir(basename(here), dir_fd=directories.open(parent(here)))
+            return parent(here)
+        finally:
+            directories.close()
+
+    def _unlink_some(self, directory: int) -> tuple[bytes, bool]:
+        """Until a directory is found, whose name is returned, or there was enough; and whether there is nothing more."""
+        count = 0
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                seen = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(seen.st_mode):
+                    return os.fsencode(entry.name), False
+                self._unlink(directory, entry.name, seen.st_blocks * _BLOCK_BYTES)
+                count += 1
+                if count == REMOVED_AT_ONCE:
+                    return b"", False
+        return b"", True
+
+    def _unlink(self, directory: int, name: str, size_bytes: int) -> None:
+        if size_bytes < LARGE_BYTES:
+            os.unlink(name, dir_fd=directory)
+            return
+        # What is held open keeps its room until it is closed.
+        held = os.open(name, HOLD, dir_fd=directory)
+        try:
+            os.unlink(name, dir_fd=directory)
+        finally:
+            self._lane.done()
+            self._lane.do(partial(os.close, held))
 
 
 def list_aside(home: int) -> list[bytes]:
-    """The labels that stand aside now, oldest first."""
+    """What stands aside now, by name."""
     try:
-        shelf = os.open(ASIDE, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=home)
+        shelf = os.open(ASIDE, LIST, dir_fd=home)
     except FileNotFoundError:
         return []
     try:
-        return sorted(
-            (join(ASIDE, os.fsencode(name)) for name in os.listdir(shelf)), key=lambda place: (_since(place), place)
-        )
+        return [os.fsencode(name) for name in os.listdir(shelf)]
     finally:
         os.close(shelf)
 
 
-def remove_tree(directories: Directories, path: bytes) -> None:
-    """Files first, then the directories in the reverse of the order in which they were found: no recursion, few descriptors.
-
-    Raises OSError at the first thing that cannot be removed.
-    """
-    found = [path]
-    for here in found:
-        directories.loosen(here)
-        for name in directories.names(here):
-            if stat.S_ISDIR(os.lstat(name, dir_fd=directories.open(here)).st_mode):
-                found.append(join(here, name))
-            else:
-                os.unlink(name, dir_fd=directories.open(here))
-    for here in reversed(found):
-        directories.forget(here)
-        os.rmdir(basename(here), dir_fd=directories.open(parent(here)))
-
-
-def _since(place: bytes) -> float:
-    """When it was set aside; what is named otherwise is nobody's, and never too old."""
-    since = basename(place).partition(b"-")[0]
-    return int(since) if since.isdigit() else float("inf")
-
-
-def _bytes_below(directories: Directories, path: bytes) -> int:
-    total, pending = 0, [path]
-    with suppress(OSError):
-        while pending:
-            here = pending.pop()
-            for name in directories.names(here):
-                seen = os.lstat(name, dir_fd=directories.open(here))
-                total += seen.st_blocks * _BLOCK_BYTES
-                if stat.S_ISDIR(seen.st_mode):
-                    pending.append(join(here, name))
-    return total
+def _below(name: bytes | str, above: int, depth: int) -> Iterator[os.stat_result]:
+    """Everything in a directory, however deep; what cannot be listed is left out."""
+    try:
+        directory = os.open(name, LIST, dir_fd=above)
+    except OSError as error:
+        raise_if_general(error, "measuring what was set aside")
+        return
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                seen = entry.stat(follow_symlinks=False)
+                yield seen
+                if stat.S_ISDIR(seen.st_mode) and depth:
+                    yield from _below(entry.name, directory, depth - 1)
+    finally:
+        os.close(directory)

@@ -17,6 +17,7 @@ from consumer.hold_record import Parked, forget_departed, save_departed, save_si
 from consumer.index import Counts, Index
 from consumer.missing import Missing
 from consumer.scrub_record import ScrubRecord, read_record, save_record
+from consumer.shelf_record import ShelfRecord
 from consumer.statefile import connect, converted
 from consumer.tables import FRESH, Flags
 from consumer.tombs import TombTable
@@ -48,6 +49,8 @@ class State:
         """Which contents are missing, and where a large one is already."""
         self.parked = Parked(database, path)
         """What is held, and what is released and not removed yet."""
+        self.shelf = ShelfRecord(database, path)
+        """Since when things stand aside."""
 
     @classmethod
     def open(cls, path: Path, tree: str, replica: str) -> "State":

@@ -47,6 +47,10 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX unmet_large ON unmet (path) WHERE is_large = 1;
     CREATE TABLE departed (path BLOB PRIMARY KEY, digest BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE hold (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), since REAL NOT NULL);
+    CREATE TABLE aside (label BLOB PRIMARY KEY, born REAL NOT NULL) WITHOUT ROWID;
+    CREATE TABLE shelf (
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1), lived REAL NOT NULL, here REAL NOT NULL, master REAL NOT NULL
+    );
     CREATE TABLE recent (last INTEGER PRIMARY KEY, hash BLOB NOT NULL);
     CREATE TABLE scrub (
         only_row INTEGER PRIMARY KEY CHECK (only_row = 1), is_under_way INTEGER NOT NULL, run INTEGER NOT NULL,

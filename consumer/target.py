@@ -16,7 +16,6 @@ from common.errors import HaltError, SettingError
 from common.messages import INLINE_LIMIT_BYTES
 from common.names import STAGE_NAME
 from common.patterns import Patterns
-from common.quantities import AsideLimits
 from consumer import survey
 from consumer.appearance import AS_PUBLISHED, Appearance
 from consumer.aside import ASIDE, Aside
@@ -88,6 +87,8 @@ class Target:
 
     def close(self) -> None:
         """Let it go. Idempotent."""
+        if self._shelf is not None:
+            self._shelf.close()
         if self._stage is not None:
             self._stage.close()
             self._stage = None
@@ -286,11 +287,11 @@ class Target:
         """What somebody else put at these paths goes as the policy is; returns what is gone, and what of it stands aside."""
         return clear_paths(self._root, self._opened.home, paths, number, self._protects, self.foreign)
 
-    def prune_aside(self, limits: AsideLimits, unix_seconds: float) -> int:
-        """Remove for good what was set aside too long ago or is too much; returns the bytes that still stand aside."""
-        with self._faults("removing what was set aside long ago"):
-            self._shelf = self._shelf or Shelf(self._opened.home)
-            return self._shelf.prune(limits, unix_seconds)
+    @property
+    def shelf(self) -> Shelf:
+        """What stands aside."""
+        self._shelf = self._shelf or Shelf(self._opened.home)
+        return self._shelf
 
     def protect(self, patterns: Patterns) -> None:
         """From now on what these exclude is protected, beside what was at the opening."""

@@ -150,8 +150,8 @@ class Master:
         self.sent.append(data)
         return data
 
-    def heartbeat(self) -> bytes:
-        """Where the stream stands."""
+    def heartbeat(self, unix_ns: int = 0) -> bytes:
+        """Where the stream stands, and what the master's clock says."""
         self.counter += 1
         return encode(
             Heartbeat(
@@ -160,7 +160,7 @@ class Master:
                 self.head,
                 self.digests.tree_digest(),
                 self.counter,
-                0,
+                unix_ns,
                 "here:1",
                 self.released,
             )
@@ -381,7 +381,7 @@ class Running:
         """Time passes, with heartbeats as the producer sends them."""
         for _ in range(int(seconds / 5)):
             self.clock.now += 5
-            self.say(self.master.heartbeat())
+            self.say(self.master.heartbeat(self.clock.time_ns()))
             self.turn(3)
 
     # -- looking

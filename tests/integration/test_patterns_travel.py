@@ -1,6 +1,5 @@
 """What the master excludes is protected on every replica, whichever way a replica comes to know of it."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,19 +135,3 @@ def test_what_is_foreign_in_a_directory_that_goes_follows_the_policy(running: Ru
     running.say(running.master.batch({b"d": b"a file now"}))
     running.level()
     assert [path.name for path in (running.root / ".treecast").rglob("own")] == ([] if foreign == "delete" else ["own"])
-
-
-def test_what_stands_aside_keeps_to_its_time_and_its_share(running: Running) -> None:
-    from common.quantities import AsideLimits
-
-    running.say(running.master.batch({b"a": b"1"}))
-    running.level()
-    shelf = running.root / ".treecast/aside"
-    for seconds in (1000, 2000, 3000):
-        (shelf / f"{seconds}-1").mkdir(parents=True)
-        (shelf / f"{seconds}-1/f").write_bytes(os.urandom(100_000))
-    running.target.prune_aside(AsideLimits(1500.0, 1.0), 3000)
-    assert sorted(os.listdir(shelf)) == ["2000-1", "3000-1"]
-    left_bytes = running.target.prune_aside(AsideLimits(1500.0, 0.0), 3000)
-    assert os.listdir(shelf) == ["3000-1"]
-    assert left_bytes >= 100_000

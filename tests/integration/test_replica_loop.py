@@ -1,7 +1,6 @@
 """The consumer's loop, round by round: what a replica says of itself, and when it must not go on in silence."""
 
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -179,24 +178,6 @@ def test_a_target_that_is_adopted_is_not_ready_before_it_is_level(tmp_path: Path
     with ExitStack() as parts:
         open_replica(settings_in(tmp_path, adopt=True), threading.Event(), board, parts, lambda: pytest.fail("nobody"))
     assert board.ready_in_scan == [False]
-
-
-def test_what_was_set_aside_goes_after_a_week_by_two_clocks(world: World, tmp_path: Path) -> None:
-    """A clock that jumped by ten years says that everything is old."""
-    now = int(time.time())
-    old, new = (tmp_path / "target/.treecast/aside" / f"{now - days * 86_400}-1" for days in (8, 1))
-    for place in (old, new):
-        place.mkdir(parents=True)
-        (place / "file").write_text("somebody's")
-    world.round()
-    world.hear(unix_seconds=now - 3 * 86_400)
-    world.round()
-    assert old.exists()
-    world.replica._prune_at = 0.0
-    world.hear(unix_seconds=now + 3650 * 86_400)
-    world.round()
-    assert not old.exists()
-    assert new.exists()
 
 
 def test_a_scan_stops_and_shows_that_it_lives_within_one_large_file(tmp_path: Path) -> None:

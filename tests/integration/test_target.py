@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,6 @@ from common.digests import content_digest
 from common.entries import directory_entry, file_entry, symlink_entry
 from common.errors import AlreadyRunningError, HaltError, SettingError
 from common.patterns import Patterns
-from common.quantities import AsideLimits
 from consumer.stagefiles import Age, new_mark, new_token
 from consumer.target import Target
 from consumer.values import Found, Plan, Reason, Touch
@@ -266,16 +266,17 @@ def test_a_foreign_file_gives_way_to_a_published_one(root: Path) -> None:
     assert {path: seen[3] for path, seen in aside_of(root).items()} == {b"f": b"foreign", b"sub": b"foreign too"}
 
 
-def test_what_was_set_aside_long_ago_is_removed(root: Path) -> None:
+def test_each_time_a_place_of_its_own_is_made_also_when_the_clock_says_the_same_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands aside under the same label may be old, and go soon."""
+    monkeypatch.setattr(time, "time", lambda: 5.0)
     with taken(root) as target:
-        deep = root / ".treecast/aside/1000-1/a/b"
-        deep.mkdir(parents=True)
-        (deep / "f").write_bytes(b"x")
-        (root / "f").write_bytes(b"y")
-        carry_out(target, remove=(b"f",), foreign=frozenset({b"f"}))
-        target.prune_aside(AsideLimits(1000.0, 1.0), 1_001_000)
-    assert not (root / ".treecast/aside/1000-1").exists()
-    assert list(aside_of(root)) == [b"f"]
+        for content in (b"old", b"new"):
+            (root / "f").write_bytes(content)
+            target.set_aside([b"f"], 7)
+        assert sorted(target.shelf.labels()) == [b"5-7", b"5-7-1"]
+    assert (root / ".treecast/aside/5-7-1/f").read_bytes() == b"new"
 
 
 def test_a_released_target_holds_nothing_of_ours(root: Path) -> None:
