@@ -5,7 +5,7 @@ A file that turns out to be another is left alone, and the content is fetched. U
 """
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 
 from common.board import Board
@@ -48,14 +48,12 @@ class Copying:
 
     def close(self) -> None:
         """End the thread. Idempotent."""
-        self._lane.close()
+        if self._lane.close() and self._content is not None:
+            self._content.close()
 
-    def remove(self, away: list[bytes]) -> None:
-        """Give the room of these back: that takes long for large files, and nobody waits for it."""
-        self._lane.do(partial(self._remove, away))
-
-    def _remove(self, away: list[bytes]) -> None:
-        self._store.remove(away)
+    def do(self, work: Callable[[], None]) -> None:
+        """Have this done beside the loop."""
+        self._lane.do(work)
 
     def has(self, digest: bytes, now: float) -> bool:
         """Whether this content may be had from the tree, so that it need not be fetched (yet)."""

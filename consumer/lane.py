@@ -54,13 +54,20 @@ class Lane(Generic[Result]):
         if self._closing.is_set():
             raise LaneClosedError
 
-    def close(self) -> None:
-        """End it; jobs that were not begun are not done. Idempotent."""
+    def close(self) -> bool:
+        """End it; jobs that were not begun are not done. Idempotent.
+
+        False: its thread is still at a job, which a slow disk may keep. Then all that was given to it stays its own, open, until
+        the process ends: a descriptor that is closed under it may be another file's by the time it writes.
+        """
         self._closing.set()
         self._todo.put(None)
         if self._thread is not None:
             self._thread.join(CLOSE_SECONDS)
+            if self._thread.is_alive():
+                return False
             self._thread = None
+        return True
 
     def _run(self) -> None:
         while (job := self._todo.get()) is not None and not self._closing.is_set():

@@ -83,9 +83,9 @@ class Large:
 
     def close(self) -> None:
         """End the threads. What is in the store stays there. Idempotent."""
-        self._lane.close()
+        has_ended = self._lane.close()
         self._copying.close()
-        for coming in self._coming.values():
+        for coming in self._coming.values() if has_ended else ():
             coming.content.close()
 
     def take_part(self, answer: PartAnswer, now: float) -> None:
@@ -263,7 +263,7 @@ class Large:
         wanted = {one.digest for one in kept if self._is_wanted(one.digest) or (self._is_stale and not one.is_link)}
         drop = to_drop(kept, wanted, self._store.free_bytes(), now)
         if drop:
-            self._copying.remove(self._store.put_away(drop[:PRUNED_AT_ONCE]))
+            self._copying.do(self._store.put_away(drop[:PRUNED_AT_ONCE]))
             self._prune_at = now + (PRUNE_SECONDS if len(drop) <= PRUNED_AT_ONCE else LOOK_SECONDS)
         self._fetching.forget_pauses([d for d in self._fetching.put_off_digests() if not self._is_wanted(d)])
 

@@ -123,6 +123,8 @@ class Rereader:
             self._next = left_off
         self._stop.clear()
         self._wake.clear()
+        # One of its own, which it closes: who owns the target may let go of it first.
+        self._root = os.dup(self._disk.root)
         self._thread = threading.Thread(target=self._run, name=LOOP, daemon=True)
         self._thread.start()
 
@@ -152,8 +154,6 @@ class Rereader:
     # -- the thread
     def _run(self) -> None:
         lower_io_priority()
-        # One of our own: who owns the target may let go of it first.
-        self._root = os.dup(self._disk.root)
         try:
             self._go_on()
         finally:

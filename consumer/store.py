@@ -2,7 +2,8 @@
 
 `<hex of the digest>` is ours alone: a content that is being fetched or copied, or is whole. `<hex>.link` is another name of a
 file of the tree, kept before the tree gives it up; it is never written to. Nothing here is a content before it was hashed as a
-whole: so nothing needs to survive a crash, and whatever does is of use. Used from one thread; others are given descriptors.
+whole: so nothing needs to survive a crash, and whatever does is of use. Used from one thread; others are given descriptors that
+are theirs.
 """
 
 import errno
@@ -11,6 +12,7 @@ import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from common.digests import DIGEST_BYTES
 from common.errors import NoRoomError
@@ -106,8 +108,9 @@ class Store:
         os.link(basename(keep.path), name, src_dir_fd=above, dst_dir_fd=self._directory, follow_symlinks=False)
         self._kept[name] = Kept(name, keep.digest, keep.size, self._clock(), is_link=True)
 
-    def put_away(self, kept: list[Kept]) -> list[bytes]:
-        """These are here no more; `remove` gives their room back. Returns what they are called until then."""
+    def put_away(self, kept: list[Kept]) -> Callable[[], None]:
+        """These are here no more. Returns the work that gives their room back: it takes long for large files, and any thread may
+        do it, once, also when the store is closed. What stays goes at a start."""
         away = []
         for one in kept:
             self._away += 1
@@ -116,13 +119,7 @@ class Store:
                 os.rename(one.name, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
                 away.append(name)
             self._kept.pop(one.name, None)
-        return away
-
-    def remove(self, away: list[bytes]) -> None:
-        """Remove what was put away: it takes long for large files, and any thread may do it. What stays goes at a start."""
-        for name in away:
-            with suppress(OSError):
-                os.unlink(name, dir_fd=self._directory)
+        return partial(_remove, away, os.dup(self._directory))
 
     def drop_link(self, digest: bytes) -> None:
         """What was kept of this content goes. Idempotent."""
@@ -198,6 +195,16 @@ class Store:
             os.unlink(name, dir_fd=self._directory)
             return
         self._kept[name] = Kept(name, digest, seen.st_size, self._clock(), is_link)
+
+
+def _remove(names: list[bytes], directory: int) -> None:
+    """The descriptor is closed here."""
+    try:
+        for name in names:
+            with suppress(OSError):
+                os.unlink(name, dir_fd=directory)
+    finally:
+        os.close(directory)
 
 
 def identity_of(seen: os.stat_result) -> tuple[int, ...]:

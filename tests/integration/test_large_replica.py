@@ -12,10 +12,12 @@ import pytest
 from common.digests import content_digest
 from common.messages import INLINE_LIMIT_BYTES, PART_BYTES, AskParts, PartAnswer, Question
 from common.wire.codec import encode
+from consumer import descriptors, filling, lane
 from consumer.filling import Content as Filling
 from consumer.filling import Filled
 from tests.dying_os import Countdown, DyingOs
 from tests.running_consumer import Content, Running
+from tests.waiting import scaled
 
 PARTS = 7
 LARGE = os.urandom((PARTS - 1) * PART_BYTES + 5)
@@ -73,6 +75,50 @@ def only(world: Running, allowed: int) -> Answer:
                 yield encode(one)
 
     return answer
+
+
+def test_a_thread_that_outlives_the_end_keeps_its_descriptor(world: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it writes at last must not land in a file that was opened meanwhile under the same number."""
+    may_go_on, is_writing = threading.Event(), threading.Event()
+    real = descriptors.write_all
+    written: list[int] = []
+
+    def write_all(descriptor: int, content: bytes) -> None:
+        is_writing.set()
+        assert may_go_on.wait(scaled(20))
+        written.append(os.fstat(descriptor).st_ino)
+        real(descriptor, content)
+
+    monkeypatch.setattr(filling, "write_all", write_all)
+    monkeypatch.setattr(lane, "CLOSE_SECONDS", 0.01)
+    world.say(world.master.batch({b"large": LARGE}))
+    world.until(is_writing.is_set, rounds=20_000)
+    (name,) = store(world)
+    thread = world.replica._large._lane._thread
+    world.replica._large.close()
+    with (world.place / "innocent").open("wb") as innocent:
+        may_go_on.set()
+        assert thread is not None
+        thread.join(scaled(20))
+        assert os.fstat(innocent.fileno()).st_size == 0
+    assert written == [(world.root / ".treecast/large" / name).stat().st_ino]
+    monkeypatch.undo()
+    world.replica._large.close()
+    assert name not in [
+        os.path.basename(os.path.realpath(f"/proc/self/fd/{one}")) for one in os.listdir("/proc/self/fd")
+    ]
+
+
+def test_what_gives_room_back_may_outlive_the_store(world: Running) -> None:
+    following(world, {b"large": LARGE})
+    world.say(world.master.batch({b"large": None}))
+    world.until(lambda: store(world), what="kept")
+    remove = world.target.store.put_away(world.target.store.kept())
+    world.end()
+    with (world.place / "innocent").open("wb"):
+        remove()
+    assert store(world) == []
+    world.start()
 
 
 # ----------------------------------------------------------------------------------------------------------- in parts
