@@ -6,7 +6,7 @@ StateError and HaltError, as `journal_schema.converted` says.
 """
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -25,6 +25,7 @@ from producer.guard import RootIdentity
 from producer.held import HeldPaths
 from producer.journal_rows import ROW, known_of, signed
 from producer.numbering import Applied, Numbered, Stand
+from producer.outbox import Outbox
 from producer.values import Identity, Known
 
 LOG_LIMIT_ROWS = 3_000_000
@@ -35,13 +36,6 @@ INSERT INTO entry ({ROW}, bucket) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (path) DO UPDATE SET kind = excluded.kind, mode = excluded.mode, mtime_ns = excluded.mtime_ns,
 size = excluded.size, digest = excluded.digest, owner = excluded.owner, inode = excluded.inode, ctime_ns = excluded.ctime_ns
 """
-
-
-class Outgoing(NamedTuple):
-    """A batch that is not confirmed: its first sequence and its bytes, as they were published."""
-
-    first: int
-    message: bytes
 
 
 class Reread(NamedTuple):
@@ -61,10 +55,10 @@ class Journal:
         self.path = path
         self._log_limit_rows = log_limit_rows
         self._database = journal_schema.open_database(path)
-        self._confirmed: list[int] = []
         with self._converted():
             self._begin_state(tree)
             self.held = HeldPaths(self._database, self._transaction, self._converted)
+            self.outbox = Outbox(self._database, self._transaction, self._converted)
             self.stand = self._read_stand(tree)
             self.is_base_complete = bool(self._get("base_complete", 0))
             """Whether the whole source was in the index once; from then on differences are events."""
@@ -123,10 +117,11 @@ class Journal:
         with self._transaction():
             announced.write(self._database, after)
             self._set(base_complete=0, released=0)
-            self._database.execute("DELETE FROM outbox")
+            self.outbox.clear()
             self.held.clear()
-        self.announced, self.is_base_complete, self._confirmed = after, False, []
+        self.announced, self.is_base_complete = after, False
         self.stand = replace(self.stand, released=0)
+        self.outbox.settled()
         self.held.cleared()
 
     def release(self) -> None:
@@ -172,11 +167,11 @@ class Journal:
             self._write_index(numbered)
             self._write_log(numbered)
             unheld = self.held.published(numbered.changes)
-            row = (numbered.first, after.sequence, numbered.message)
-            self._database.execute("INSERT INTO outbox (first, last, message) VALUES (?, ?, ?)", row)
+            self.outbox.put(numbered.first, after.sequence, numbered.message)
             self._set(sequence=after.sequence, head=after.head, released=after.released)
-            self._forget_confirmed()
-        self.stand, self._confirmed = after, []
+            self.outbox.drop_confirmed()
+        self.stand = after
+        self.outbox.settled()
         self.held.settle(unheld)
 
     def commit_base(self, applied: Applied) -> None:
@@ -191,26 +186,7 @@ class Journal:
         with self._transaction():
             self._database.executemany("UPDATE entry SET inode = ?, ctime_ns = ? WHERE path = ?", rows)
 
-    def confirmed(self, firsts: Iterable[int]) -> None:
-        """The broker has these batches. They are forgotten with the next commit, or by `forget`; until then a restart
-        publishes them again, which harms nobody."""
-        self._confirmed.extend(firsts)
-
-    def forget(self) -> None:
-        """Forget now what was confirmed. Idempotent."""
-        if self._confirmed:
-            with self._transaction():
-                self._forget_confirmed()
-            self._confirmed = []
-
     # -- reading
-
-    def outbox(self) -> Iterator[Outgoing]:
-        """The batches that are not forgotten, in order, read one at a time."""
-        after = -1
-        while row := self._one("SELECT first, message FROM outbox WHERE first > ? ORDER BY first LIMIT 1", after):
-            yield Outgoing(*row)
-            after = row[0]
 
     def entries(self, paths: Collection[bytes]) -> dict[bytes, Known]:
         """The indexed ones of these paths."""
@@ -303,20 +279,14 @@ class Journal:
         changelog.append(self._database, epoch, numbered.first, numbered.changes, _unix_ms())
         changelog.prune(self._database, numbered.after.sequence, len(numbered.changes), self._log_limit_rows)
 
-    def _forget_confirmed(self) -> None:
-        self._database.executemany("DELETE FROM outbox WHERE first = ?", [(first,) for first in self._confirmed])
-
     def _rows(self, where: str, arguments: Sequence[Any]) -> list[Known]:
         with self._converted():
             rows = self._database.execute(f"SELECT {ROW} FROM entry WHERE {where}", arguments)
             return [known_of(row) for row in rows]
 
-    def _one(self, statement: str, *arguments: Any) -> Any:
-        with self._converted():
-            return self._database.execute(statement, arguments).fetchone()
-
     def _get(self, key: str, default: Any) -> Any:
-        row = self._one("SELECT value FROM state WHERE key = ?", key)
+        with self._converted():
+            row = self._database.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
         return row[0] if row is not None else default
 
     def _set(self, **values: Any) -> None:

@@ -12,8 +12,8 @@ from common.transport.ports import Outgoing, Publisher, Route
 from common.wire import codec
 from producer.epochs import new_lineage
 from producer.journal import Journal
-from producer.journal import Outgoing as Unconfirmed
 from producer.numbering import Numbered, number
+from producer.outbox import Unconfirmed
 from producer.values import Change
 
 log = logging.getLogger("treecast")
@@ -42,7 +42,7 @@ class Stream:
         self._publisher = publisher
         self._board = board
         self._leader = leader
-        self._left: Iterator[Unconfirmed] | None = journal.outbox()
+        self._left: Iterator[Unconfirmed] | None = journal.outbox.unconfirmed()
         self._next_heartbeat = self._last_heartbeat = float("-inf")
         self._counter = 0
         self._forget_at: float | None = None
@@ -76,10 +76,10 @@ class Stream:
     def _forget(self, confirmed: Sequence[int], now: float) -> None:
         """With the next batch's transaction, or in one of its own when none comes for a moment."""
         if confirmed:
-            self._journal.confirmed(confirmed)
+            self._journal.outbox.confirmed(confirmed)
             self._forget_at = now + FORGET_SECONDS
         if self._forget_at is not None and now >= self._forget_at:
-            self._journal.forget()
+            self._journal.outbox.forget()
             self._forget_at = None
 
     def catch_up(self) -> None:

@@ -127,8 +127,8 @@ class RunningProducer:
 
     def stop(self) -> None:
         """Ends as the service does."""
-        self.journal.confirmed(self.publisher.confirmed())
-        self.journal.forget()
+        self.journal.outbox.confirmed(self.publisher.confirmed())
+        self.journal.outbox.forget()
         self.crash()
 
     def crash(self) -> None:

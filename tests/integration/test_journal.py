@@ -55,7 +55,7 @@ def test_a_commit_is_all_there_after_a_restart(journal: Journal, path: Path) -> 
     assert again.stand.entries == 3
     assert [known.path for known in again.known()] == [b"c", b"d", b"d/a"]
     assert again.entries([b"c", b"b"])[b"c"] == (b"c", _file(3), WHO)
-    assert [(one.first, one.message) for one in again.outbox()][1] == (4, last.message)
+    assert [(one.first, one.message) for one in again.outbox.unconfirmed()][1] == (4, last.message)
     again.close()
 
 
@@ -103,15 +103,15 @@ def test_digests_from_scratch_are_the_running_ones(journal: Journal) -> None:
 def test_confirmed_batches_are_forgotten_and_others_are_not(journal: Journal, path: Path) -> None:
     for number in range(4):
         _commit(journal, (b"%d" % number, _file(number)))
-    journal.confirmed([1, 3])
-    assert [one.first for one in journal.outbox()] == [1, 2, 3, 4]
-    journal.forget()
-    assert [one.first for one in journal.outbox()] == [2, 4]
-    journal.confirmed([2])
+    journal.outbox.confirmed([1, 3])
+    assert [one.first for one in journal.outbox.unconfirmed()] == [1, 2, 3, 4]
+    journal.outbox.forget()
+    assert [one.first for one in journal.outbox.unconfirmed()] == [2, 4]
+    journal.outbox.confirmed([2])
     _commit(journal, (b"more", _file(9)))
     journal.close()
     again = Journal(path, "music")
-    assert [one.first for one in again.outbox()] == [4, 5]
+    assert [one.first for one in again.outbox.unconfirmed()] == [4, 5]
     again.close()
 
 
@@ -223,7 +223,7 @@ def test_the_golden_journal_of_version_1_is_read(tmp_path: Path) -> None:
     assert {known.path: (known.entry, known.identity) for known in journal.known()} == {
         change.path: (change.new, change.identity) for change in GOLDEN_CHANGES
     }
-    assert [one.first for one in journal.outbox()] == [1]
+    assert [one.first for one in journal.outbox.unconfirmed()] == [1]
     scratch = BucketDigests(stand.lineage.salt)
     for known in journal.known():
         scratch.replace(known.path, None, known.entry)
