@@ -19,7 +19,7 @@ from common.patterns import Patterns
 from common.places import make_state_directory
 from common.settings import ProduceSettings
 from common.transport.broker import open_broker
-from common.transport.ports import Publisher
+from common.transport.ports import Broker, Publisher
 from common.transport.urls import shown
 from common.version import program_version
 from common.wire.codec import decode_downstream
@@ -57,30 +57,13 @@ def run(settings: ProduceSettings, stop: threading.Event, board: Board, orders: 
     wake = threading.Event()
     orders.wake = wake.set
     with ExitStack() as parts:
-        state = make_state_directory("TREECAST_STATE", settings.state)
-        parts.enter_context(ProcessLock(state / LOCK_NAME))
-        journal = Journal(state / JOURNAL_NAME, settings.tree, log_limit_rows=settings.log_limit)
-        parts.callback(journal.close)
-        begin_epoch(journal)
-        password = settings.broker_password.get_secret_value() if settings.broker_password is not None else None
-        broker = open_broker(
-            settings.broker,
-            settings.tree,
-            password=password,
-            limits=settings.queue_limit,
-            name_leader=lambda body: leader_named_in(body, settings.tree),
-        )
+        journal = _open_journal(settings, parts)
+        broker = _open_broker(settings)
         publisher = broker.publisher(wake=wake.set, declare=True)
         parts.callback(_close_publisher, publisher, journal)
         subscriber = broker.upstream_subscriber(holder=this_process(), wake=wake.set)
         parts.callback(subscriber.close, CLOSE_SECONDS)
-        source = Source(
-            settings.source,
-            Patterns(settings.exclude),
-            settle_seconds=settings.settle_seconds,
-            carrying=Carrying(settings.symlinks, OWNERS_OF[settings.owner]),
-            large_limit_bytes=settings.large_limit_bytes,
-        )
+        source = _open_source(settings)
         parts.callback(source.close)
         answerer = AnsweringProcess(journal.path, settings.source, board, wake.set, settings.exclude)
         parts.callback(answerer.close)
@@ -105,6 +88,36 @@ def run(settings: ProduceSettings, stop: threading.Event, board: Board, orders: 
         if rereading is not None:
             parts.callback(rereading.close, journal)
         _loop(pipeline, orders, stop, wake, lambda: _serve(rereading, pipeline, journal))
+
+
+def _open_journal(settings: ProduceSettings, parts: ExitStack) -> Journal:
+    """Held by this process until `parts` is closed, with an epoch for this run."""
+    state = make_state_directory("TREECAST_STATE", settings.state)
+    parts.enter_context(ProcessLock(state / LOCK_NAME))
+    journal = Journal(state / JOURNAL_NAME, settings.tree, log_limit_rows=settings.log_limit)
+    parts.callback(journal.close)
+    begin_epoch(journal)
+    return journal
+
+
+def _open_broker(settings: ProduceSettings) -> Broker:
+    return open_broker(
+        settings.broker,
+        settings.tree,
+        password=settings.broker_password.get_secret_value() if settings.broker_password is not None else None,
+        limits=settings.queue_limit,
+        name_leader=lambda body: leader_named_in(body, settings.tree),
+    )
+
+
+def _open_source(settings: ProduceSettings) -> Source:
+    return Source(
+        settings.source,
+        Patterns(settings.exclude),
+        settle_seconds=settings.settle_seconds,
+        carrying=Carrying(settings.symlinks, OWNERS_OF[settings.owner]),
+        large_limit_bytes=settings.large_limit_bytes,
+    )
 
 
 def leader_named_in(body: bytes, tree: str) -> str | None:
@@ -152,8 +165,8 @@ def _make_watch(settings: ProduceSettings, source: Source, wake: threading.Event
 def _close_publisher(publisher: Publisher, journal: Journal) -> None:
     """What was confirmed until the end is forgotten; what was not goes out again at the next start."""
     publisher.close(CLOSE_SECONDS)
-    journal.confirmed(publisher.confirmed())
+    journal.outbox.confirmed(publisher.confirmed())
     try:
-        journal.forget()
+        journal.outbox.forget()
     except NoRoomError as error:
         log.info("confirmed batches will be published once more at the next start: %s", error)
