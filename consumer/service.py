@@ -141,35 +141,17 @@ class Replica:
         self._questions = Questions(whose, state, self._asking, publisher, subscriber)
         self._trying = Trying(state, self._questions.send_in)
         withholding = Withholding(settings.hold, state, board, time.monotonic, time.time)
-        spool = Spool(state.path.with_name(SPOOL_NAME))
+        gathering = Gathering(Spool(state.path.with_name(SPOOL_NAME)))
         self._reports = ReportClock()
         self._asked_for_queue_at = self._told_at = self._asked_at = 0.0
-        self._follower = Follower(
-            whose,
-            Parts(
-                state,
-                applier,
-                self._large,
-                subscriber,
-                self._asking,
-                Gathering(spool),
-                self._trying,
-                withholding,
-                board,
-            ),
-            Patience(stop, time.monotonic, self._speak),
+        parts = Parts(
+            state, applier, self._large, subscriber, self._asking, gathering, self._trying, withholding, board
         )
+        self._follower = Follower(whose, parts, Patience(stop, time.monotonic, self._speak))
         self._scrub = Scrub(settings.scrub_interval_seconds, state, applier.target, board, self._follower.put_right)
         links = Links(subscriber, publisher)
         self._telling = Telling(
-            settings,
-            state,
-            self._follower,
-            board,
-            links,
-            details=self._details,
-            trial=lambda: self._trying.news,
-            large=self._large,
+            settings, state, self._follower, board, links, large=self._large, details=self._details, trial=self._trial
         )
         self._handlers: dict[str, Verb] = {**self._scrub.verbs, **withholding.verbs}
 
@@ -216,6 +198,9 @@ class Replica:
     def _details(self) -> dict[str, Any]:
         """What a report says beside how the replica stands."""
         return {**self._scrub.details(), **self._trying.details()}
+
+    def _trial(self) -> str:
+        return self._trying.news
 
     def _bring_large(self) -> None:
         """Large contents go on beside everything else, as far as can be without waiting."""
