@@ -1,10 +1,11 @@
 """What a hold of this replica must remember behind a restart: since when it is on, and what went shortly before. Decides nothing.
 
-What writes runs inside the caller's transaction. SQLite's errors are the caller's to convert.
+What a step lets go is saved inside the caller's transaction, and SQLite's errors are converted by it; all else has its own.
 """
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from common.departures import Departed
 from common.entries import Entry
 from common.names import range_below
 from consumer.statefile import converted
+from consumer.unmet import UnmetTable
 from consumer.values import Reason
 
 
@@ -23,12 +25,20 @@ class HoldRecord(NamedTuple):
 
 
 class Parked:
-    """Reads what is held or released in one open database, as of the last commit."""
+    """What is held or released in one open database, as of the last commit."""
 
-    def __init__(self, database: sqlite3.Connection, path: Path) -> None:
-        """`path`: the file, for errors."""
+    def __init__(
+        self,
+        database: sqlite3.Connection,
+        path: Path,
+        unmet: UnmetTable,
+        transaction: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        """`path`: the file, for errors. `transaction`: one in which nothing else changes."""
         self._database = database
         self._path = path
+        self._unmet = unmet
+        self._transaction = transaction
 
     def record(self) -> HoldRecord:
         """What was saved of the hold."""
@@ -48,20 +58,33 @@ class Parked:
         where, values = ("AND path < ?", [before]) if before is not None else ("", [])
         return self._paths(f"reason = ? {where} ORDER BY path DESC LIMIT ?", [str(Reason.RELEASED), *values, limit])
 
+    def release(self) -> int:
+        """What is held may go: from now on it is only not done yet. How many paths. Idempotent."""
+        with self._transaction():
+            self._put_since(0.0)
+            self._drop_departed()
+            return self._unmet.release()
+
+    def save_since(self, since: float) -> None:
+        """Something is held since then, in unix seconds; 0: nothing is. Idempotent."""
+        with self._transaction():
+            self._put_since(since)
+
+    def forget_departed(self) -> None:
+        """Nothing that went without a release counts any more. Idempotent."""
+        with self._transaction():
+            self._drop_departed()
+
+    def _put_since(self, since: float) -> None:
+        self._database.execute("INSERT OR REPLACE INTO hold VALUES (1, ?)", (since,))
+
+    def _drop_departed(self) -> None:
+        self._database.execute("DELETE FROM departed")
+
     def _paths(self, where: str, values: Sequence[object]) -> list[bytes]:
         with converted(self._path):
             rows = self._database.execute(f"SELECT path FROM unmet WHERE {where}", values).fetchall()
         return [path for (path,) in rows]
-
-
-def save_since(database: sqlite3.Connection, since: float) -> None:
-    """Since when something is held. 0: nothing is."""
-    database.execute("INSERT OR REPLACE INTO hold VALUES (1, ?)", (since,))
-
-
-def forget_departed(database: sqlite3.Connection) -> None:
-    """Nothing that went counts any more."""
-    database.execute("DELETE FROM departed")
 
 
 def save_departed(database: sqlite3.Connection, gone: Mapping[bytes, Entry]) -> None:

@@ -4,8 +4,8 @@ It knows no disk but its own file, and decides nothing: what a step means was de
 """
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -13,9 +13,10 @@ from types import TracebackType
 from common.entries import Entry, Position
 from common.patterns import Patterns, lines_of
 from consumer import tables
-from consumer.hold_record import Parked, forget_departed, save_departed, save_since
+from consumer.hold_record import Parked, save_departed
 from consumer.index import Counts, Index
 from consumer.missing import Missing
+from consumer.recent import RecentTable
 from consumer.scrub_record import ScrubRecord, read_record, save_record
 from consumer.shelf_record import ShelfRecord
 from consumer.statefile import connect, converted
@@ -24,7 +25,6 @@ from consumer.tombs import TombTable
 from consumer.unmet import UnmetTable
 from consumer.values import Found, Outcome, Plan, Reason, Row, Standing, Step, Unmet
 
-RECENT_KEPT = 1000
 NOTHING_ABSENT: Mapping[bytes, Unmet] = {}
 
 
@@ -45,9 +45,10 @@ class State:
         self._index = Index(database, self._standing.salt, tables.read_counts(database))
         self._unmet = UnmetTable(database)
         self._tombs = TombTable(database)
+        self._recent = RecentTable(database)
         self.missing = Missing(database, path)
         """Which contents are missing, and where a large one is already."""
-        self.parked = Parked(database, path)
+        self.parked = Parked(database, path, self._unmet, self._beside)
         """What is held, and what is released and not removed yet."""
         self.shelf = ShelfRecord(database, path)
         """Since when things stand aside."""
@@ -164,8 +165,7 @@ class State:
     def recent(self, last: int) -> bytes | None:
         """The hash of the batch of this epoch that ended at `last`, if it is among the last 1,000."""
         with converted(self.path):
-            row = self._database.execute("SELECT hash FROM recent WHERE last = ?", (last,)).fetchone()
-        return row[0] if row is not None else None
+            return self._recent.of(last)
 
     def tree_digest(self) -> bytes:
         """The digest over the whole index; some 100 microseconds."""
@@ -208,12 +208,12 @@ class State:
             if step.standing.salt != self._index.salt:
                 self._index.rekey(step.standing.salt)
             if step.forget_recent:
-                self._database.execute("DELETE FROM recent")
+                self._recent.drop_all()
             self._tombs.drop_in(step.marked)
             self._take(step, plan, outcome)
             self._tombs.drop_in(step.levelled)
             self._index.publish(step.levelled)
-            self._remember(step.recent)
+            self._recent.put(step.recent)
             save_departed(self._database, plan.let_go)
 
     def adopt(self, scan: Iterable[Found], *, first_copy_complete: bool, token: bytes = b"") -> None:
@@ -228,7 +228,7 @@ class State:
         with self._transaction(standing, flags):
             self._index.replace_all(scan)
             self._index.write(tables.patterns_row(flags))
-            self._database.execute("DELETE FROM recent")
+            self._recent.drop_all()
             self._unmet.drop_all()
             self._tombs.drop_all()
 
@@ -274,23 +274,6 @@ class State:
         """The replica is level with the master for the first time. Idempotent."""
         self._set(self._flags._replace(first_copy_complete=True))
 
-    def release_held(self) -> int:
-        """What is held may go: from now on it is only not done yet. How many paths. Idempotent."""
-        with self._transaction(self._standing, self._flags):
-            save_since(self._database, 0.0)
-            forget_departed(self._database)
-            return self._unmet.release()
-
-    def save_held_since(self, since: float) -> None:
-        """Something is held since then, in unix seconds; 0: nothing is. Idempotent."""
-        with self._transaction(self._standing, self._flags):
-            save_since(self._database, since)
-
-    def forget_departed(self) -> None:
-        """Nothing that went without a release counts any more. Idempotent."""
-        with self._transaction(self._standing, self._flags):
-            forget_departed(self._database)
-
     def scrubbed(self) -> ScrubRecord:
         """How far the scrub was when that was last saved."""
         with converted(self.path):
@@ -298,7 +281,7 @@ class State:
 
     def save_scrub(self, record: ScrubRecord) -> None:
         """The scrub is so far. Idempotent."""
-        with self._transaction(self._standing, self._flags):
+        with self._beside():
             save_record(self._database, record)
 
     # -- inside
@@ -306,6 +289,10 @@ class State:
         if flags != self._flags:
             with self._transaction(self._standing, flags):
                 pass
+
+    def _beside(self) -> AbstractContextManager[None]:
+        """What is done inside becomes durable as one; the replica stands where it stood."""
+        return self._transaction(self._standing, self._flags)
 
     @contextmanager
     def _transaction(self, standing: Standing, flags: Flags) -> Iterator[None]:
@@ -348,9 +335,3 @@ class State:
         self._index.write(changes)
         self._unmet.put(unmet)
         self._tombs.take(step, changes, self._index.bucket_of)
-
-    def _remember(self, recent: Sequence[tuple[int, bytes]]) -> None:
-        if recent:
-            self._database.executemany("INSERT OR REPLACE INTO recent VALUES (?, ?)", recent)
-            oldest = "SELECT last FROM recent ORDER BY last DESC LIMIT 1 OFFSET ?"
-            self._database.execute(f"DELETE FROM recent WHERE last <= ({oldest})", (RECENT_KEPT,))

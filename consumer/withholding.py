@@ -72,7 +72,7 @@ class Withholding:
 
     def release(self) -> int:
         """What is held may go. How many paths."""
-        count = self._state.release_held()
+        count = self._state.parked.release()
         self._holds.released()
         self._since, self._has_departed = 0.0, False
         self._drained_to, self._drain_at = None, 0.0
@@ -101,14 +101,14 @@ class Withholding:
         if bool(held) != bool(self._since):
             self._since = self._unix_clock() if held else 0.0
             self._tell_at = 0.0
-            self._state.save_held_since(self._since)
+            self._state.parked.save_since(self._since)
         if self._clock() < self._tell_at:
             return
         self._tell_at = self._clock() + AGAIN_SECONDS
         self._holds.see()
         if self._has_departed and self._holds.is_quiet():
             self._has_departed = False
-            self._state.forget_departed()
+            self._state.parked.forget_departed()
         self._keep_alarm(held)
 
     def _keep_alarm(self, held: int) -> None:

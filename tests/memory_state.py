@@ -187,7 +187,7 @@ class MemoryState:
         self.first_copy_complete = first_copy_complete
         self.token = token
 
-    def release_held(self) -> int:
+    def release(self) -> int:
         """What is held is released."""
         held = [path for path, why in self._unmet.items() if why.reason is Reason.HELD]
         self._unmet |= {path: self._unmet[path]._replace(reason=Reason.RELEASED) for path in held}

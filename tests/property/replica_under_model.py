@@ -239,7 +239,7 @@ class ReplicaUnderModel(ABC):
 
     def release(self, why: str) -> None:
         """What is held may go."""
-        if self.state.release_held():
+        if self.state.parked.release():
             self.count["holds released " + why] += 1
 
     def after_holds(self, plan: Plan) -> None:
