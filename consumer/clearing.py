@@ -18,6 +18,13 @@ Protects = Callable[[bytes, bool], bool]
 """Whether a path (is it a directory?) is excluded, and so never touched. The answer covers what is above it."""
 
 
+def either(one: Protects | None, other: Protects | None) -> Protects | None:
+    """What one of the two protects; None: nothing."""
+    if one is None or other is None:
+        return one or other
+    return lambda path, is_directory: one(path, is_directory) or other(path, is_directory)
+
+
 class Clearing:
     """Removals of one swap. Methods raise OSError for what fails at the path; missing is fine."""
 

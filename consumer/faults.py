@@ -1,6 +1,8 @@
 """Decides what an error of the operating system means: for the whole disk, or for one path only. Touches no disk."""
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from common.errors import HaltError, NoRoomError
 from common.names import escape
@@ -27,6 +29,16 @@ def raise_if_general(error: OSError, doing: str) -> None:
         raise HaltError(
             f"the target's disk cannot be trusted: {error.strerror} while {doing}. Check the disk, then restart"
         ) from error
+
+
+@contextmanager
+def during(doing: str) -> Iterator[None]:
+    """Errors of the system as ours, where none of them is about one path. `doing`: what is tried, for a person."""
+    try:
+        yield
+    except OSError as error:
+        raise_if_general(error, doing)
+        raise HaltError(f"the target cannot be used: {error.strerror} while {doing}") from error
 
 
 def explain(path: bytes, error: OSError | ValueError) -> str:

@@ -11,7 +11,7 @@ import stat
 import time
 from pathlib import Path
 
-from common.errors import AlreadyRunningError, SettingError
+from common.errors import AlreadyRunningError, HaltError, SettingError
 from consumer.descriptors import LIST
 
 SETTING = "TREECAST_TARGET"
@@ -87,3 +87,14 @@ def _rival(root: int) -> str:
         if len(fields) >= 6 and fields[1] == "FLOCK" and fields[5].endswith(f":{inode}"):
             return f" (process {fields[4]})"
     return ""
+
+
+def check_is_here(root: int, path: Path) -> None:
+    """Raises HaltError where the directory at the path is not the one that is held any more: another one is mounted there."""
+    ours = os.fstat(root)
+    try:
+        there = os.lstat(path)
+    except OSError as error:
+        raise HaltError(f"the target {path} is gone: {error.strerror}. Bring it back, then restart") from error
+    if (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino):
+        raise HaltError(f"the target {path} is another directory than at the start. Bring it back, then restart")

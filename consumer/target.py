@@ -6,7 +6,7 @@ turns out not to be ours is left as it was. Used from one thread.
 
 import os
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,11 +20,11 @@ from consumer import survey
 from consumer.appearance import AS_PUBLISHED, Appearance
 from consumer.aside import ASIDE, Aside
 from consumer.barrier import Barrier, opened_to_sync
-from consumer.clearing import Protects
+from consumer.clearing import Protects, either
 from consumer.descriptors import LIST, read_small
-from consumer.faults import raise_if_general
+from consumer.faults import during, raise_if_general
 from consumer.foreign import clear_paths
-from consumer.holding import SETTING, open_root
+from consumer.holding import SETTING, check_is_here, open_root
 from consumer.shelf import Shelf, list_aside
 from consumer.stage import MARK, PLAN, POSITION, Stage
 from consumer.stagefiles import Age, Mark, decode_age, decode_mark, decode_plan
@@ -159,7 +159,7 @@ class Target:
 
         For a disk that is about to be believed: the process that moved its names may have died before its barrier.
         """
-        with self._faults("making the disk durable"):
+        with during("making the disk durable"):
             self._barrier.make_all_durable()
 
     # -- taking it
@@ -168,7 +168,7 @@ class Target:
 
         Raises SettingError where the stage does not work, NoRoomError, HaltError. Idempotent.
         """
-        with self._faults("opening the stage"):
+        with during("opening the stage"):
             try:
                 if self._stage is None:
                     self._stage = Stage(self._root, self.appearance)
@@ -184,7 +184,7 @@ class Target:
 
     def settle(self, age: Age) -> None:
         """State and disk are of one age now, this one; a plan that was left is resolved and goes. Idempotent."""
-        with self._faults("settling the stage"):
+        with during("settling the stage"):
             self._opened.save_age(age)
             self._opened.remove_plan()
             self._opened.clean()
@@ -209,7 +209,7 @@ class Target:
         """
         if not self._left <= plan.touched:
             raise HaltError("a plan was left half carried out, and another was begun before it was resolved. Restart")
-        with self._faults("staging"):
+        with during("staging"):
             for content in plan.contents:
                 if type(content) is Touch and content.entry.size > INLINE_LIMIT_BYTES:
                     # Its only name must be the tree's, or it would be copied here.
@@ -223,16 +223,16 @@ class Target:
 
     def barrier(self, staged: Staged) -> None:
         """Contents and plan are durable when this returns. Raises HaltError; a sync that failed is never believed again."""
-        with self._faults("making contents durable"):
+        with during("making contents durable"):
             self._barrier.make_durable(staged.count, lambda: self._opened.staged(staged.plan.contents, staged.failed))
 
     def swap(self, plan: Plan, staged: Staged) -> Outcome:
         """Move the names. What fails at one path is unmet in the outcome; the rest is done. May be carried out again."""
-        self._check_root_is_here()
+        check_is_here(self._root, self.path)
         # What an earlier try of this plan placed is ours.
         is_again, fresh = bool(self._left), frozenset[bytes]() if self._left else plan.fresh
         self._left |= plan.touched
-        with self._faults("swapping"):
+        with during("swapping"):
             aside = Aside(self._opened.home, staged.number)
             swap = Swap(
                 plan,
@@ -263,7 +263,7 @@ class Target:
 
     def names_barrier(self) -> None:
         """The names that the swap moved are durable when this returns. Raises HaltError."""
-        with self._faults("making names durable"):
+        with during("making names durable"):
             self._barrier.make_durable(
                 len(self._changed) + 1, lambda: opened_to_sync(self._root, self._opened.home, self._changed)
             )
@@ -271,7 +271,7 @@ class Target:
 
     def finish_plan(self) -> None:
         """The state has committed: the plan goes. Not durable by itself, and need not be: its number tells. Idempotent."""
-        with self._faults("finishing a plan"):
+        with during("finishing a plan"):
             for digest in self._placed:
                 self.store.drop_content(digest)
             self._opened.remove_plan()
@@ -295,17 +295,11 @@ class Target:
 
     def protect(self, patterns: Patterns) -> None:
         """From now on what these exclude is protected, beside what was at the opening."""
-        own, excludes = self._own_protects, patterns.excludes
-        if not patterns:
-            self._protects = own
-        elif own is None:
-            self._protects = excludes
-        else:
-            self._protects = lambda path, is_directory: own(path, is_directory) or excludes(path, is_directory)
+        self._protects = either(self._own_protects, patterns.excludes if patterns else None)
 
     def release(self) -> Path | None:
         """Take our stage away again, all but an `aside` that is not empty: its path is returned. The target stays held."""
-        with self._faults("removing the stage"):
+        with during("removing the stage"):
             stage = self._opened
             stage.remove_all()
             kept = list_aside(stage.home)
@@ -324,7 +318,7 @@ class Target:
         return self._stage
 
     def _small(self, name: bytes) -> bytes | None:
-        with self._faults("reading the stage"):
+        with during("reading the stage"):
             try:
                 home = os.open(STAGE_NAME, LIST, dir_fd=self._root)
             except FileNotFoundError:
@@ -333,24 +327,3 @@ class Target:
                 return read_small(name, home)
             finally:
                 os.close(home)
-
-    def _check_root_is_here(self) -> None:
-        ours = os.fstat(self._root)
-        try:
-            there = os.lstat(self.path)
-        except OSError as error:
-            raise HaltError(f"the target {self.path} is gone: {error.strerror}. Bring it back, then restart") from error
-        if (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino):
-            raise HaltError(
-                f"the target {self.path} is another directory than at the start. Bring it back, then restart"
-            )
-
-    @staticmethod
-    @contextmanager
-    def _faults(doing: str) -> Iterator[None]:
-        """Errors of the system as ours: none of them is about one path here."""
-        try:
-            yield
-        except OSError as error:
-            raise_if_general(error, doing)
-            raise HaltError(f"the target cannot be used: {error.strerror} while {doing}") from error
