@@ -16,6 +16,7 @@ from consumer import agreement, merging
 from consumer.agreement import Decided, Decision, Drop, Wait
 from consumer.apply import Applier
 from consumer.asking import Asking
+from consumer.complaints import Complaints
 from consumer.first_copy import FirstCopy
 from consumer.gathering import Gathering
 from consumer.incoming import Incoming
@@ -39,10 +40,6 @@ NO_ROOM_LIMIT_SECONDS = 300.0
 """So long a step without room is tried; then it is given up, and a sync removes before it adds."""
 NO_ROOM_AGAIN_SECONDS = 5.0
 """And so long each further one until there is room: what removes must not wait behind each that adds."""
-DIVERGED_PAUSE_SECONDS = (1.0, 60.0)
-"""A sync that ends in another divergence is begun again after a pause, which doubles."""
-REFUSED_SHOWN_SECONDS = 60.0
-"""The alarm of a message that was refused stands so long at least, to be seen; longer while something may be missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +68,25 @@ class Follower:
         self._trying = parts.trying
         self._subscriber = parts.subscriber
         self._board = parts.board
-        self._incoming = Incoming(parts.subscriber, identity.tree, self._refuse)
+        self._complaints = Complaints(parts.board, patience.clock)
+        self._incoming = Incoming(parts.subscriber, identity.tree, self._complaints.refused)
         self._room = Room(parts.board, patience)
         self._clock = patience.clock
         self._withholding = parts.withholding
-        owner = Owner(self._try_if, self._drop, self._came, lambda: parts.withholding.judge)
+        owner = Owner(self._try_if, self._complaints.dropped, self._came, lambda: parts.withholding.judge)
         self.progress = Progress()
         self._syncing = Syncing(parts.state, parts.asking, parts.gathering, self._room, self._clock, owner)
         self._parking: Parking[Delivery] = Parking()
         self._retry_at = 0.0
         self._first_copy = FirstCopy(parts.state, parts.large, self._room, parts.board)
         self._retried_to = b""
-        self._refused_at = -math.inf
-        self._diverged_pause = 0.0
-        self.ask_from = -math.inf
-        """When the next question may be asked, in seconds of the clock."""
         self.master_unix_seconds = 0.0
         """The master's clock, at its last heartbeat."""
+
+    @property
+    def ask_from(self) -> float:
+        """When the next question may be asked, in seconds of the clock."""
+        return self._complaints.ask_from
 
     @property
     def is_merging(self) -> bool:
@@ -157,11 +156,6 @@ class Follower:
         skipped = agreement.skip(self._state.standing(), agreement.as_run(message))
         self.carry_out(Decided(skipped), limit_seconds=math.inf)
 
-    def _refuse(self, reason: str, detail: str) -> None:
-        self._refused_at = self._clock()
-        self._board.count("refused_total", label=reason)
-        self._board.alarm("refused", f"a message was refused and dropped: {detail}")
-
     # -- the stream
     def _on_stream(self, message: Batch | Heartbeat, delivery: Delivery, *, patient: bool) -> None:
         if self._decide_stream(message, delivery, patient):
@@ -178,7 +172,7 @@ class Follower:
                 self._parking.park(message, delivery, self._clock())
                 return False
             if isinstance(decision, Drop):
-                self._drop(decision)
+                self._complaints.dropped(decision)
                 self._after_drop(decision)
                 return True
             self._board.heartbeat_seen()
@@ -193,7 +187,7 @@ class Follower:
             self._board.heartbeat_seen()
         if drop.reason == "fork":
             # It lasts over a restart, and so does its alarm.
-            self._raise_alarm("fork")
+            self._complaints.forked(self._state.standing().position, is_new=False)
         if drop.reason == "heard" and self._is_whole():
             self._on_whole()
 
@@ -254,9 +248,11 @@ class Follower:
         self._withholding.after_step(decided.plan)
         if step.closes_questions:
             self._syncing.close()
-        if step.alarm:
-            self._alarm(step.alarm)
         standing = self._state.standing()
+        if step.alarm == "diverged":
+            self._complaints.diverged(standing.position)
+        elif step.alarm:
+            self._complaints.forked(standing.position, is_new=True)
         if not standing.is_forked:
             self._board.clear("fork")
         if not standing.stale and not self._state.count_unmet().get(Reason.BODY):
@@ -271,48 +267,16 @@ class Follower:
 
     def _on_whole(self) -> None:
         self._syncing.has_no_room_for_contents = False
-        self._diverged_pause = 0.0
-        self._board.clear("diverged")
-        if self._clock() - self._refused_at >= REFUSED_SHOWN_SECONDS:
-            for kind in ("refused", "dropped", "body-mismatch"):
-                self._board.clear(kind)
+        self._complaints.is_whole()
 
     def is_agreed(self) -> bool:
         """Nothing stale, nothing unmet, proved at exactly this position."""
         return agreement.is_agreed(self._state.standing(), sum(self._state.count_unmet().values()))
 
-    def _alarm(self, kind: str) -> None:
-        self._board.count("divergences_total" if kind == "diverged" else "forks_total")
-        self._raise_alarm(kind)
-
-    def _raise_alarm(self, kind: str) -> None:
-        standing = self._state.standing()
-        here = f"at {standing.epoch}.{standing.sequence}"
-        if kind == "diverged":
-            self.ask_from = self._clock() + self._diverged_pause
-            first, longest = DIVERGED_PAUSE_SECONDS
-            self._diverged_pause = min(max(first, 2 * self._diverged_pause), longest)
-            self._board.alarm(
-                kind, f"the tree digest is not the one that was published {here}; everything is compared anew"
-            )
-        else:
-            self._board.alarm(
-                kind,
-                f"two different batches for one position {here}: two producers, or a copied journal; nothing more of this"
-                " epoch is applied. See that one producer is left, and type there: treecast epoch start",
-            )
-
     def _came(self, answer: Answer, size_bytes: int) -> None:
         self.progress.came(answer, size_bytes)
         self._board.count("sync_bytes_total", size_bytes, label=KINDS[type(answer)])
         self._board.count("sync_paths_total", paths_in(answer), label=KINDS[type(answer)])
-
-    def _drop(self, drop: Drop) -> None:
-        if drop.reason not in {"heard", "no-news", "duplicate"}:
-            self._board.count("refused_total", label=drop.reason)
-        if drop.alarm:
-            self._refused_at = self._clock()
-            self._board.alarm("body-mismatch" if drop.reason == "body-mismatch" else "dropped", drop.alarm)
 
     # -- time
     def tick(self, now: float) -> None:

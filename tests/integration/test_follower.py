@@ -19,8 +19,9 @@ from common.messages import AskBodies, AskBuckets, Batch, BodyAnswer, BucketRows
 from common.transport.ports import Delivery, Phase
 from common.wire.codec import decode_downstream, encode, encode_batch
 from consumer import barrier, following
+from consumer.complaints import REFUSED_SHOWN_SECONDS
 from consumer.first_copy import MISSING_LIMIT_SECONDS
-from consumer.following import NO_ROOM_LIMIT_SECONDS, REFUSED_SHOWN_SECONDS, RETRY_SECONDS
+from consumer.following import NO_ROOM_LIMIT_SECONDS, RETRY_SECONDS
 from consumer.incoming import TOGETHER_LIMIT
 from consumer.parking import PATIENCE_SECONDS
 from consumer.reporting import REPORT_SECONDS, REPORT_SECONDS_MINIMUM
