@@ -63,13 +63,13 @@ class Copying:
             return False
         return self._store.has_link(digest) or bool(self._state.missing.holders(digest, 1))
 
-    def whole(self) -> list[bytes]:
-        """The digests of what became whole since the last call."""
+    def whole(self) -> list[Content]:
+        """What became whole since the last call."""
         done = [filled for filled in self._lane.done() if filled is not None]
         ended = [filled for filled in done if filled.content is self._content]
         for filled in ended:
             self._filled(filled)
-        return [filled.content.digest for filled in ended if filled.verdict is Verdict.WHOLE]
+        return [filled.content for filled in ended if filled.verdict is Verdict.WHOLE]
 
     def step(self, now: float, others: Collection[bytes]) -> None:
         """Begin with the next, if none is under way. `others`: digests that are being fetched, or are whole."""
@@ -135,12 +135,11 @@ class Copying:
             self._not_this(digest, NOT_AGAIN_SECONDS)
 
     def _came(self, content: Content) -> None:
-        """The content is proved. What was hashed where it lies becomes ours alone, if nobody needed its room meanwhile."""
+        """The content is proved. What was hashed where it lies becomes ours alone; if its room was needed meanwhile, another file
+        may have its name by now, which nobody proved."""
         if not self._is_taken:
             self._store.drop_link(content.digest)
-        elif self._store.has_link(content.digest):
-            self._store.take_link(content.digest)
-        else:
+        elif not self._store.take_link(content.digest, content.identity):
             return
         self._board.count("large_bytes_copied_total", content.size)
 

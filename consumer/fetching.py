@@ -16,6 +16,8 @@ ANSWER_TIMEOUT_SECONDS = 4.0
 SILENCES_LIMIT = 2
 """So often in a row a content's parts do not come before another has its turn."""
 PAUSE_SECONDS = (1.0, 60.0)
+WRONG_PAUSE_SECONDS = 3600.0
+"""The longest after a content came wrong: all of it travels with each try."""
 FETCHES_MOST = 8
 """So many contents may be begun and not whole."""
 UNSTORED_LIMIT_PARTS = 32
@@ -98,9 +100,10 @@ class Fetching:
     def put_off(self, digest: bytes, now: float, *, is_doubted: bool = False) -> None:
         """Not this one for a while. `is_doubted`: what came was not what its digest says."""
         before = self._put_off.get(digest)
-        first, longest = PAUSE_SECONDS
-        pause = min(longest, 2 * before.pause_seconds) if before is not None else first
-        self._put_off[digest] = _PutOff(now + pause, pause, is_doubted or (before is not None and before.is_doubted))
+        is_doubted = is_doubted or (before is not None and before.is_doubted)
+        longest = WRONG_PAUSE_SECONDS if is_doubted else PAUSE_SECONDS[1]
+        pause = min(longest, 2 * before.pause_seconds) if before is not None else PAUSE_SECONDS[0]
+        self._put_off[digest] = _PutOff(now + pause, pause, is_doubted)
         self.stop(digest)
 
     def begin(self, wanted: Wanted, offset: int, now: float) -> None:

@@ -16,6 +16,7 @@ from common.errors import NoRoomError
 from common.messages import PART_BYTES
 from consumer.descriptors import CHUNK_BYTES, write_all
 from consumer.faults import raise_if_general
+from consumer.store import Identity, identity_of
 
 FLUSH_BYTES = 8 * 1024 * 1024
 _CLONE = 0x40049409
@@ -53,6 +54,8 @@ class Content:
         self.size = size
         self.is_resumed = False
         """Whether part of it was there before: a mismatch need not be the master's."""
+        self.identity: Identity = ()
+        """Of the file that was proved: names may lead to another by now. Empty until then."""
         self._descriptor = descriptor
         self._check = check
         self._hash = blake2b(digest_size=DIGEST_BYTES)
@@ -153,7 +156,10 @@ class Content:
         if self._offset < self.size:
             return Verdict.MORE
         os.fsync(self._descriptor)
-        return Verdict.WHOLE if self._hash.digest() == self.digest else Verdict.WRONG
+        if self._hash.digest() != self.digest:
+            return Verdict.WRONG
+        self.identity = identity_of(os.fstat(self._descriptor))
+        return Verdict.WHOLE
 
 
 def _read_source(source: int) -> bytes:

@@ -20,6 +20,7 @@ from consumer.filling import Content, Filled, Verdict
 from consumer.keeping import to_drop
 from consumer.lane import Lane
 from consumer.state import State
+from consumer.store import Identity
 from consumer.target import Target
 from consumer.values import Reason
 
@@ -43,7 +44,8 @@ class _Coming(NamedTuple):
 
 
 class _Whole(NamedTuple):
-    identity: tuple[int, ...]
+    identity: Identity
+    """Of the file that was proved."""
     not_before: float
 
 
@@ -99,8 +101,8 @@ class Large:
         """Go on as far as can be without waiting. `ask` None: nothing can be asked now. Returns a step to be carried out."""
         for filled in self._lane.done():
             self._filled(filled, now)
-        for digest in self._copying.whole():
-            self._came_whole(digest)
+        for content in self._copying.whole():
+            self._came_whole(content)
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
             self._look(now)
@@ -213,7 +215,7 @@ class Large:
             return
         self._give_up(digest)
         if filled.verdict is Verdict.WHOLE:
-            self._came_whole(digest)
+            self._came_whole(filled.content)
         elif filled.verdict is Verdict.NO_ROOM:
             self._fetching.put_off(digest, now)
             self._has_no_room(digest, filled.detail)
@@ -232,11 +234,9 @@ class Large:
             self._has_room({wanted.digest})
         self._fetching.stored(filled.content.digest, filled.offset)
 
-    def _came_whole(self, digest: bytes) -> None:
-        self._fetching.forget_pauses([digest])
-        identity = self._store.identity(digest)
-        if identity is not None:
-            self._whole[digest] = _Whole(identity, 0.0)
+    def _came_whole(self, content: Content) -> None:
+        self._fetching.forget_pauses([content.digest])
+        self._whole[content.digest] = _Whole(content.identity, 0.0)
 
     # -- its place
     def _next_place(self, now: float) -> Decided | None:

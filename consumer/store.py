@@ -30,6 +30,9 @@ _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS
 _FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
+Identity = tuple[int, ...]
+"""What tells one file from another, whatever it is called."""
+
 
 class Store:
     """An open store. Methods raise OSError where they do not say otherwise."""
@@ -74,7 +77,7 @@ class Store:
         except FileNotFoundError:
             return 0
 
-    def identity(self, digest: bytes) -> tuple[int, ...] | None:
+    def identity(self, digest: bytes) -> Identity | None:
         """What tells, without reading, that a content of ours is the one that was proved."""
         try:
             return identity_of(os.lstat(_name(digest), dir_fd=self._directory))
@@ -171,11 +174,16 @@ class Store:
         """A descriptor of a kept file, to read only."""
         return os.open(_link_name(digest), _READ, dir_fd=self._directory)
 
-    def take_link(self, digest: bytes) -> None:
-        """A kept file, which no other name leads to any more, is ours alone now."""
+    def take_link(self, digest: bytes, proved: Identity) -> bool:
+        """A kept file, which no other name leads to any more, is ours alone now. False: what is kept is not what was proved."""
         name, link = _name(digest), _link_name(digest)
-        os.rename(link, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-        self._kept[name] = self._kept.pop(link)._replace(name=name, is_link=False, since=self._clock())
+        with suppress(FileNotFoundError):
+            seen = os.lstat(link, dir_fd=self._directory)
+            if identity_of(seen) == proved and seen.st_nlink == 1:
+                os.rename(link, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+                self._kept[name] = self._kept.pop(link)._replace(name=name, is_link=False, since=self._clock())
+                return True
+        return False
 
     def link_out(self, digest: bytes, directory: int, name: bytes) -> None:
         """Give a whole content a name in the stage. Ours stays until it was placed; where there are no links, it moves."""
@@ -207,7 +215,7 @@ def _remove(names: list[bytes], directory: int) -> None:
         os.close(directory)
 
 
-def identity_of(seen: os.stat_result) -> tuple[int, ...]:
+def identity_of(seen: os.stat_result) -> Identity:
     """Inode and size: times and mode change when it is placed, and nobody but us writes here."""
     return seen.st_ino, seen.st_size
 

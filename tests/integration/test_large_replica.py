@@ -15,6 +15,7 @@ from common.wire.codec import encode
 from consumer import descriptors, filling, lane
 from consumer.filling import Content as Filling
 from consumer.filling import Filled
+from consumer.values import Keep
 from tests.dying_os import Countdown, DyingOs
 from tests.running_consumer import Content, Running
 from tests.waiting import scaled
@@ -322,6 +323,31 @@ def test_a_file_that_is_not_what_the_index_says_is_not_taken(world: Running) -> 
     world.say(world.master.batch({b"d/large": None, b"e": LARGE}))
     level(world)
     assert asked_parts(world) == PARTS
+
+
+def test_only_the_file_that_was_proved_is_taken(world: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is hashed its link gives way for room, and another file that should have this content is kept in its place."""
+    following(world, {b"d/large": LARGE, b"d/twin": LARGE})
+    (world.root / "d/twin").write_bytes(OTHER)
+    gate, prove = threading.Event(), Filling.prove
+    is_proving = threading.Event()
+
+    def wait(content: Filling) -> Filled:
+        is_proving.set()
+        gate.wait(scaled(30))
+        return prove(content)
+
+    monkeypatch.setattr(Filling, "prove", wait)
+    digest = content_digest(LARGE)
+    world.say(world.master.batch({b"d/large": None, b"e": LARGE}))
+    world.until(is_proving.is_set, rounds=20_000)
+    world.target.store.drop_links()
+    world.target.keep((Keep(b"d/twin", digest, len(LARGE)),))
+    assert world.target.store.has_link(digest)
+    gate.set()
+    world.until((world.root / "e").exists, rounds=20_000)
+    assert (world.root / "e").read_bytes() == LARGE
+    assert (world.root / "d/twin").read_bytes() == OTHER, "who changed it will be found by the scrub"
 
 
 def test_a_new_mode_costs_no_part_and_no_copy(world: Running, monkeypatch: pytest.MonkeyPatch) -> None:

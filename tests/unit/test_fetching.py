@@ -112,15 +112,16 @@ def test_silence_is_asked_again_and_then_another_content_has_its_turn() -> None:
     assert one.choose([ONE], lambda _: True, now + 2) == ONE
 
 
-def test_pauses_double_up_to_a_minute() -> None:
+@pytest.mark.parametrize(("is_wrong", "last"), [(False, [60] * 7), (True, [64, 128, 256, 512, 1024, 2048, 3600])])
+def test_pauses_double_up_to_a_minute_or_to_an_hour_for_what_comes_wrong(is_wrong: bool, last: list[float]) -> None:
     one, now, pauses = fetching(), 0.0, []
-    for _ in range(9):
-        one.put_off(ONE.digest, now)
+    for _ in range(13):
+        one.put_off(ONE.digest, now, is_doubted=is_wrong)
         began = now
         while one.choose([ONE], lambda _: True, now) is None:
             now += 0.5
         pauses.append(now - began)
-    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert pauses == [1, 2, 4, 8, 16, 32, *last]
 
 
 def test_a_content_that_came_wrong_is_asked_for_with_the_doubt_once() -> None:
