@@ -325,16 +325,6 @@ def waiting_in_queue(broker: str, tree: str, replica: str) -> int:
         return queue.method.message_count or 0
 
 
-def has_queue(broker: str, tree: str, replica: str) -> bool:
-    """Whether a replica's queue is there."""
-    with pika.BlockingConnection(pika.URLParameters(broker)) as connection:
-        try:
-            connection.channel().queue_declare(Topology(tree).replica_queue(replica), passive=True)
-        except pika.exceptions.ChannelClosedByBroker:
-            return False
-        return True
-
-
 class Listener:
     """Hears everything that a producer says to all replicas, through a queue of its own. A context."""
 

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import pytest
 
+from common.transport.amqp_topology import Topology
 from tests.acceptance.conftest import MakeFleet
 from tests.conftest import NoteFigure
 from tests.rabbit import PrivateRabbit, needs_rabbit
-from tests.services import Fleet, Listener, delete_queue, has_queue, purge_queue
+from tests.services import Fleet, Listener, delete_queue, purge_queue
 from tests.waiting import eventually
 
 pytestmark = [*needs_rabbit, pytest.mark.timeout(300)]
@@ -130,7 +131,6 @@ def test_a_replica_that_missed_batches_comes_back_by_what_differs(
     assert fleet.consumers["b"].metrics()["treecast_gaps_total"] == 0
 
 
-@pytest.mark.xfail(strict=False, reason="the queue does not always expire in time; cause not found yet")
 def test_a_replica_whose_queue_expired_is_given_another_when_it_is_back(
     make_fleet: MakeFleet, private_rabbit: PrivateRabbit, note_figure: NoteFigure
 ) -> None:
@@ -138,13 +138,14 @@ def test_a_replica_whose_queue_expired_is_given_another_when_it_is_back(
     writer = Writer(fleet)
     fleet.start()
     fleet.settle()
-    consumer = fleet.consumers["a"]
+    consumer, queue = fleet.consumers["a"], Topology(fleet.tree).replica_queue("a")
+    assert queue in private_rabbit.queues()
     set_policy(fleet, private_rabbit, f'{{"expires": {EXPIRES_MS}}}')
     try:
         consumer.ask_to_stop()
         assert consumer.wait(10) == 0
         writer.write(CHANGES[False])
-        eventually(lambda: not has_queue(fleet.broker, fleet.tree, "a"), 60, "the queue expires")
+        eventually(lambda: queue not in private_rabbit.queues(), 60, "the queue expires")
         eventually(lambda: fleet.producer.status().get("quiet"), 20, "all is published")
     finally:
         private_rabbit.control("clear_policy", POLICY)

@@ -1,13 +1,17 @@
 """The inotify watch on real files."""
 
 import errno
+import fcntl
 import logging
 import os
+import select
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -253,7 +257,7 @@ def test_a_link_to_a_directory_is_told_and_not_entered(tree: Path, watching: Cal
 
 def test_an_overflow_is_told_as_everything_and_repaired(tree: Path, watching: Callable[..., Watched]) -> None:
     """While nobody reads, more happens than the system keeps; a directory that came in the meantime is watched after all."""
-    limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    limit = queue_limit()
     if limit > 100_000:
         pytest.skip(f"the system keeps {limit} events: too many to overflow in a test")
     watched = watching()
@@ -290,40 +294,129 @@ def test_names_that_nobody_fetches_are_bounded(
     watched.until(b"dir/f")
 
 
-@pytest.mark.xfail(strict=False, reason="overflows where other tests take the reader's time")
-def test_a_burst_of_atomic_replacements_loses_nothing(tree: Path, watching: Callable[..., Watched]) -> None:
-    """20,000 in 200 directories, as fast as one other process can, with the system's own limits.
-
-    What is renamed into place are links to one file, so that the writer is as fast on a slow disk as it would be on a good one.
-    """
-    names = [f"{number % 200}/{number}" for number in range(BURST)]
-    (tree / "old").touch()
-    (tree / "new").touch()
-    for directory in range(200):
-        (tree / str(directory)).mkdir()
-    for name in names:
-        os.link(tree / "old", tree / name)
-    watched = watching()
-    code = """if True:
-        import os, sys
-        os.chdir(sys.argv[1])
-        for number in range(int(sys.argv[2])):
+REPLACE = """if True:
+    import os, sys, time
+    os.chdir(sys.argv[1])
+    count, slice = int(sys.argv[2]), int(sys.argv[3])
+    began = time.process_time()
+    for first in range(0, count, slice):
+        sys.stdin.readline()
+        for number in range(first, min(count, first + slice)):
             name = f"{number % 200}/{number}"
             os.link("new", name + ".new")
             os.close(os.open(name + ".new", os.O_WRONLY))
             os.rename(name + ".new", name)
+        print(time.process_time() - began, flush=True)
+"""
+"""What is renamed into place are links to one file, so that the writer is as fast on a slow disk as it would be on a good one."""
+EVENTS_OF_ONE = 4
+"""Of one replacement: created, closed after writing, moved from, moved to."""
+
+
+class Burst:
+    """20,000 files in 200 directories under watch, and another process that replaces them all, when it is told."""
+
+    def __init__(self, tree: Path, watching: Callable[..., Watched], slice_count: int = BURST) -> None:
+        """`slice_count`: how many it replaces for each word."""
+        self.names = {b"%d/%d" % (number % 200, number) for number in range(BURST)}
+        self._make(tree)
+        self.watched = watching()
+        command = [sys.executable, "-c", REPLACE, str(tree), str(BURST), str(slice_count)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.slices = -(-BURST // slice_count)
+
+    def _make(self, tree: Path) -> None:
+        for name in ("old", "new"):
+            (tree / name).touch()
+        for directory in range(200):
+            (tree / str(directory)).mkdir()
+        for path in self.names:
+            os.link(tree / "old", tree / os.fsdecode(path))
+
+    def go(self) -> float:
+        """One slice of it, with drains meanwhile. How long the writer has computed until now, in seconds."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
+        told = select.poll()
+        told.register(self.process.stdout, select.POLLIN)
+        while not told.poll(0):
+            self.watched.woken.wait(0.05)
+            self.watched.woken.clear()
+            self.watched.drain()
+        return float(self.process.stdout.readline())
+
+    def is_read(self) -> bool:
+        """Whether the system keeps no event that was not read."""
+        left = fcntl.ioctl(self.watched.watch._inotify.fileno, termios.FIONREAD, bytes(4))
+        return bytes(4) == left
+
+    def are_told(self) -> bool:
+        """Whether each of them was hinted at by name, once all that came was heard."""
+        eventually(self.is_read, what="all is read")
+        return self.names <= {hint.path for hint in self.watched.quiet()}
+
+
+@pytest.fixture
+def make_burst(tree: Path, watching: Callable[..., Watched]) -> Iterator[Callable[..., Burst]]:
+    with ExitStack() as bursts:
+
+        def make(*slice_count: int) -> Burst:
+            burst = Burst(tree, watching, *slice_count)
+            bursts.enter_context(burst.process)
+            bursts.callback(burst.process.kill)
+            return burst
+
+        yield make
+
+
+def queue_limit() -> int:
+    """How many events the system keeps for a reader."""
+    return int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+
+
+def test_a_burst_that_is_read_before_the_queue_is_full_is_told_by_name(make_burst: Callable[..., Burst]) -> None:
+    """Whatever else the machine does: the writer goes on when what it did was read."""
+    burst = make_burst(max(1, queue_limit() // EVENTS_OF_ONE // 2))
+    for _ in range(burst.slices):
+        burst.go()
+        eventually(burst.is_read, what="all is read")
+    assert burst.are_told()
+    assert burst.watched.watch.overflows() == 0
+
+
+def test_a_burst_of_atomic_replacements_loses_nothing(make_burst: Callable[..., Burst]) -> None:
+    """20,000 in 200 directories, as fast as one other process can, with the system's own limits.
+
+    The reader needs less of a core than the writer does, so where both have one the queue never fills. Where it fills because
+    others had the cores for longer than it lasts, the whole tree is named instead, to be scanned.
     """
-    began = time.monotonic()
-    with subprocess.Popen([sys.executable, "-c", code, str(tree), str(BURST)]) as writer:
-        while writer.poll() is None:
-            watched.woken.wait(0.05)
-            watched.woken.clear()
-            watched.drain()
-    seconds = time.monotonic() - began
-    watched.quiet()
-    assert watched.watch.overflows() == 0
-    assert {os.fsencode(name) for name in names} <= {hint.path for hint in watched.hints}
-    print(f"{BURST} replacements at {BURST / seconds:.0f} per second, no overflow")
+    burst = make_burst()
+    began, waited_before = time.monotonic(), seconds_without_core()
+    writer_seconds = burst.go()
+    seconds, waited_seconds = time.monotonic() - began, seconds_without_core() - waited_before
+    are_told, overflows = burst.are_told(), burst.watched.watch.overflows()
+    is_scan_asked_for = overflows > 0 and Hint(b"", True) in burst.watched.hints
+    assert are_told or is_scan_asked_for
+    queue_seconds = writer_seconds * queue_limit() / (BURST * EVENTS_OF_ONE)
+    assert not overflows or waited_seconds > queue_seconds / 2
+    assert queue_seconds / 4 > inotify.BREATH_MS / 1000
+    reader = burst.watched.watch._thread.native_id
+    assert reader is not None
+    assert scheduled_seconds(reader)[0] < writer_seconds
+    print(f"{BURST} replacements at {BURST / seconds:.0f} per second, {overflows} overflows")
+
+
+def seconds_without_core() -> float:
+    """How long the threads of this process were ready to run and did not, together."""
+    return sum(scheduled_seconds(int(thread))[1] for thread in os.listdir("/proc/self/task"))
+
+
+def scheduled_seconds(thread: int) -> tuple[float, float]:
+    """How long a thread of this process has run, and how long it was ready to and did not."""
+    ran_ns, waited_ns, _ = Path(f"/proc/self/task/{thread}/schedstat").read_text().split()
+    return int(ran_ns) / 1e9, int(waited_ns) / 1e9
 
 
 def test_a_lack_of_watches_is_shown_scanned_and_tried_again(
