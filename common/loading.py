@@ -23,6 +23,7 @@ from common.settings import (
     PREFIX,
     CommonSettings,
     ConsumeSettings,
+    PatternsError,
     ProduceSettings,
     Role,
     S,
@@ -236,8 +237,9 @@ def _first_error(
     setting = table[name]
     if found["type"] == "missing":
         return SettingError(f"{setting.variable} or {setting.option}", NOTHING, setting.about.allowed)
-    allowed = str(found["ctx"]["error"]) if found["type"] == "value_error" else setting.about.allowed
-    value = shown(name, given[name].value)
+    wrong = found["ctx"]["error"] if found["type"] == "value_error" else None
+    allowed = setting.about.allowed if wrong is None else str(wrong)
+    value = wrong.found if isinstance(wrong, PatternsError) else shown(name, given[name].value)
     return SettingError(
         given[name].spelled, value if len(str(value)) <= SHOWN_LIMIT else "what is given there", allowed
     )

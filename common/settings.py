@@ -45,7 +45,10 @@ OUTSIDE_SETTINGS = frozenset({"TREECAST_DEBUG"})
 
 NAME_ALLOWED = "1 to 63 of a-z, 0-9 and -, first and last not -"
 PATH_ALLOWED = "an absolute path"
-PATTERNS_ALLOWED = "a list in the file, one per line in the environment, repeated on the command line"
+PATTERNS_ALLOWED = (
+    "a list in the file, one per line in the environment, repeated on the command line; at most"
+    f" {names.PATTERNS_LIMIT_BYTES:,} bytes in all"
+)
 LOG_LIMIT_LEAST, LOG_LIMIT_MOST = 1000, 1_000_000_000
 _SCAN_INTERVAL_MINIMUM_SECONDS = 1.0
 
@@ -56,6 +59,14 @@ class About(NamedTuple):
     meaning: str
     allowed: str
     shown_default: str = ""
+
+
+class PatternsError(ValueError):
+    """Patterns that cannot be used: the message is what is allowed, `found` the one that is wrong, or how many bytes they are."""
+
+    def __init__(self, error: SettingError) -> None:
+        super().__init__(error.allowed)
+        self.found = error.found
 
 
 def _about(
@@ -106,7 +117,7 @@ def _patterns(given: object) -> tuple[str, ...]:
     try:
         return Patterns(kept).lines
     except SettingError as error:
-        raise ValueError(f"{error.allowed}, not {error.found!r}") from error
+        raise PatternsError(error) from error
 
 
 def _scan_interval(given: object) -> float:

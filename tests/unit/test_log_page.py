@@ -3,6 +3,7 @@
 import json
 
 from common.entries import Kind
+from common.names import PATTERNS_PATH
 from producer.values import Logged
 from treecast import log_page
 
@@ -23,6 +24,16 @@ def test_what_went_is_told_with_what_it_had() -> None:
     assert log_page.line(_row(b"d", (Kind.DIRECTORY, 0), (0, 0)), TIME).split()[2:5] == ["delete", "directory", "-"]
     assert log_page.line(_row(b"a", (Kind.FILE, 7), (0, 0), 1), TIME).split()[2] == "exclude"
     assert log_page.line(_row(b"a", (Kind.FILE, 7), (Kind.SYMLINK, 3)), TIME).split()[2:5] == ["modify", "symlink", "3"]
+
+
+def test_a_change_of_the_patterns_is_no_file() -> None:
+    """They stand in the index, and so in the log, at a path that no disk has."""
+    row = _row(PATTERNS_PATH, (Kind.FILE, 7), (Kind.FILE, 13))
+    assert log_page.line(row, TIME).split()[2:] == ["modify", "patterns", "13", "(what", "is", "excluded)"]
+    gone = _row(PATTERNS_PATH, (Kind.FILE, 7), (0, 0))
+    assert log_page.line(gone, TIME).split()[2:5] == ["delete", "patterns", "7"]
+    told = log_page.as_json(gone, TIME)
+    assert (told["path"], told["kind"], told["old_kind"]) == (".treecast", "absent", "patterns")
 
 
 def test_a_path_is_one_printable_line() -> None:

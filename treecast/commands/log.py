@@ -45,7 +45,8 @@ def log(
     """Show what changed, newest last: when was this deleted?
 
     A line is time, epoch.sequence, create, modify, delete or exclude (deleted by a pattern: no disk was touched), kind, size in
-    bytes (of a deleted path: what it had), path. A deleted directory has a line for each path that was in it.
+    bytes (of a deleted path: what it had), path. A deleted directory has a line for each path that was in it. Where the exclude
+    patterns of the tree changed, the kind is patterns.
 
     It is told by the producer's change log, also while none runs. What the first scan found is no change.
     """
