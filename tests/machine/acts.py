@@ -3,7 +3,7 @@
 An act is named by its function; one that happens to a replica is called with the replica's name behind: "round one".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 
 from common.transport.ports import Route
@@ -12,7 +12,7 @@ from tests.machine.laws import Observed, claims_of
 from tests.machine.process import clock, databases
 from tests.machine.processes import JOURNAL
 from tests.machine.queues import UPSTREAM, CopyingQueues
-from tests.machine.reference import Hand, digest_of
+from tests.machine.reference import NOWHERE, Hand, digest_of
 from tests.machine.world import PATHS, Copy, World
 
 FOREIGN = [b"foreign", b"a/foreign", b"b/foreign"]
@@ -256,7 +256,7 @@ def _put_back(replica: Observed, state: bytes | None, target: Inode | None) -> N
         databases.images[process.state_path] = state
     if target is not None:
         process.disk.put_copy(b"target", target)
-    replica.promised = (0, 0)
+    replica.promised, replica.spot = (0, 0), NOWHERE
     replica.seen = replica.disk()
 
 
@@ -315,5 +315,14 @@ CHAOS: dict[Happening, float] = {
 }  # fmt: skip
 """How often each happens; what happens to a replica happens to each of them so often."""
 _ONE_ARGUMENT = 1
-TO_ALL = {f.__name__: f for f in {**ALWAYS, **CHAOS} if f.__code__.co_argcount == _ONE_ARGUMENT}
-TO_A_REPLICA = {f.__name__: f for f in {**ALWAYS, **CHAOS} if f.__code__.co_argcount != _ONE_ARGUMENT}
+TO_ALL: dict[str, Happening] = {}
+TO_A_REPLICA: dict[str, Happening] = {}
+
+
+def know(happenings: Iterable[Happening]) -> None:
+    """Acts that `perform` knows by name."""
+    for act in happenings:
+        (TO_ALL if act.__code__.co_argcount == _ONE_ARGUMENT else TO_A_REPLICA)[act.__name__] = act
+
+
+know([*ALWAYS, *CHAOS])

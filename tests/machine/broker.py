@@ -31,6 +31,8 @@ class SimulatedBroker:
     """Queues that lose so many of the next messages."""
     publishers: list["SimulatedPublisher"] = field(default_factory=list)
     subscribers: list["SimulatedSubscriber"] = field(default_factory=list)
+    holders: dict[str, "SimulatedSubscriber"] = field(default_factory=dict)
+    """Who consumes a queue; it is one at a time."""
 
     def publisher_of(self, life: Life) -> "SimulatedPublisher":
         publisher = SimulatedPublisher(self, life)
@@ -39,15 +41,31 @@ class SimulatedBroker:
 
     def subscriber_of(self, name: str, life: Life) -> "SimulatedSubscriber":
         subscriber = SimulatedSubscriber(self, name, life)
-        self.queues.again(name)
         self.subscribers.append(subscriber)
         return subscriber
+
+    def holder_of(self, subscriber: "SimulatedSubscriber") -> "SimulatedSubscriber":
+        """Who consumes its queue: the first one that comes to a queue that nobody has."""
+        holder = self.holders.get(subscriber.name)
+        if holder is None:
+            holder = self.holders[subscriber.name] = subscriber
+            self.queues.again(subscriber.name)
+        return holder
+
+    def free(self, name: str) -> None:
+        """Whoever consumes it has lost it; who gets it next is anybody's luck."""
+        self.holders.pop(name, None)
+        waiting = [s for s in self.subscribers if s.name == name]
+        if len(waiting) > 1:
+            self.holder_of(self.rng.choice(waiting))
 
     def disconnect(self, name: str | None = None) -> None:
         """Connections break: every one, or that of one queue's consumer. They are made again at once, if the broker is up."""
         for subscriber in self.subscribers:
             if name in (None, subscriber.name):
                 subscriber.reconnect()
+        for held in [held for held in self.holders if name in (None, held)]:
+            self.free(held)
         if name is None:
             for publisher in self.publishers:
                 publisher.lose_channel()
@@ -61,7 +79,9 @@ class SimulatedBroker:
             if self.rng.random() < 0.5:
                 subscriber.send_acks()
             self.subscribers.remove(subscriber)
-            self.queues.again(subscriber.name)
+            if self.holders.get(subscriber.name) is subscriber:
+                self.queues.again(subscriber.name)
+                self.free(subscriber.name)
 
     def route(self, message: Outgoing) -> bool:
         """It is in the queues now. False: nobody's."""
@@ -195,6 +215,8 @@ class SimulatedSubscriber:
     def link(self) -> Link:
         if not self._broker.is_up:
             return Link(Phase.CONNECTING, "cut off")
+        if self._broker.holder_of(self) is not self:
+            return Link(Phase.HELD, "the other one")
         return Link(Phase.OPEN if self._broker.queues.exists(self.name) else Phase.MISSING)
 
     def reconnect(self) -> None:

@@ -16,6 +16,7 @@ def calm(world: World) -> None:
     """Law 7: faults stop and the master is quiet: every replica agrees, and is equal to the dict of the master's tree."""
     world.rng.seed(0)
     glance, world.disks[b"master"].glance = world.disks[b"master"].glance, lambda: None
+    settle_on_one(world)
     world.broker.is_up = True
     world.broker.losing.clear()
     if not world.master.tree:
@@ -40,6 +41,16 @@ def calm(world: World) -> None:
     finally:
         world.disks[b"master"].glance = glance
     raise LawBroken("law 7: never agrees: " + "; ".join(why_not_level(world, r) for r in world.replicas.values()))
+
+
+def settle_on_one(world: World) -> None:
+    """A person sees that one producer is left."""
+    if world.rival is not None:
+        world.rival.end()
+        if world.rng.random() < 0.5:
+            world.producer.end()
+            world.producer, world.rival = world.rival, world.producer
+            world.count["the rival stays"] += 1
 
 
 def approve(world: World) -> None:

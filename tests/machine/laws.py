@@ -5,12 +5,24 @@ What a replica claims is read from its database by plain SQL; what is true comes
 
 import sqlite3
 from collections.abc import Collection, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tests.machine.disk import Node, tree_below
 from tests.machine.processes import ReplicaProcess
-from tests.machine.reference import LawBroken, Place, Published, Tree, check, is_below, parents
+from tests.machine.reference import (
+    NOWHERE,
+    LawBroken,
+    Place,
+    Published,
+    Spot,
+    Tree,
+    check,
+    digest_of,
+    is_below,
+    parents,
+)
 
 STAGE = b".treecast"
 UNREADABLE = bytes(32)
@@ -34,6 +46,7 @@ class Claims:
     """What a replica says it knows, as of its last commit."""
 
     at: Place
+    instance: bytes
     is_forked: bool
     is_proved: bool
     floors: dict[int, Place]
@@ -49,8 +62,8 @@ class Claims:
 
 def claims_of(database: sqlite3.Connection) -> Claims:
     """Read them."""
-    epoch, sequence, proved_epoch, proved_sequence, is_forked = database.execute(
-        "SELECT epoch, sequence, proved_epoch, proved_sequence, is_forked FROM standing"
+    epoch, sequence, instance, proved_epoch, proved_sequence, is_forked = database.execute(
+        "SELECT epoch, sequence, instance, proved_epoch, proved_sequence, is_forked FROM standing"
     ).fetchone()
     rows = {
         path: Claim(kind, mode, mtime_ns, digest, (e, s) if e is not None else (0, 0))
@@ -60,6 +73,7 @@ def claims_of(database: sqlite3.Connection) -> Claims:
     }
     return Claims(
         (epoch, sequence),
+        instance,
         bool(is_forked),
         (proved_epoch, proved_sequence) == (epoch, sequence),
         {bucket: (e, s) for bucket, e, s in database.execute("SELECT bucket, epoch, sequence FROM stale")},
@@ -84,6 +98,10 @@ class Observed:
     diverged: int = 0
     seen: Tree = field(default_factory=dict)
     """What its disk showed when it was last looked at."""
+    spot: Spot = NOWHERE
+    """Where it stood when it was last looked at."""
+    _indexed: AbstractSet[bytes] = frozenset()
+    """What its index had then."""
     _checked: tuple[int, ...] = ()
 
     def disk(self) -> Tree:
@@ -104,9 +122,13 @@ class Observed:
         self._forget_edits(claims, disk)
         self._check_index(claims, disk)
         if claims.at[0]:
-            truth = self.published.history.get(claims.at)
+            check(claims.at >= self.promised, f"it acked at {self.promised}, and stands at {claims.at}")
+            spot = Spot(*claims.at, claims.instance)
+            truth = self.published.history.get(spot)
             check(truth is not None, f"{claims.at} is no boundary of the stream")
             self._check_known(claims, truth or {})
+            self._check_left_alone(claims, disk)
+            self.spot, self._indexed = spot, claims.rows.keys()
         self._check_divergence()
         self.seen = disk
 
@@ -133,10 +155,9 @@ class Observed:
             return node == ("d", claim.mode)
         if claim.digest == UNREADABLE:
             return node[0] == "f"
-        content = self.published.master.contents.get(claim.digest)
-        if content is None:
-            return node[-1] not in self.published.master.contents.values()  # somebody else's
-        return node == (("f", claim.mode, claim.mtime_ns, content) if claim.kind == 1 else ("l", content))
+        if not isinstance(node[-1], bytes) or digest_of(node[-1]) != claim.digest:
+            return False
+        return node[:-1] == (("f", claim.mode, claim.mtime_ns) if claim.kind == 1 else ("l",))
 
     def _check_known(self, claims: Claims, truth: Mapping[bytes, Node]) -> None:
         """What is known is exactly T_w: nothing deleted comes back, nothing new is lost, no older version returns."""
@@ -151,6 +172,17 @@ class Observed:
             true = truth.get(path)
             what = f"{path!r} is 'known' as {_short(claim)} at {claims.at}, but is {_short(true)}"
             check(self._shows(true, claim), what)
+
+    def _check_left_alone(self, claims: Claims, disk: Tree) -> None:
+        """What showed the master's, and the master's was not another since that was published, is not touched."""
+        master = self.published.master
+        for path in self._indexed - self.edited - self.spoiled - claims.unmet.keys():
+            node = self.seen.get(path)
+            if node is None or disk.get(path) == node or node != master.tree.get(path):
+                continue
+            since, told = master.same_since[path], self.published.told_by(path, self.spot)
+            what = f"{path!r} showed what the master has, and is {_short(disk.get(path))} now, at {claims.at}"
+            check(since > told, what)
 
     def _check_divergence(self) -> None:
         """Only an index that was spoiled may diverge."""

@@ -43,7 +43,7 @@ MUTANTS: dict[str, list[Patch]] = (
 """The model's tombstones are of its twin's state; its too-old is the replica's half of the rule, this is the producer's."""
 
 SEEN_FROM = {
-    "base-before-jump": 0, "base-kept": 30, "base-not-over-epochs": 10, "base-not-after-divergence": 20,
+    "base-before-jump": 0, "base-kept": 130, "base-not-over-epochs": 10, "base-not-after-divergence": 20,
     "too-old": 10, "all-parts": 0, "close-questions+floor-raised": 5, "compare-level": 0, "correct-guesses": 0,
     "epoch-marks": 0, "unmet": 10, "wait-for-stream": 30,
     "names are not durable before the commit": 10, "nothing is made durable": 0, "an epoch is drawn twice": 0,

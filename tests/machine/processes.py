@@ -36,7 +36,8 @@ from tests.machine.process import Life, clock, databases, system
 from tests.machine.queues import UPSTREAM
 
 TREE = "tree"
-JOURNAL = "/master/state/journal.db"
+MASTER = "master"
+JOURNAL = f"/{MASTER}/state/journal.db"
 SCAN_SECONDS = 0.5
 SETTLE_SECONDS = 0.1
 
@@ -44,8 +45,9 @@ SETTLE_SECONDS = 0.1
 class LateAnswerer(LocalAnswerer):
     """Answers when it likes: a few at a time, while the stream goes on, and some only rounds after they were made."""
 
-    def __init__(self, rng: Random, lateness: float) -> None:
-        super().__init__(Path(JOURNAL), Path("/master/tree"))
+    def __init__(self, rng: Random, lateness: float, place: str) -> None:
+        super().__init__(Path(f"/{place}/state/journal.db"), Path(f"/{place}/tree"))
+        self._place = place
         self._rng = rng
         self._lateness = lateness
         self._late: list[Said] = []
@@ -63,7 +65,7 @@ class LateAnswerer(LocalAnswerer):
 
     def die(self) -> None:
         """Its process is started again: what it was asked, and what it had made, is lost."""
-        self.__init__(self._rng, self._lateness)  # type: ignore[misc]  # it begins anew
+        self.__init__(self._rng, self._lateness, self._place)  # type: ignore[misc]  # it begins anew
 
 
 class HintingWatch:
@@ -106,10 +108,21 @@ class HintingWatch:
 
 
 class ProducerProcess:
-    """The producer, beside the master's tree at `/master/tree`."""
+    """A producer, beside the master's tree: at `/PLACE/tree`, with its journal at `/PLACE/state`."""
 
-    def __init__(self, disk: Disk, broker: SimulatedBroker, *, watches: bool, log_rows: int, lateness: float) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        broker: SimulatedBroker,
+        *,
+        watches: bool,
+        log_rows: int,
+        lateness: float,
+        place: str = MASTER,
+    ) -> None:
         self.disk = disk
+        self.place = place
+        self.journal_path = f"/{place}/state/journal.db"
         self._lateness = lateness
         self._log_rows = log_rows
         self._broker = broker
@@ -121,12 +134,12 @@ class ProducerProcess:
         """As `producer.service` puts it together."""
         self.life = Life()
         self.board = Board("producer", TREE)
-        self.journal = Journal(Path(JOURNAL), TREE, log_limit_rows=self._log_rows)
+        self.journal = Journal(Path(self.journal_path), TREE, log_limit_rows=self._log_rows)
         begin_epoch(self.journal)
         self.publisher = self._broker.publisher_of(self.life)
         self.publisher.on_publish = on_publish
-        self.answerer = LateAnswerer(self._broker.rng, self._lateness)
-        self._source = Source(Path("/master/tree"), Patterns(()), settle_seconds=SETTLE_SECONDS)
+        self.answerer = LateAnswerer(self._broker.rng, self._lateness, self.place)
+        self._source = Source(Path(f"/{self.place}/tree"), Patterns(()), settle_seconds=SETTLE_SECONDS)
         self.pipeline = Pipeline(
             self.journal,
             self._source,
@@ -135,7 +148,7 @@ class ProducerProcess:
             subscriber=self._broker.subscriber_of(UPSTREAM, self.life),
             answerer=self.answerer,
             make_watch=self._make_watch,
-            leader="here:1",
+            leader=f"{self.place}:1",
             scan_interval_seconds=None if self.watch is not None else SCAN_SECONDS,
         )
         self.is_running = True
@@ -156,7 +169,7 @@ class ProducerProcess:
         self.is_running = False
         self._broker.forget(self.life)
         system.forget_process(self.disk)
-        databases.end(JOURNAL)
+        databases.end(self.journal_path)
 
 
 class Stop(threading.Event):

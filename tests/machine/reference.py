@@ -5,7 +5,9 @@ Batches are read by docs/wire.md. Trees are dicts from path to a node: ("d", mod
 
 import json
 import sys
+from bisect import bisect_right, insort
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from struct import Struct
 from typing import Any, NamedTuple
@@ -20,6 +22,17 @@ else:
 Tree = dict[bytes, Node]
 Place = tuple[int, int]
 """A position: (epoch, sequence)."""
+
+
+class Spot(NamedTuple):
+    """A position, and who published it: two producers may draw the same epoch in one second."""
+
+    epoch: int
+    sequence: int
+    instance: bytes
+
+
+NOWHERE = Spot(0, 0, b"")
 
 _HEADER = Struct(">4sHB64sQ16sQI32s32s32s32sBBII32sQ64s16sQQII32sQqQ")
 _FRAME_OFFSET = 445 + 32 + 8 + 64
@@ -49,6 +62,7 @@ def parents(path: bytes) -> list[bytes]:
     return [b"/".join(names[:depth]) for depth in range(1, len(names))]
 
 
+@lru_cache(4096)
 def digest_of(content: bytes) -> bytes:
     """What names a content."""
     return blake2b(content, digest_size=32).digest()
@@ -72,6 +86,7 @@ class Read(NamedTuple):
 
     kind: int
     epoch: int
+    instance: bytes
     first: int
     rows: tuple[Row, ...]
 
@@ -79,16 +94,16 @@ class Read(NamedTuple):
 def read(message: bytes) -> Read:
     """By docs/wire.md. Rows of batches only."""
     fields = _HEADER.unpack_from(message)
-    kind, epoch, first, count = fields[2], fields[4], fields[6], fields[7]
+    kind, epoch, instance, first, count = fields[2], *fields[4:8]
     if kind != BATCH:
-        return Read(kind, epoch, first, ())
+        return Read(kind, epoch, instance, first, ())
     raw = zstd.decompress(message[_FRAME_OFFSET:])
     length = int.from_bytes(raw[:4], "big")
     document = json.loads(raw[4 : 4 + length])
     sections, at = {}, 4 + length
     for name, size in document["sections"]:
         sections[name], at = raw[at : at + size], at + size
-    return Read(kind, epoch, first, tuple(_rows(document, sections, count)))
+    return Read(kind, epoch, instance, first, tuple(_rows(document, sections, count)))
 
 
 def _rows(document: dict[str, Any], sections: dict[str, bytes], count: int) -> list[Row]:
@@ -209,10 +224,20 @@ class Master:
     tree: Tree = field(default_factory=dict)
     states: dict[bytes, set[Node]] = field(default_factory=dict)
     contents: dict[bytes, bytes] = field(default_factory=dict)
+    looks: int = 0
+    """The time here: how often it was looked at."""
+    since: dict[bytes, int] = field(default_factory=dict)
+    """From when on each path is there, without a gap."""
+    same_since: dict[bytes, int] = field(default_factory=dict)
+    """From when on each path is what it is now."""
 
     def look(self) -> None:
         """It may have changed: the dict is what a plain reader sees now."""
-        self.tree = tree_below(self.top, but=(b".treecast", b"lost+found"))
+        before, self.tree = self.tree, tree_below(self.top, but=(b".treecast", b"lost+found"))
+        self.looks += 1
+        self.since = {path: self.since[path] if path in before else self.looks for path in self.tree}
+        same = self.same_since
+        self.same_since = {p: same[p] if before.get(p) == node else self.looks for p, node in self.tree.items()}
         for path, node in self.tree.items():
             states = self.states.setdefault(path, set())
             if node not in states:
@@ -229,21 +254,45 @@ class Published:
     master: Master
     tree: Tree = field(default_factory=dict)
     """As after the last batch that was heard."""
-    history: dict[Place, Tree] = field(default_factory=dict)
-    messages: dict[Place, bytes] = field(default_factory=dict)
-    epochs: set[int] = field(default_factory=set)
+    history: dict[Spot, Tree] = field(default_factory=dict)
+    messages: dict[Spot, bytes] = field(default_factory=dict)
+    epochs: set[tuple[int, bytes]] = field(default_factory=set)
+    """What was announced, each with the instance that drew it."""
+    told: dict[bytes, list[tuple[Spot, int]]] = field(default_factory=dict)
+    """Where each path was published as one that is there, and when, in the time of `Master.looks`."""
 
-    def begin_epoch(self, epoch: int, sequence: int, tree: Tree) -> None:
+    def begin_epoch(self, told: Read, tree: Tree) -> None:
         """An epoch is announced, from this tree: what was published before, or a base that nobody was told."""
-        self.epochs.add(epoch)
-        self.tree = self.history[epoch, sequence] = tree
+        latest = self.history[max(self.history)] if self.history else {}
+        self.epochs.add((told.epoch, told.instance))
+        spot = Spot(told.epoch, told.first - 1, told.instance)
+        self.tree = self.history[spot] = tree
+        for path, node in tree.items():
+            if latest.get(path) != node:
+                self._tell(path, spot)
+
+    def _tell(self, path: bytes, spot: Spot) -> None:
+        insort(self.told.setdefault(path, []), (spot, self.master.looks))
+
+    def told_by(self, path: bytes, spot: Spot) -> int:
+        """When what stands there as of this position was published, in the time of `Master.looks`."""
+        told = self.told.get(path, [])
+        place = bisect_right(told, spot, key=lambda one: one[0])
+        return told[place - 1][1] if place else 0
+
+    def _check_gone(self, path: bytes, spot: Spot) -> None:
+        """Law 8 for deletes: since it was published, there was a moment without it."""
+        since = self.master.since.get(path)
+        was_there = since is not None and since <= self.told_by(path, spot)
+        check(not was_there, f"{path!r} was there all the time, and a delete of it was published")
 
     def hear(self, message: bytes) -> None:
         """The producer hands a message over."""
         batch = read(message)
         if batch.kind != BATCH:
             return
-        before, last = (batch.epoch, batch.first - 1), (batch.epoch, batch.first + len(batch.rows) - 1)
+        before = Spot(batch.epoch, batch.first - 1, batch.instance)
+        last = before._replace(sequence=before.sequence + len(batch.rows))
         check(self.messages.setdefault(last, message) == message, f"a pair means two things: {last}")
         if last in self.history:
             return
@@ -251,14 +300,15 @@ class Published:
         self.tree = dict(self.history[before])
         for row in batch.rows:
             if row.path != PATTERNS:
-                self._apply(row)
+                self._apply(row, last)
         for path in self.tree:
             check(all(self.tree.get(above, "?")[0] == "d" for above in parents(path)), f"{last}: no tree at {path!r}")
         self.history[last] = self.tree
 
-    def _apply(self, row: Row) -> None:
+    def _apply(self, row: Row, spot: Spot) -> None:
         if row.kind == 0:
             check(row.path in self.tree, f"a delete of nothing: {row.path!r}")
+            self._check_gone(row.path, spot)
             del self.tree[row.path]
             return
         node = self.node_of(row.path, row.kind, row.mode, row.mtime_ns, row.digest)
@@ -268,6 +318,7 @@ class Published:
             before = self.tree.get(row.path)
             check(before is not None and before[-1] == node[-1], f"a content that nobody was told: {row.path!r}")
         self.tree[row.path] = node
+        self._tell(row.path, spot)
 
     def node_of(self, path: bytes, kind: int, mode: int, mtime_ns: int, digest: bytes) -> Node:
         """What an entry says, as a node that the master's path really had (law 8)."""

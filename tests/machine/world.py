@@ -5,6 +5,7 @@ What can happen to it is in `acts`. Every choice is taken from `rng`, which each
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 from common.transport.ports import Outgoing, Route
@@ -12,9 +13,9 @@ from tests.machine.broker import SimulatedBroker
 from tests.machine.disk import DIRECTORY, FILE, SYMLINK, Disk, Inode, Node, tree_below
 from tests.machine.laws import STAGE, Observed
 from tests.machine.process import Killed, Life, chance, clock, databases, system
-from tests.machine.processes import JOURNAL, ProducerProcess, ReplicaProcess
+from tests.machine.processes import ProducerProcess, ReplicaProcess
 from tests.machine.queues import CopyingQueues, LogQueues
-from tests.machine.reference import HEARTBEAT, PATTERNS, Hand, LawBroken, Master, Published, check, parents, read
+from tests.machine.reference import HEARTBEAT, PATTERNS, Hand, LawBroken, Master, Published, Read, check, parents, read
 
 PATHS = [
     b"a", b"b", b"c", b"d", b"a/x", b"a/y", b"b/x", b"a/x/p", b"a/x/q", b"b/x/p", b"c/z", b"d/\xff", b"d/\xff/n", b"e",
@@ -90,6 +91,8 @@ class World:
             lateness=setting.lateness,
         )
         self.replicas = {name: self._make_replica(name) for name in setting.replicas}
+        self.rival: ProducerProcess | None = None
+        """Another producer beside the same tree, if somebody started one."""
         self.backups: dict[str, list[Copy]] = {}
         self.heard: list[Outgoing] = []
 
@@ -111,9 +114,15 @@ class World:
         return Observed(ReplicaProcess(name, disk, self.broker), self.published)
 
     def _life_of(self, path: str) -> Life:
-        if path == JOURNAL:
-            return self.producer.life
+        for producer in self.producers:
+            if path == producer.journal_path:
+                return producer.life
         return self.replicas[path.split("/")[1]].process.life
+
+    @property
+    def producers(self) -> list[ProducerProcess]:
+        """The producer, and its rival if there is one."""
+        return [self.producer] if self.rival is None else [self.producer, self.rival]
 
     # -- one act
     def check(self) -> None:
@@ -142,9 +151,9 @@ class World:
 
     def hint(self, path: bytes) -> None:
         """The watch, if there is one, is told."""
-        watch = self.producer.watch if hasattr(self, "producer") else None
-        if watch is not None:
-            watch.hint(path)
+        for producer in self.producers if hasattr(self, "rival") else []:
+            if producer.watch is not None:
+                producer.watch.hint(path)
 
     def edit(self, hand: Hand, paths: list[bytes], content: bytes) -> list[bytes]:
         """One random edit; the paths where something happened."""
@@ -261,54 +270,56 @@ class World:
             self.turn_replica(replica)
             disk.glance = glance
 
-    def start_producer(self) -> None:
+    def start_producer(self, producer: ProducerProcess | None = None) -> None:
         """The next run: it goes on from where its journal stands."""
+        producer = producer or self.producer
         clock.now += 1.0
-        self._tell_outbox()
+        self._tell_outbox(producer.journal_path)
         try:
-            self.producer.start(self._hear)
+            producer.start(partial(self._hear, producer))
         except Killed:
-            self.producer.end()
+            producer.end()
         self.count["producer starts"] += 1
 
-    def _tell_outbox(self) -> None:
+    def _tell_outbox(self, journal_path: str) -> None:
         """What is in the outbox was published as far as the laws go, whether the last run came to hand it over or not."""
-        database = databases.connect(JOURNAL)
+        database = databases.connect(journal_path)
         try:
             if database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'outbox'").fetchone()[0]:
                 for (message,) in database.execute("SELECT message FROM outbox ORDER BY first").fetchall():
                     self.published.hear(message)
         finally:
-            databases.end(JOURNAL)
+            databases.end(journal_path)
 
-    def turn_producer(self, steps: int | None = None) -> None:
+    def turn_producer(self, steps: int | None = None, producer: ProducerProcess | None = None) -> None:
         """One round of it, or its next start; it may die on the way."""
-        if not self.producer.is_running:
-            self.start_producer()
+        producer = producer or self.producer
+        if not producer.is_running:
+            self.start_producer(producer)
             return
         if steps is not None:
-            self.producer.life.left = steps
+            producer.life.left = steps
         try:
-            self.producer.round()
+            producer.round()
             if steps is not None:
-                self.producer.life.left = None
+                producer.life.left = None
         except Killed:
             self.count["producer deaths"] += 1
-            self.producer.end()
+            producer.end()
 
-    def _begin_epoch(self, epoch: int, sequence: int) -> None:
+    def _begin_epoch(self, producer: ProducerProcess, told: Read) -> None:
         """It is announced: it starts from what the journal holds now, and each row of that must have been true once."""
-        rows = self.producer.journal._database.execute(
+        rows = producer.journal._database.execute(
             "SELECT path, kind, mode, mtime_ns, digest FROM entry WHERE path <> ?", (PATTERNS,)
         )
         tree: dict[bytes, Node] = {row[0]: self.published.node_of(*row) for row in rows.fetchall()}
-        self.published.begin_epoch(epoch, sequence, tree)
+        self.published.begin_epoch(told, tree)
 
-    def _hear(self, message: Outgoing) -> None:
+    def _hear(self, producer: ProducerProcess, message: Outgoing) -> None:
         if message.route is Route.EVENTS:
             told = read(message.body)
-            if told.kind == HEARTBEAT and told.epoch not in self.published.epochs:
-                self._begin_epoch(told.epoch, told.first - 1)
+            if told.kind == HEARTBEAT and (told.epoch, told.instance) not in self.published.epochs:
+                self._begin_epoch(producer, told)
             self.published.hear(message.body)
         self.heard.append(message)
 
