@@ -26,7 +26,7 @@ def open_root(path: Path) -> int:
 
     Raises SettingError for what no target may be, AlreadyRunningError when another process holds it.
     """
-    _check_root(path)
+    check_root(path)
     try:
         root = os.open(path, LIST)
     except OSError as error:
@@ -39,7 +39,8 @@ def open_root(path: Path) -> int:
     return root
 
 
-def _check_root(path: Path) -> None:
+def check_root(path: Path) -> None:
+    """Raises SettingError for what no target may be: no directory, a symlink, the whole system, somebody's home. Looks only."""
     if not path.is_absolute():
         raise SettingError(SETTING, str(path), "an absolute path")
     try:

@@ -16,7 +16,20 @@ from typer.core import TyperGroup
 from common.endings import USAGE, guarded
 from common.version import program_version
 
-COMMANDS = ("mirror", "produce", "consume", "status", "hold", "epoch", "log", "verify", "scrub", "settings", "demo")
+COMMANDS = (
+    "mirror",
+    "produce",
+    "consume",
+    "status",
+    "hold",
+    "epoch",
+    "log",
+    "verify",
+    "scrub",
+    "doctor",
+    "settings",
+    "demo",
+)
 """In the order in which help lists them."""
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[
