@@ -105,10 +105,12 @@ class Board:
             self._problems[path] = Noted(what, old.since if old else time.time())
         log.warning("problem at %s: %s", escape(path), what)
 
-    def solved(self, path: bytes) -> None:
-        """The path fails no more. Idempotent."""
-        with self._lock:
-            self._problems.pop(path, None)
+    def solved(self, *paths: bytes) -> None:
+        """These paths fail no more. Idempotent; costs nothing while nothing fails."""
+        if self._problems:
+            with self._lock:
+                for path in paths:
+                    self._problems.pop(path, None)
 
     def problem_paths(self) -> list[bytes]:
         """The paths that have a problem now."""

@@ -90,6 +90,4 @@ class Applier:
                 board.problem(path, unmet.detail)
 
     def _solved(self, paths: Collection[bytes]) -> None:
-        for path in self._board.problem_paths():
-            if path in paths:
-                self._board.solved(path)
+        self._board.solved(*paths)

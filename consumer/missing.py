@@ -32,8 +32,9 @@ class Missing:
     def contents(self, limit: int, *, after: bytes = b"", large: bool) -> dict[bytes, Entry]:
         """The first `limit` paths behind `after`, in byte order, whose content is missing, with their entries: large contents,
         or all others."""
+        # What is unmet for other reasons may be a hundred thousand paths, and this is asked in each round.
         query = f"""SELECT e.path, e.kind, e.mode, e.mtime_ns, e.size, e.digest, e.owner
-            FROM unmet u CROSS JOIN entries e ON e.path = u.path
+            FROM unmet u INDEXED BY {"unmet_large" if large else "unmet_by_reason"} CROSS JOIN entries e ON e.path = u.path
             WHERE u.is_large = {int(large)} AND u.{_IS_MISSING} AND u.path > ? ORDER BY u.path LIMIT ?"""
         with converted(self._path):
             rows = self._database.execute(query, (after, limit)).fetchall()

@@ -11,6 +11,7 @@ from common.wire.codec import encode
 from consumer import agreement, excluding
 from consumer.asking import Asking, Wants
 from consumer.state import State
+from consumer.values import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Questions:
         """Ask what is to be asked now for what is stale or missing; large contents aside."""
         self._asking.expire(now)
         standing = self._state.standing()
-        if now < not_before or not (standing.stale or self._state.count_unmet()) or not self.may_ask:
+        if now < not_before or not (standing.stale or self._state.count_unmet().get(Reason.BODY)) or not self.may_ask:
             return
         wants = Wants(
             standing.stale,

@@ -45,6 +45,7 @@ MIGRATIONS: tuple[str, ...] = (
         path BLOB PRIMARY KEY, reason TEXT NOT NULL, detail TEXT NOT NULL, is_large INTEGER NOT NULL
     ) WITHOUT ROWID;
     CREATE INDEX unmet_large ON unmet (path) WHERE is_large = 1;
+    CREATE INDEX unmet_by_reason ON unmet (reason, path);
     CREATE TABLE departed (path BLOB PRIMARY KEY, digest BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE hold (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), since REAL NOT NULL);
     CREATE TABLE aside (label BLOB PRIMARY KEY, born REAL NOT NULL) WITHOUT ROWID;

@@ -24,8 +24,8 @@ from consumer.values import Plan, Reason
 
 log = logging.getLogger("treecast")
 
-RELEASED_AT_ONCE = 2000
-"""So many released paths are removed in one step: a batch waits for one step at most."""
+RELEASED_AT_ONCE = 500
+"""So many released paths are removed in one step: a batch waits for one step at most, some 50 ms."""
 AGAIN_SECONDS = 30.0
 """Until what could not be removed yet is tried again, and the alarm says a new number."""
 SHOWN_LIMIT = 10_000

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from common.holds import HoldLimit
-from consumer.values import Reason
+from consumer.values import Outcome, Plan, Reason, Step, Unmet
 from tests.disk import read_tree
 from tests.running_consumer import Running, many
 
@@ -73,6 +73,32 @@ def test_few_deletes_go_at_once_and_count_for_those_that_follow_also_behind_a_re
     delete(running, 15, 15)
     assert held(running) == 15
     assert (running.root / "d" / "0015").exists()
+
+
+def test_what_is_held_costs_no_round_of_the_loop_anything(running: Running) -> None:
+    """However many paths are held, and whatever else is unmet beside them. Counted in steps of SQLite's machine, not in time."""
+    another_journal(running)
+    running.level()
+    running.answer = lambda question: ()
+    running.say(running.master.batch({b"z": b"its content never comes"}, bodies=False))
+    running.turn(3)
+    held = {b"held/%06d" % number: Unmet(Reason.HELD) for number in range(20_000)}
+    running.state.commit(Step(running.state.standing()), Plan(unmet=held), Outcome())
+    thousands = 0
+
+    def count() -> int:
+        nonlocal thousands
+        thousands += 1
+        return 0
+
+    running.state._database.set_progress_handler(count, 1000)
+    running.turn(20)
+    running.say(running.master.batch({b"d/0002": b"new"}))
+    running.turn(20)
+    running.clock.now += 31
+    running.turn(20)
+    assert thousands < 20
+    assert (running.root / "d/0002").read_bytes() == b"new"
 
 
 def test_a_hold_outlives_a_restart_and_a_person_here_can_end_it(running: Running) -> None:
