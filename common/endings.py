@@ -1,22 +1,12 @@
-"""Does: ends a program. One place maps errors to exit codes, and prints the one line that says why.
-
-0 done or equal, 1 not equal, not converged or timed out, 2 wrong usage or setting, 3 broker or process out of reach,
-4 stopped for a person, 130 after Ctrl-C.
-"""
+"""Does: ends a program. One place maps errors to exit codes, and prints the one line that says why."""
 
 import os
 import sys
 import traceback
 from collections.abc import Callable
 
+from common.codes import FAILED, INTERRUPTED, OUT_OF_REACH, STOPPED, USAGE
 from common.errors import SettingError, StateError, StoppedError, TreecastError, UnreachableError
-
-DONE = 0
-FAILED = 1
-USAGE = 2
-OUT_OF_REACH = 3
-STOPPED = 4
-INTERRUPTED = 130
 
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (SettingError, USAGE),

@@ -1,14 +1,16 @@
-"""Does: answers readers over HTTP: /metrics, /healthz, /readyz. Nothing can be changed through it.
+"""Does: answers readers over HTTP: /metrics, /status, /healthz, /readyz. Nothing can be changed through it.
 
 Knows the board and the table of metrics; no broker, no disk. It starts first and works while everything else does not.
 """
 
+import json
 import logging
 import socket
 import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -29,6 +31,8 @@ REQUESTS_AT_ONCE = 16
 
 PLAIN = "text/plain; charset=utf-8"
 
+Status = Callable[[dict[str, Any]], dict[str, Any]]
+"""Tells everything that `treecast status --json` shows; the argument is not used."""
 Page = tuple[int, str, bytes]
 """Status, content type, body."""
 
@@ -61,8 +65,9 @@ class _Server(socketserver.ThreadingMixIn, HTTPServer):
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self, address: ListenAddress, board: Board) -> None:
+    def __init__(self, address: ListenAddress, board: Board, status: Status) -> None:
         self.board = board
+        self.status = status
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(BoardCollector(board))
         ProcessCollector(registry=self.registry)
@@ -131,11 +136,13 @@ class _Handler(BaseHTTPRequestHandler):
             case "/metrics":
                 encode, content_type = choose_encoder(self.headers.get("Accept", ""))
                 return 200, content_type, encode(self.server.registry)
+            case "/status":
+                return 200, "application/json", json.dumps(self.server.status({})).encode()
             case "/healthz":
                 return health_page(self.server.board)
             case "/readyz":
                 return readiness_page(self.server.board)
-        return 404, PLAIN, b"not found; there are /metrics, /healthz and /readyz\n"
+        return 404, PLAIN, b"not found; there are /metrics, /status, /healthz and /readyz\n"
 
     def log_message(self, format: str, *args: object) -> None:
         log.debug("%s asked: %s", self.client_address[0], ascii(format % args))
@@ -155,9 +162,9 @@ def readiness_page(board: Board) -> Page:
 class Listener:
     """The HTTP server in a thread of its own. Raises SettingError, naming `setting`, when the address cannot be had."""
 
-    def __init__(self, setting: str, address: ListenAddress, board: Board) -> None:
+    def __init__(self, setting: str, address: ListenAddress, board: Board, status: Status) -> None:
         try:
-            self._server = _Server(address, board)
+            self._server = _Server(address, board, status)
         except (OSError, OverflowError) as error:
             raise SettingError(setting, str(address), f"an address that is free on this machine ({error})") from error
         self.port: int = self._server.server_address[1]

@@ -17,14 +17,15 @@ from typing import Any
 
 from common import logs
 from common.board import Board
+from common.codes import DONE, INTERRUPTED
 from common.control import ControlServer
-from common.endings import DONE, INTERRUPTED, guarded
+from common.endings import guarded
 from common.loading import Loaded, load_consume, load_produce
 from common.options import parse_options
 from common.orders import Orders
 from common.places import check_apart, check_directory, make_state_directory
 from common.settings import CommonSettings, ConsumeSettings, ProduceSettings, S
-from common.transport.urls import EmbeddedUrl, parse_url
+from common.transport.urls import EmbeddedUrl, parse_url, shown
 
 log = logging.getLogger("treecast")
 
@@ -33,7 +34,9 @@ Service = Callable[[S, threading.Event, Board, Orders], None]
 ProduceService = Service[ProduceSettings]
 ConsumeService = Service[ConsumeSettings]
 
-PRODUCE_VERBS: tuple[str, ...] = ("hold-list", "hold-show", "hold-release", "epoch-show", "epoch-start")
+PRODUCE_VERBS: tuple[str, ...] = (
+    "hold-list", "hold-show", "hold-release", "epoch-show", "epoch-start", "fleet", "replica-add", "replica-forget",
+)  # fmt: skip
 """What a person may order a producer's loop to do; `producer.service` serves them."""
 CONSUME_VERBS: tuple[str, ...] = ("scrub", "hold-list", "hold-show", "hold-release")
 """What a person may order a consumer's loop to do; `consumer.service` serves them."""
@@ -82,7 +85,8 @@ def _run(
         if settings.listen is not None:
             from common.listen import Listener
 
-            open_parts.callback(Listener(loaded.spelled("listen"), settings.listen, board).close)
+            listener = Listener(loaded.spelled("listen"), settings.listen, board, status_verb(board, settings))
+            open_parts.callback(listener.close)
         check_directory(loaded.spelled(root_name), root)
         check_apart(loaded.spelled("state"), settings.state, root)
         _check_queue_apart(loaded, root)
@@ -125,6 +129,7 @@ def status_verb(board: Board, settings: CommonSettings) -> Callable[[dict[str, A
             "pid": os.getpid(),
             "uptime_seconds": round(time.monotonic() - started, 1),
             "state_directory": str(settings.state),
+            "broker": shown(settings.broker),
         }
 
     return status

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 from common import names
 from common.errors import SettingError
 from common.holds import HOLD_ALLOWED, HoldLimit, parse_hold
+from common.labels import LABELS_ALLOWED, parse_labels
 from common.patterns import Patterns
 from common.quantities import (
     ASIDE_ALLOWED,
@@ -164,7 +165,7 @@ class CommonSettings(BaseModel):
         "or in `/var/lib` for root",
     )
     listen: Annotated[ListenAddress | None, _optional(parse_listen)] = _about(
-        "Where `/metrics`, `/healthz` and `/readyz` answer; off unless set.", LISTEN_ALLOWED
+        "Where `/metrics`, `/status`, `/healthz` and `/readyz` answer, to whoever asks; off unless set.", LISTEN_ALLOWED
     )
     owner: Annotated[Literal["off", "numeric", "name"], BeforeValidator(_lower)] = _about(
         "Owner and group: carried by a producer as numbers or as names, set by a consumer as they are carried (it needs "
@@ -243,6 +244,12 @@ class ProduceSettings(CommonSettings):
         "off",
         name="bandwidth",
     )
+    max_lag_seconds: Annotated[float, PlainValidator(parse_seconds)] = _about(
+        "How far a replica may be behind before `treecast status` and the alerts call it so.",
+        TIMES_ALLOWED,
+        "120s",
+        name="max_lag",
+    )
     wire: Annotated[int | None, Field(ge=LOWEST_WRITTEN, le=FORMAT)] = _about(
         "Pins the format version of messages, for an upgrade in steps.",
         f"{LOWEST_WRITTEN} to {FORMAT}",
@@ -255,6 +262,15 @@ class ConsumeSettings(CommonSettings):
 
     target: AbsolutePath = _about("The replica's directory.", "an absolute path of a directory that is there", ...)
     replica: Name = _about("The name of this replica, its own in the fleet.", NAME_ALLOWED, ..., shown="the host name")
+    labels: Annotated[dict[str, str], PlainValidator(parse_labels)] = _about(
+        "What this replica is, for `-l` of status and wait, and for metrics: `region=eu,role=web`.", LABELS_ALLOWED, ""
+    )
+    ephemeral: bool = _about(
+        "This replica may go without a word (a pod, an autoscaled machine): it is forgotten 10 minutes after its last report, "
+        "its queue with it, and counts only while it speaks.",
+        "true or false",
+        False,
+    )
     protect: Annotated[tuple[str, ...], PlainValidator(_patterns)] = _about(
         "What is never touched on this replica, beside what the tree excludes: gitignore patterns.",
         PATTERNS_ALLOWED,

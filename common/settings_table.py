@@ -35,7 +35,7 @@ def default_text(setting: Setting) -> str:
         return setting.about.shown_default
     if setting.is_required:
         return "must be given"
-    return "none" if setting.default in (None, ()) else text_of(setting.default)
+    return "none" if setting.default in (None, (), "") else text_of(setting.default)
 
 
 def value_lines(role: Role, given: Mapping[str, Given]) -> list[str]:

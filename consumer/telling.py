@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from common.board import Board
 from common.entries import Position
+from common.labels import labels_text
 from common.messages import ReplicaState, Report
 from common.settings import ConsumeSettings
 from common.transport.ports import Phase, Publisher, Subscriber
@@ -81,7 +82,16 @@ class Telling:
         standing, unmet = self._state.standing(), self._state.count_unmet()
         details: dict[str, Any] = {f"unmet_{reason}": count for reason, count in unmet.items()}
         problems = [text[:PROBLEM_LIMIT_CHARACTERS] for text in self._board.problem_texts(PROBLEMS_REPORTED)]
-        details |= {"entries": self._state.counts.entries, "problems": problems, **self._details()}
+        if self._settings.labels:
+            details["labels"] = labels_text(self._settings.labels)
+        if self._settings.ephemeral:
+            details["ephemeral"] = True
+        details |= {
+            "ready": self._board.is_ready,
+            "entries": self._state.counts.entries,
+            "problems": problems,
+            **self._details(),
+        }
         if standing.is_forked:
             details["forked"] = True
         if self._sync is not None and self._sync.seconds_left is not None:

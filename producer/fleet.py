@@ -6,9 +6,8 @@ word was sent a minute after it.
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from common.entries import Position
 from common.messages import Lineage, Question, ReplicaState, Report, Upstream
 
 QUESTION_LIFE_SECONDS = 60.0
@@ -70,6 +69,15 @@ class Fleet:
         replica = self._replicas.get(name)
         return replica is not None and replica.sent_ns - asked_ns > QUESTION_LIFE_SECONDS * 1e9
 
+    def forget(self, replica: str) -> None:
+        """It belongs to the fleet no more: when it speaks again, it is a new one. Idempotent."""
+        self._replicas.pop(replica, None)
+
+    def report_of(self, replica: str) -> Report | None:
+        """What it reported last, since this process began to listen."""
+        known = self._replicas.get(replica)
+        return known.report if known is not None else None
+
     def lost_queue(self, replica: str) -> None:
         """A message for it came back: its queue is not there."""
         if replica in self._replicas:
@@ -119,10 +127,6 @@ class Fleet:
             if replica.report is not None and now - replica.heard_at < WIRE_REMEMBERED_SECONDS
         ]
 
-    def told(self, now: float) -> dict[str, dict[str, Any]]:
-        """For status: what each replica reported last, and how many seconds ago it was heard of."""
-        return {name: _told(replica, now) for name, replica in sorted(self._replicas.items())}
-
 
 def _follows_another(report: Report, lineage: Lineage) -> bool:
     """Whether what we publish is fenced or dropped there: it follows a higher epoch, or the same one of another instance."""
@@ -130,23 +134,3 @@ def _follows_another(report: Report, lineage: Lineage) -> bool:
     if epoch >= EPOCHS_BELIEVED:
         return False
     return epoch > lineage.epoch or (epoch == lineage.epoch and report.instance != lineage.instance)
-
-
-def _told(replica: _Replica, now: float) -> dict[str, Any]:
-    report = replica.report
-    age = {"age_seconds": round(now - replica.heard_at, 1)}
-    if report is None:
-        return age
-    return {
-        "position": _position(report.position),
-        "agreed": report.agreed,
-        "state": report.state.value,
-        "stale_buckets": report.stale_buckets,
-        "version": report.version,
-        "details": report.details,
-        **age,
-    }
-
-
-def _position(position: Position) -> dict[str, int]:
-    return {"epoch": position.epoch, "sequence": position.sequence}

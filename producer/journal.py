@@ -26,6 +26,7 @@ from producer.held import HeldPaths
 from producer.journal_rows import ROW, known_of, signed
 from producer.numbering import Applied, Numbered, Stand
 from producer.outbox import Outbox
+from producer.roster_record import RosterRecord
 from producer.values import Identity, Known
 
 LOG_LIMIT_ROWS = 3_000_000
@@ -59,6 +60,7 @@ class Journal:
             self._begin_state(tree)
             self.held = HeldPaths(self._database, self._transaction, self._converted)
             self.outbox = Outbox(self._database, self._transaction, self._converted)
+            self.roster = RosterRecord(self._database, self._transaction, self._converted)
             self.stand = self._read_stand(tree)
             self.is_base_complete = bool(self._get("base_complete", 0))
             """Whether the whole source was in the index once; from then on differences are events."""
@@ -237,6 +239,12 @@ class Journal:
             return changed.catch_up_window_seconds(
                 self._database, stand.sequence, stand.entries, self._log_limit_rows, _unix_ms()
             )
+
+    def unix_after(self, sequence: int) -> float | None:
+        """When the first change after this sequence was numbered, in unix seconds; None: nothing was since, or it is pruned."""
+        with self._converted():
+            unix_ms = changelog.time_of(self._database, sequence + 1)
+        return None if unix_ms is None else unix_ms / 1000
 
     # -- inner
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from common.errors import HaltError, NoRoomError, StateError
-from producer import changelog, held
+from producer import changelog, held, roster_record
 
 JOURNAL_NAME = "journal.db"
 """In the producer's state directory."""
@@ -31,6 +31,7 @@ CREATE TABLE outbox (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, message B
 CREATE TABLE state (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 {changelog.SCHEMA};
 {held.SCHEMA};
+{roster_record.SCHEMA};
 """
 """Version 1. `inode` is the unsigned number as a signed one. `state`: see the keys in `journal`."""
 

@@ -85,7 +85,8 @@ class Pipeline:
             told_entries=self._upstream.fleet.most_entries,
             scan_interval_seconds=scan_interval_seconds,
         )
-        self._telling = Telling(board, publisher, subscriber, self._upstream.fleet, wire_pin=wire_pin)
+        self.members = self._upstream.members
+        self._telling = Telling(board, publisher, subscriber, self._upstream, wire_pin=wire_pin)
         parts = Parts(journal, self._stream, self._upstream, subscriber, board)
         self.leading = Leading(parts, hold, reopen=self._begin_anew)
         self._linger = batching.Linger()
@@ -106,6 +107,7 @@ class Pipeline:
         self._now = now
         try:
             self.leading.judge(now)
+            self.members.tend(now)
             if self._is_live:
                 self._stream.beat(now)
             self._finding.hear(now)
@@ -340,6 +342,7 @@ class Pipeline:
 
     def close(self) -> None:
         """End the watch and the hashing. What is not published is found again at the next start. Idempotent."""
+        self.members.close()
         self.holds.close()
         self._finding.close_watch()
         self._comparer.forget_hashed()

@@ -26,6 +26,7 @@ from common.wire.codec import decode_downstream
 from producer.answering_process import AnsweringProcess
 from producer.carrying import Carrying
 from producer.epoch_orders import LOCK_NAME, epoch_handlers
+from producer.fleet_orders import fleet_handlers
 from producer.hold_orders import hold_handlers
 from producer.journal import Journal
 from producer.journal_schema import JOURNAL_NAME
@@ -54,6 +55,7 @@ def run(settings: ProduceSettings, stop: threading.Event, board: Board, orders: 
         "treecast %s: producer of tree %s, source %s, broker %s",
         program_version(), settings.tree, settings.source, shown(settings.broker),
     )  # fmt: skip
+    board.tell(max_lag_seconds=settings.max_lag_seconds)
     wake = threading.Event()
     orders.wake = wake.set
     with ExitStack() as parts:
@@ -147,7 +149,7 @@ def _serve(rereading: Rereading | None, pipeline: Pipeline, journal: Journal) ->
 def _loop(
     pipeline: Pipeline, orders: Orders, stop: threading.Event, wake: threading.Event, serve: Callable[[], None]
 ) -> None:
-    handlers: dict[str, Verb] = {**hold_handlers(pipeline), **epoch_handlers(pipeline)}
+    handlers: dict[str, Verb] = {**hold_handlers(pipeline), **epoch_handlers(pipeline), **fleet_handlers(pipeline)}
     while not stop.is_set():
         # Cleared before the step: what wakes during it is seen by the next one.
         wake.clear()

@@ -10,8 +10,9 @@ from typing import Any
 from common.board import Board
 from common.transport.ports import Link, Phase, Publisher, Subscriber
 from common.wire import versions
-from producer.fleet import Fleet
+from producer import fleet_view
 from producer.numbering import Stand
+from producer.upstream import Upstream
 
 BUSY_SECONDS = 0.1
 REPLICAS_SECONDS = 0.5
@@ -48,7 +49,13 @@ class Telling:
     """See the module. Owned by one thread; `now`: seconds of a steady clock."""
 
     def __init__(
-        self, board: Board, publisher: Publisher, subscriber: Subscriber, fleet: Fleet, *, wire_pin: int | None = None
+        self,
+        board: Board,
+        publisher: Publisher,
+        subscriber: Subscriber,
+        upstream: Upstream,
+        *,
+        wire_pin: int | None = None,
     ) -> None:
         """Raises SettingError when the pinned format is one that this version does not write."""
         versions.writes((), wire_pin)
@@ -56,7 +63,8 @@ class Telling:
         self._board = board
         self._publisher = publisher
         self._subscriber = subscriber
-        self._fleet = fleet
+        self._fleet = upstream.fleet
+        self._members = upstream.members
         self._told_at = self._told_replicas_at = float("-inf")
         self._told_quiet = False
         self._away_since: float | None = None
@@ -101,7 +109,10 @@ class Telling:
             return {}
         self._told_replicas_at = now
         self._board.gauge("catch_up_window_seconds", facts.catch_up_window_seconds())
-        return {"replicas": self._fleet.told(now), "wire": versions.writes(self._fleet.wires(now), self._wire_pin)}
+        return {
+            **fleet_view.told(self._members.view(now)),
+            "wire": versions.writes(self._fleet.wires(now), self._wire_pin),
+        }
 
     def _judge_link(self, link: Link, now: float) -> None:
         if link.is_open:

@@ -16,6 +16,7 @@ from common.wire import codec
 from producer.answerer import Alarming, Answerer, Doubted, Made, may_publish
 from producer.fleet import Fleet, Reply
 from producer.journal import Journal
+from producer.membership import Membership
 from producer.pacing import TokenBucket, Window
 from producer.stream import Stream
 
@@ -53,6 +54,7 @@ class Upstream:
         self._tokens = TokenBucket(bandwidth_bytes)
         self._window = Window()
         self.fleet = Fleet()
+        self.members = Membership(journal, self.fleet, board, publisher=publisher, subscriber=subscriber)
         self.is_outdone = False
         """Whether a replica follows an epoch that ours is not above: before it is announced, a higher one is drawn."""
 
@@ -85,6 +87,7 @@ class Upstream:
         elif reply is Reply.ANSWER and isinstance(message, Question):
             self._answerer.ask(body, now)
         elif not isinstance(message, Question):
+            self.members.hear(message, now)
             self._take_report(message, reply)
 
     def _take_report(self, report: Report, reply: Reply) -> None:

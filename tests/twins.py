@@ -129,6 +129,9 @@ class MemoryPublisher:
     def make_queue(self, replica: str) -> None:
         self._broker.queues.setdefault(replica, deque())
 
+    def drop_queue(self, replica: str) -> None:
+        self._broker.queues.pop(replica, None)
+
     def close(self, timeout_seconds: float) -> None:
         self.is_closed = True
 

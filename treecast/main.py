@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from common.endings import USAGE, guarded
+from common.codes import USAGE
+from common.endings import guarded
 from common.version import program_version
 
 COMMANDS = (
@@ -21,6 +22,7 @@ COMMANDS = (
     "produce",
     "consume",
     "status",
+    "replica",
     "hold",
     "epoch",
     "log",

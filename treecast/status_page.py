@@ -11,8 +11,9 @@ _FIRST = ("position", "agreed", "dirty", "unconfirmed")
 _LABELS = {"entries": "paths"}
 _PLACED = frozenset(
     {
-        *_FIRST, "role", "tree", "replica", "state", "ready", "problems", "problem_count", "alarms",
-        "figures", "scrub", "sync", "version", "pid", "uptime_seconds", "state_directory", "replicas", "link",
+        *_FIRST, "role", "tree", "replica", "state", "ready", "problems", "problem_count", "alarms", "broker", "equal",
+        "equal_at", "figures", "max_lag_seconds", "of", "scrub", "sync", "version", "pid", "uptime_seconds", "state_directory",
+        "replicas", "link",
     }
 )  # fmt: skip
 
@@ -27,8 +28,6 @@ def _lines(status: Mapping[str, Any]) -> Iterator[str]:
     yield f"{status['role']}{name} of tree {status['tree']}: {status['state']}"
     for label, value in _facts(status):
         yield f"  {label:<20} {value}"
-    for replica, told in status.get("replicas", {}).items():
-        yield f"  replica {replica:<12} {_replica(told, status.get('position') or {})}"
     for alarm in status.get("alarms", []):
         yield f"  ALARM {alarm['kind']}: {alarm['detail']}"
     problems = status.get("problems", [])
@@ -97,31 +96,9 @@ def scrub_words(scrub: Mapping[str, Any]) -> str:
     return f"{state}; found: {found or 'nothing'}{problems}"
 
 
-def _replica(told: Mapping[str, Any], here: Mapping[str, int]) -> str:
-    """How one replica stands, as it reported last."""
-    heard = f"heard {duration(told.get('age_seconds', 0))} ago"
-    position = told.get("position")
-    if position is None:
-        return f"has not reported yet, {heard}"
-    if position.get("epoch") != here.get("epoch"):
-        where = f"at {_text(position)}"
-    elif (behind := here.get("sequence", 0) - position["sequence"]) > 0:
-        where = f"{behind:,} behind"
-    else:
-        where = "level" if told.get("agreed") else "no batch behind"
-    how = (
-        "proved equal"
-        if told.get("agreed")
-        else ", ".join(
-            [f"{told.get('state')}, {_text(told.get('stale_buckets'))} buckets to compare", *_time_left(told)]
-        )
-    )
-    return f"{where}, {how}, {heard}"
-
-
-def _time_left(told: Mapping[str, Any]) -> list[str]:
+def time_left(details: Mapping[str, Any]) -> list[str]:
     """What a replica says of its sync, which is somebody else's word: only a number is shown."""
-    seconds = (told.get("details") or {}).get("seconds_left")
+    seconds = details.get("seconds_left")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < FOREVER_SECONDS:
         return []
     return [f"about {duration(seconds)} left"]

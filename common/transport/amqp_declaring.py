@@ -107,6 +107,12 @@ def replica_steps(topology: Topology, replica: str) -> list[Step]:
     return [_queue(queue, {}), *(_binding(queue, exchange, key) for exchange, key in topology.bindings(replica))]
 
 
+def drop_steps(topology: Topology, replica: str) -> list[Step]:
+    """Without one replica's queue. A consumer that reads it is told, and asks for it again."""
+    queue = topology.replica_queue(replica)
+    return [lambda channel, done: channel.queue_delete(queue, callback=done)]
+
+
 def _exchange(name: str, kind: str) -> Step:
     return lambda channel, done: channel.exchange_declare(name, ExchangeType(kind), durable=True, callback=done)
 

@@ -17,7 +17,7 @@ from pika.connection import Connection
 
 from common.transport.amqp_channel import KeptChannel
 from common.transport.amqp_connection import Job
-from common.transport.amqp_declaring import Declaring, replica_steps, shared_steps
+from common.transport.amqp_declaring import Declaring, drop_steps, replica_steps, shared_steps
 from common.transport.amqp_topology import Topology
 from common.transport.ports import Link, Outgoing, Phase, Wake
 from common.transport.taking import Taking
@@ -34,8 +34,11 @@ WAKE_DRAINED_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class _MakeQueue:
+class _Queue:
+    """A replica's queue is to be made, or dropped."""
+
     replica: str
+    is_wanted: bool = True
 
 
 class AmqpPublisher:
@@ -52,11 +55,11 @@ class AmqpPublisher:
         self._window = Window()
         self._taking = Taking()
         self._kept: dict[int, Outgoing] = {}  # by token, until it is confirmed
-        self._waiting: deque[Outgoing | _MakeQueue] = deque()
+        self._waiting: deque[Outgoing | _Queue] = deque()
         self._waiting_bytes = 0
         self._confirmed: list[int] = []
         self._returned: list[str] = []
-        self._to_make: set[str] = set()
+        self._to_arrange: set[_Queue] = set()
         self._is_pump_due = False
         self._is_closed = False
         # From here on: the connection's thread only.
@@ -91,11 +94,18 @@ class AmqpPublisher:
 
     def make_queue(self, replica: str) -> None:
         """See the port. What was made once is not taken for granted: an administrator may have deleted it."""
+        self._arrange(_Queue(replica))
+
+    def drop_queue(self, replica: str) -> None:
+        """See the port."""
+        self._arrange(_Queue(replica, is_wanted=False))
+
+    def _arrange(self, queue: _Queue) -> None:
         with self._lock:
-            if self._is_closed or replica in self._to_make:
+            if self._is_closed or queue in self._to_arrange:
                 return
-            self._to_make.add(replica)
-            self._waiting.append(_MakeQueue(replica))
+            self._to_arrange.add(queue)
+            self._waiting.append(queue)
         self._pump_soon()
 
     def in_flight(self) -> tuple[int, int]:
@@ -166,7 +176,7 @@ class AmqpPublisher:
         with self._lock:
             self._window.channel_lost()
             self._taking.channel_lost()
-            self._waiting = deque(item for item in self._waiting if isinstance(item, _MakeQueue) or item.token)
+            self._waiting = deque(item for item in self._waiting if isinstance(item, _Queue) or item.token)
             self._waiting_bytes = sum(len(item.body) for item in self._waiting if isinstance(item, Outgoing))
 
     def resume(self) -> None:
@@ -195,7 +205,7 @@ class AmqpPublisher:
             return
         for message in self._take(BUFFER_LIMIT_BYTES - self._keeper.connection.buffered_bytes()):
             self._write(channel, message)
-        self._make_next_queue()
+        self._arrange_next_queue()
         self._look_again()
 
     def _take(self, room_bytes: int) -> list[Outgoing]:
@@ -210,7 +220,7 @@ class AmqpPublisher:
                 room_bytes -= self._take_one(taken, self._kept[token])
             while self._waiting and room_bytes > 0 and not self._is_making:
                 item = self._waiting[0]
-                if isinstance(item, _MakeQueue):
+                if isinstance(item, _Queue):
                     break
                 self._waiting.popleft()
                 self._waiting_bytes -= len(item.body)
@@ -237,21 +247,21 @@ class AmqpPublisher:
             mandatory=envelope.is_mandatory,
         )
 
-    def _make_next_queue(self) -> None:
+    def _arrange_next_queue(self) -> None:
         with self._lock:
             item = self._waiting[0] if self._waiting else None
-        if self._is_making or self._declaring is None or not isinstance(item, _MakeQueue):
+        if self._is_making or self._declaring is None or not isinstance(item, _Queue):
             return
         self._is_making = True
-        replica = item.replica
-        self._declaring.run(replica_steps(self._topology, replica), lambda _is_whole: self._on_made(replica))
+        steps = replica_steps if item.is_wanted else drop_steps
+        self._declaring.run(steps(self._topology, item.replica), lambda _is_whole: self._on_arranged(item))
 
-    def _on_made(self, replica: str) -> None:
+    def _on_arranged(self, queue: _Queue) -> None:
         self._is_making = False
         with self._lock:
-            if self._waiting and self._waiting[0] == _MakeQueue(replica):
+            if self._waiting and self._waiting[0] == queue:
                 self._waiting.popleft()
-            self._to_make.discard(replica)
+            self._to_arrange.discard(queue)
         self._pump()
 
     def _look_again(self) -> None:

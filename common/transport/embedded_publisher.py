@@ -15,7 +15,16 @@ from common.errors import NoRoomError, TreecastError, UnreachableError
 from common.transport.backoff import Backoff
 from common.transport.bell import ring
 from common.transport.embedded_places import Places
-from common.transport.embedded_store import BACKOFF_FIRST_SECONDS, BACKOFF_LIMIT_SECONDS, Act, Append, Done, Make, Store
+from common.transport.embedded_store import (
+    BACKOFF_FIRST_SECONDS,
+    BACKOFF_LIMIT_SECONDS,
+    Act,
+    Append,
+    Done,
+    Drop,
+    Make,
+    Store,
+)
 from common.transport.ports import Link, Outgoing, Phase, Route, Wake
 
 log = logging.getLogger("treecast")
@@ -37,7 +46,7 @@ class _Waiting(NamedTuple):
 
     @property
     def must_arrive(self) -> bool:
-        return self.token != 0 or isinstance(self.act, Make)
+        return self.token != 0 or isinstance(self.act, Make | Drop)
 
 
 class EmbeddedPublisher:
@@ -80,6 +89,12 @@ class EmbeddedPublisher:
     def make_queue(self, replica: str) -> None:
         """See to it that the replica's queue exists: from here on it gets what is published."""
         act = Make(self._places.replica_queue(replica), also=self._places.events)
+        with self._changed:
+            self._hand_over(_Waiting(act, 0, replica, time.monotonic()))
+
+    def drop_queue(self, replica: str) -> None:
+        """The replica's queue is to be there no more; what was in it for nobody else is forgotten."""
+        act = Drop(self._places.replica_queue(replica))
         with self._changed:
             self._hand_over(_Waiting(act, 0, replica, time.monotonic()))
 

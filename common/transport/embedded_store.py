@@ -73,7 +73,13 @@ class Make(NamedTuple):
     from_start: bool = False
 
 
-Act = Append | Make
+class Drop(NamedTuple):
+    """See to it that a queue is there no more, nor what only it would have read."""
+
+    name: str
+
+
+Act = Append | Make | Drop
 
 
 class Done(NamedTuple):
@@ -133,6 +139,10 @@ class Store:
             for place, act in enumerate(acts):
                 if isinstance(act, Make):
                     self._make(act)
+                    readers = self._readers()
+                    done.news.add(act.name)
+                elif isinstance(act, Drop):
+                    self._drop(act)
                     readers = self._readers()
                     done.news.add(act.name)
                 elif act.address in readers or not act.needs_reader:
@@ -244,6 +254,10 @@ class Store:
     def _make(self, act: Make) -> None:
         start = "0" if act.from_start else _LAST_ID
         self._db.execute(f"INSERT OR IGNORE INTO queue VALUES (?, ?, {start})", (act.name, act.also))
+
+    def _drop(self, act: Drop) -> None:
+        self._db.execute("DELETE FROM queue WHERE name = ?", (act.name,))
+        self._db.execute("DELETE FROM message WHERE address = ?", (act.name,))
 
     def _append(self, act: Append, now: float) -> None:
         expires = None if act.life_seconds is None else now + act.life_seconds

@@ -106,6 +106,10 @@ class Publisher(Protocol):
     def make_queue(self, replica: str) -> None:
         """Producer only: see to it that the replica's queue exists and is bound. Idempotent; done in order with publishes."""
 
+    def drop_queue(self, replica: str) -> None:
+        """Producer only: the replica's queue, and what waits in it, is to be there no more. Idempotent; in order as above. An
+        account that may not is refused, which is logged."""
+
     def close(self, timeout_seconds: float) -> None:
         """Write out what is waiting as far as time allows, then end. Idempotent."""
 

@@ -25,7 +25,7 @@ def board() -> Board:
 
 @pytest.fixture
 def listener(board: Board) -> Iterator[Listener]:
-    opened = Listener("TREECAST_LISTEN", LOOPBACK, board)
+    opened = Listener("TREECAST_LISTEN", LOOPBACK, board, lambda _: board.status())
     yield opened
     opened.close()
 
@@ -107,18 +107,18 @@ def test_head_is_answered_without_a_body_and_changes_are_not_taken(listener: Lis
 
 def test_a_port_in_use_is_a_wrong_setting(listener: Listener, board: Board) -> None:
     with pytest.raises(SettingError, match=rf"^TREECAST_LISTEN: found '127.0.0.1:{listener.port}'"):
-        Listener("TREECAST_LISTEN", ListenAddress("127.0.0.1", listener.port), board)
+        Listener("TREECAST_LISTEN", ListenAddress("127.0.0.1", listener.port), board, lambda _: board.status())
 
 
 def test_an_address_of_another_machine_is_a_wrong_setting(board: Board) -> None:
     with pytest.raises(SettingError, match="TREECAST_LISTEN"):
-        Listener("TREECAST_LISTEN", ListenAddress("203.0.113.1", 9100), board)
+        Listener("TREECAST_LISTEN", ListenAddress("203.0.113.1", 9100), board, lambda _: board.status())
 
 
 def test_askers_that_say_nothing_are_bounded_and_then_let_go(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     """They hold at most 16 threads, and the listener answers again when their time is over."""
     monkeypatch.setattr("common.listen._Handler.timeout", 0.3)
-    listener = Listener("TREECAST_LISTEN", LOOPBACK, board)
+    listener = Listener("TREECAST_LISTEN", LOOPBACK, board, lambda _: board.status())
     silent = [socket.create_connection(("127.0.0.1", listener.port)) for _ in range(REQUESTS_AT_ONCE + 4)]
 
     def answers() -> bool:

@@ -190,6 +190,10 @@ class SimulatedPublisher:
         self.life.step("make queue")
         self._broker.queues.make(replica)
 
+    def drop_queue(self, replica: str) -> None:
+        self.life.step("drop queue")
+        self._broker.queues.delete(replica)
+
     def close(self, timeout_seconds: float) -> None:
         self.pump()
 

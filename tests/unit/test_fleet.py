@@ -67,15 +67,6 @@ def test_a_question_is_old_by_the_clock_of_the_replica_that_asked_alone() -> Non
     assert fleet.is_old(question.replica, question.unix_ns)
 
 
-def test_status_shows_what_was_reported_and_how_long_ago() -> None:
-    fleet = Fleet()
-    fleet.hear(_report(), OURS, 10.0)
-    told = fleet.told(12.5)["paris"]
-    assert told["position"] == {"epoch": 7, "sequence": 3}
-    assert told["age_seconds"] == 2.5
-    assert told["agreed"] is True
-
-
 def test_wires_of_replicas_that_were_silent_for_a_day_do_not_count() -> None:
     fleet = Fleet()
     fleet.hear(_report(), OURS, 0.0)

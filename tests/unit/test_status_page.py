@@ -47,25 +47,6 @@ def test_a_time_reads_as_a_person_says_it(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_each_replica_that_reported_has_a_line_of_its_own() -> None:
-    """Level, behind, of another epoch, or not heard of yet."""
-    here = {"epoch": 7, "sequence": 100}
-    told = {"agreed": False, "state": "copying", "stale_buckets": 12, "age_seconds": 3.2}
-    replicas = {
-        "paris": {**told, "position": here, "agreed": True},
-        "cork": {**told, "position": here},
-        "tokyo": {**told, "position": {"epoch": 7, "sequence": 90}},
-        "lima": {**told, "position": {"epoch": 6, "sequence": 90}},
-        "oslo": {"age_seconds": 1.0},
-    }
-    text = page({"role": "producer", "tree": "t", "state": "leading", "position": here, "replicas": replicas})
-    assert "replica paris        level, proved equal, heard 3 s ago" in text
-    assert "replica tokyo        10 behind, copying, 12 buckets to compare, heard 3 s ago" in text
-    assert "replica cork         no batch behind, copying, 12 buckets to compare" in text
-    assert "replica lima         at 90 of epoch 6, copying" in text
-    assert "replica oslo         has not reported yet, heard 1 s ago" in text
-
-
 def test_the_link_to_the_broker_says_why_it_is_not_open() -> None:
     status = {"role": "producer", "tree": "t", "state": "waiting", "link": {"phase": "held", "detail": "there:42"}}
     assert "broker               held there:42" in page(status)
@@ -87,17 +68,6 @@ def test_a_sync_says_what_is_left_how_fast_it_goes_and_how_long_it_takes() -> No
     assert "1,200 buckets to compare, 7 contents to fetch, 4,000 paths and 12.3 MB so far\n" in page(
         {**STATUS, "sync": unknown}
     )
-
-
-@pytest.mark.parametrize("told", ["soon", -1, float("inf"), float("nan"), 1e300, None, True])
-def test_a_time_left_that_is_none_is_not_shown(told: object) -> None:
-    """It is the word of a replica, and may be anything."""
-    here = {"epoch": 7, "sequence": 100}
-    replica = {"position": here, "agreed": False, "state": "copying", "age_seconds": 1.0}
-    status = {"role": "producer", "tree": "t", "state": "leading", "position": here}
-    shown = page({**status, "replicas": {"a": {**replica, "details": {"seconds_left": told}}}})
-    assert "left" not in shown
-    assert "about 40 s left" in page({**status, "replicas": {"a": {**replica, "details": {"seconds_left": 40}}}})
 
 
 @pytest.mark.parametrize(

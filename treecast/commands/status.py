@@ -1,9 +1,10 @@
-"""`treecast status`: asks the process that runs here how it is."""
+"""`treecast status`: how everyone is. Beside the master: the fleet, in one sentence; beside a replica: that one."""
 
 import json
-import os
+import sys
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,24 +12,58 @@ from treecast.plain_help import PlainCommand
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
+WATCH_SECONDS = 1.0
+_CLEAR = "\x1b[H\x1b[2J"
 
-@app.command(cls=PlainCommand, epilog="Example: treecast status --state /var/lib/treecast/playlists/producer")
-def status(
+
+@app.command(cls=PlainCommand, epilog="Example: treecast status --all")
+def status(  # noqa: PLR0913, PLR0917 - each is an option of its own
+    tree: Annotated[str, typer.Option(metavar="TREE", help="Of this tree only.")] = "",
     state: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="The process's state directory; default: those that you run here."),
     ] = None,
+    url: Annotated[
+        str, typer.Option(metavar="URL", help="Ask a process elsewhere: http://HOST:PORT of its --listen.")
+    ] = "",
+    select: Annotated[
+        str,
+        typer.Option("-l", "--label", metavar="LABELS", help="Only replicas with these labels: region=eu,role!=web."),
+    ] = "",
+    is_all: Annotated[bool, typer.Option("--all", help="List every replica, those that are equal too.")] = False,
+    has_problems: Annotated[bool, typer.Option("--problems", help="List what fails, and where.")] = False,
+    is_watched: Annotated[bool, typer.Option("--watch", help="Again every second, until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs; of one process only.")] = False,
 ) -> None:
-    """Show how the producer or consumer on this machine is doing.
+    """Show how the fleet is, or the consumer on this machine.
 
-    A mirror that follows is a producer and a consumer for each replica: all are shown.
+    Beside the master the first line says it: who is equal, who is not, who is gone (no report for 30 s).
+
+    Exit code: 0 everyone is within the limit; 1 someone is behind it (--max-lag of the producer) or gone; 4 a person is needed;
+    3 no process answers.
     """
-    from common.control import ControlClient
-    from treecast.status_page import page
+    from common.labels import parse_selector
+    from treecast.asking import told_by
+    from treecast.moments import clock_time
+    from treecast.status_report import code_of, report, selected
 
-    told = (state, os.environ.get("TREECAST_TREE") or None, os.environ)
-    if as_json:
-        typer.echo(json.dumps(ControlClient.find(*told).ask("status"), indent=2))
-        return
-    typer.echo("\n\n".join(page(one.ask("status")) for _, one in ControlClient.find_all(*told)))
+    selector = parse_selector(select, "-l")
+    while True:
+        found = [selected(one, selector) for one in told_by(state, tree, url)]
+        if as_json:
+            typer.echo(json.dumps(_the_one(found), indent=2))
+        else:
+            text = "\n\n".join(report(one, clock_time, is_all=is_all, has_problems=has_problems) for one in found)
+            typer.echo((_CLEAR if is_watched and sys.stdout.isatty() else "") + text)
+        if not is_watched:
+            raise typer.Exit(max(map(code_of, found)))
+        time.sleep(WATCH_SECONDS)
+
+
+def _the_one(found: list[dict[str, Any]]) -> dict[str, Any]:
+    from common.errors import SettingError
+
+    if len(found) > 1:
+        several = ", ".join(one["state_directory"] for one in found)
+        raise SettingError("--state", "several processes", f"one of {several}")
+    return found[0]

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from common.codes import FAILED, STOPPED, USAGE
 from common.control import ControlClient
-from common.endings import FAILED, STOPPED, USAGE
 from common.errors import TreecastError
 from common.places import make_state_directory
 

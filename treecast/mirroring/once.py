@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from common.endings import FAILED, STOPPED
+from common.codes import FAILED, STOPPED
 from common.entries import Position
 from common.errors import NoRoomError, StoppedError
 from treecast.mirroring.child import Child

@@ -1,0 +1,14 @@
+"""Decides what the exit codes of every command mean."""
+
+DONE = 0
+"""Done, or equal."""
+FAILED = 1
+"""Not equal, not converged, timed out, or behind its limit."""
+USAGE = 2
+"""Wrong usage, or a wrong setting."""
+OUT_OF_REACH = 3
+"""Broker or process out of reach."""
+STOPPED = 4
+"""Stopped: a person is needed."""
+INTERRUPTED = 130
+"""After Ctrl-C."""

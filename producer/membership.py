@@ -1,0 +1,155 @@
+"""Does: keeps the roster: whom reports bring in, whom a person adds or forgets, whose queue goes with that; and what it makes of
+them, the fleet as it stands. Knows journal, publish port and board; decides nothing of its own.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from common.board import Board
+from common.entries import Position
+from common.errors import NoRoomError, SettingError, StoppedError
+from common.labels import Labels
+from common.messages import Report
+from common.names import is_name
+from common.settings import NAME_ALLOWED
+from common.transport.ports import Publisher, Subscriber
+from producer import fleet_view
+from producer.fleet import Fleet
+from producer.fleet_view import GONE_SECONDS, FleetView, Heard, Word
+from producer.journal import Journal
+from producer.roster import Member, Roster
+
+log = logging.getLogger("treecast")
+
+TEND_SECONDS = 1.0
+GONE_ALARM = "replicas-gone"
+NAMED_IN_ALARM = 10
+
+
+class Membership:
+    """See the module. Owned by one thread; `now`: seconds of a steady clock."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        fleet: Fleet,
+        board: Board,
+        *,
+        publisher: Publisher,
+        subscriber: Subscriber,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        """`clock`: unix seconds; None: the system's."""
+        self._journal = journal
+        self._fleet = fleet
+        self._board = board
+        self._publisher = publisher
+        self._subscriber = subscriber
+        self._clock = clock or _unix
+        self._roster = Roster(journal.roster.members(), 0.0)
+        self._is_listening = False
+        self._tend_at = float("-inf")
+
+    def hear(self, report: Report, now: float) -> None:
+        """Somebody reported."""
+        self._roster.hear(report, now, self._clock())
+
+    def tend(self, now: float) -> None:
+        """Make durable what changed, forget who is to be forgotten, alarm for who is gone. Raises as the journal does."""
+        self._listen(now)
+        if (unsaved := self._roster.to_save(now)) is not None:
+            self._journal.roster.save(*unsaved)
+            self._roster.saved(now)
+        if now < self._tend_at:
+            return
+        self._tend_at = now + TEND_SECONDS
+        if self._is_listening:
+            for name in self._roster.expired(now):
+                log.info("the ephemeral replica %s is forgotten: it said nothing for 10 minutes", name)
+                self._drop(name)
+            self._alarm(now)
+
+    def close(self) -> None:
+        """Make durable all that is known, as far as there is room. Idempotent."""
+        with suppress(NoRoomError):
+            self._save(0.0)
+
+    def view(self, now: float) -> FleetView:
+        """The fleet as it stands."""
+        stand = self._journal.stand
+        heard = [
+            Heard(member, self._fleet.report_of(member.name), self._roster.silent_seconds(member.name, now))
+            for member in self._roster.members()
+        ]
+        return fleet_view.see(heard, stand.lineage, stand.position, self._lag_seconds, self._clock())
+
+    # -- what a person asks
+
+    def add(self, name: str, labels: Labels, now: float) -> Member:
+        """It belongs to the fleet from now on, and its queue keeps what is published. Idempotent. Raises SettingError."""
+        if not is_name(name):
+            raise SettingError("ID", name, NAME_ALLOWED)
+        member = self._roster.add(name, labels, now, self._clock())
+        self._publisher.make_queue(name)
+        self._save(now)
+        return member
+
+    def forget(self, name: str, now: float) -> None:
+        """It belongs to the fleet no more, and its queue goes. Raises StoppedError while it speaks: it would be back at once."""
+        if name not in self._roster:
+            raise SettingError("ID", name, "a replica of this fleet; see: treecast replica list")
+        report, silent_seconds = self._fleet.report_of(name), self._roster.silent_seconds(name, now)
+        if report is not None and silent_seconds < GONE_SECONDS:
+            raise StoppedError(
+                f"replica {name} spoke {silent_seconds:.0f} s ago: it would be back with its next word; stop it, wait"
+                f" {GONE_SECONDS:.0f} s, then: treecast replica forget {name}"
+            )
+        self._drop(name)
+        self._save(now)
+
+    # -- inner
+
+    def _save(self, now: float) -> None:
+        if (unsaved := self._roster.to_save(now, at_once=True)) is not None:
+            self._journal.roster.save(*unsaved)
+            self._roster.saved(now)
+
+    def _listen(self, now: float) -> None:
+        """While the upstream queue is not ours nobody can be heard, so nobody's silence means anything afterwards."""
+        is_open = self._subscriber.link.is_open
+        if is_open and not self._is_listening:
+            self._roster.listen(now)
+        self._is_listening = is_open
+
+    def _drop(self, name: str) -> None:
+        self._roster.forget(name)
+        self._fleet.forget(name)
+        self._publisher.drop_queue(name)
+
+    def _alarm(self, now: float) -> None:
+        gone = [one for one in self.view(now).replicas if one.word is Word.GONE]
+        if not gone:
+            self._board.clear(GONE_ALARM)
+            return
+        names = [f"{one.name} since {_moment(one.since)}" for one in gone[:NAMED_IN_ALARM]]
+        more = f" and {len(gone) - NAMED_IN_ALARM} more" if len(gone) > NAMED_IN_ALARM else ""
+        self._board.alarm(GONE_ALARM, f"no report for {GONE_SECONDS:.0f} s from {', '.join(names)}{more}")
+
+    def _lag_seconds(self, level: Position) -> float | None:
+        stand = self._journal.stand
+        if level.sequence > stand.sequence or level.epoch > stand.lineage.epoch:
+            return None
+        if level.sequence == stand.sequence:
+            return 0.0
+        since = self._journal.unix_after(level.sequence)
+        return None if since is None else max(0.0, self._clock() - since)
+
+
+def _unix() -> float:
+    return time.time()
+
+
+def _moment(unix: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(unix))

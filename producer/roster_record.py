@@ -1,0 +1,67 @@
+"""Does: the journal's table of the replicas that belong to the fleet. Knows one table, not why a replica is in it."""
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+
+from common.entries import Position
+from common.labels import labels_text, parse_labels
+from producer.roster import Member
+
+SCHEMA = """
+CREATE TABLE replica (
+    name TEXT PRIMARY KEY, labels TEXT NOT NULL, ephemeral INTEGER NOT NULL, added REAL NOT NULL, heard REAL NOT NULL,
+    epoch INTEGER NOT NULL, sequence INTEGER NOT NULL, version TEXT NOT NULL, wire INTEGER NOT NULL
+) WITHOUT ROWID
+"""
+"""`epoch`, `sequence`: the last position at which it was level. `labels` as a person writes them."""
+_SELECT = "SELECT name, labels, ephemeral, added, heard, epoch, sequence, version, wire FROM replica ORDER BY name"
+
+
+class RosterRecord:
+    """See the module. Part of a journal: shares its connection, its transactions and its errors."""
+
+    def __init__(
+        self,
+        database: sqlite3.Connection,
+        transaction: Callable[[], AbstractContextManager[None]],
+        converted: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._database = database
+        self._transaction = transaction
+        self._converted = converted
+
+    def members(self) -> list[Member]:
+        """All, as they were saved last."""
+        with self._converted():
+            rows = self._database.execute(_SELECT).fetchall()
+        return [
+            Member(name, _labels(labels), bool(ephemeral), added, heard, Position(epoch, sequence), version, wire)
+            for name, labels, ephemeral, added, heard, epoch, sequence, version, wire in rows
+        ]
+
+    def save(self, members: Iterable[Member], forgotten: Iterable[str]) -> None:
+        """Make durable who changed, and who belongs to the fleet no more. Idempotent."""
+        rows = [
+            (
+                one.name,
+                labels_text(one.labels),
+                one.is_ephemeral,
+                one.added,
+                one.heard,
+                *one.level,
+                one.version,
+                one.wire,
+            )
+            for one in members
+        ]
+        with self._transaction():
+            self._database.executemany("INSERT OR REPLACE INTO replica VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            self._database.executemany("DELETE FROM replica WHERE name = ?", [(name,) for name in forgotten])
+
+
+def _labels(text: str) -> dict[str, str]:
+    try:
+        return parse_labels(text)
+    except ValueError:
+        return {}

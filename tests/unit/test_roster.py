@@ -1,0 +1,80 @@
+"""Who belongs to the fleet."""
+
+from typing import Any
+
+from common.entries import Position
+from common.messages import ReplicaState, Report
+from producer.roster import EPHEMERAL_LIFE_SECONDS, MEMBERS_LIMIT, SAVE_SECONDS, Member, Roster
+
+
+def report(name: str = "paris", *, stale: int = 0, sequence: int = 5, **details: Any) -> Report:
+    return Report(
+        "t", name, bytes(16), Position(7, sequence), True, ReplicaState.FOLLOWING, stale, "1.0", 1, details=details
+    )
+
+
+def names(roster: Roster) -> list[str]:
+    return [one.name for one in roster.members()]
+
+
+def test_who_reports_or_is_added_belongs_to_it_until_forgotten() -> None:
+    roster = Roster([Member("oslo", added=1.0)], 0.0)
+    roster.hear(report(labels="region=eu"), 1.0, 1000.0)
+    roster.add("rome", {"region": "it"}, 1.0, 1000.0)
+    assert names(roster) == ["oslo", "paris", "rome"]
+    assert roster.forget("oslo")
+    assert not roster.forget("oslo")
+    assert names(roster) == ["paris", "rome"]
+    assert [one.labels for one in roster.members()] == [{"region": "eu"}, {"region": "it"}]
+
+
+def test_labels_that_were_added_stay_until_the_replica_says_others() -> None:
+    roster = Roster([], 0.0)
+    roster.add("paris", {"region": "fr"}, 0.0, 1.0)
+    roster.hear(report(), 1.0, 2.0)
+    assert roster.members()[0].labels == {"region": "fr"}
+    roster.hear(report(labels="region=eu"), 1.0, 2.0)
+    assert roster.members()[0].labels == {"region": "eu"}
+    roster.hear(report(labels=7), 1.0, 2.0)
+    assert roster.members()[0].labels == {"region": "eu"}
+
+
+def test_level_is_the_last_position_at_which_nothing_was_stale_nor_missing() -> None:
+    roster = Roster([], 0.0)
+    roster.hear(report(sequence=5), 0.0, 1.0)
+    roster.hear(report(sequence=8, stale=2), 0.0, 1.0)
+    roster.hear(report(sequence=9, unmet_body=1), 0.0, 1.0)
+    assert roster.members()[0].level == Position(7, 5)
+    roster.hear(report(sequence=9, unmet_problem=1), 0.0, 1.0)
+    assert roster.members()[0].level == Position(7, 9)
+
+
+def test_an_ephemeral_one_expires_ten_minutes_after_its_last_word_as_far_as_somebody_listened() -> None:
+    roster = Roster([Member("pod-1", is_ephemeral=True), Member("paris")], 0.0)
+    assert roster.expired(EPHEMERAL_LIFE_SECONDS - 1) == []
+    assert roster.expired(EPHEMERAL_LIFE_SECONDS) == ["pod-1"]
+    roster.listen(EPHEMERAL_LIFE_SECONDS)
+    assert roster.expired(EPHEMERAL_LIFE_SECONDS + 10) == []
+    roster.hear(report("pod-1", ephemeral=True), 2000.0, 1.0)
+    assert roster.expired(2000.0 + EPHEMERAL_LIFE_SECONDS) == ["pod-1"]
+
+
+def test_who_belongs_to_it_is_saved_at_once_and_a_mere_word_now_and_then() -> None:
+    roster = Roster([], 0.0)
+    roster.hear(report(), 1.0, 1000.0)
+    saved = roster.to_save(1.0)
+    assert saved is not None
+    assert [one.name for one in saved[0]] == ["paris"]
+    roster.saved(1.0)
+    roster.hear(report(sequence=6), 2.0, 1001.0)
+    assert roster.to_save(2.0) is None
+    assert roster.to_save(2.0, at_once=True) is not None
+    assert roster.to_save(1.0 + SAVE_SECONDS) is not None
+    roster.forget("paris")
+    assert roster.to_save(2.0) == ([], ["paris"])
+
+
+def test_invented_names_do_not_fill_it_without_end() -> None:
+    roster = Roster((Member(f"r{number}") for number in range(MEMBERS_LIMIT)), 0.0)
+    roster.hear(report("one-more"), 0.0, 1.0)
+    assert "one-more" not in roster
