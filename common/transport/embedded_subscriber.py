@@ -155,6 +155,8 @@ class EmbeddedSubscriber:
             self._fetched = rows[-1].id
             self._inbox.put(rows)
             self._wake()
+        elif store.cursor(self._queue) is None:
+            raise UnreachableError(f"the queue {self._queue} was removed")
         return bool(rows)
 
     def _write_cursor(self, store: Store, delay_seconds: float) -> float:

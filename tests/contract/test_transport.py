@@ -364,3 +364,24 @@ def _expect_expiration_of_a_minute(broker: Ports) -> None:
     connection.close()
     assert properties is not None
     assert properties.expiration == "60000"
+
+
+def test_a_dropped_queue_is_missing_until_it_is_made_again_and_its_messages_are_gone(broker: Ports) -> None:
+    publisher = broker.producer("a")
+    publish_and_confirm(publisher, event(b"before", 1))
+    publisher.drop_queue("a")
+    publisher.drop_queue("a")
+    subscriber = broker.replica("a")
+    eventually(lambda: subscriber.link.phase is Phase.MISSING)
+    publisher.make_queue("a")
+    eventually(lambda: subscriber.link.is_open, timeout_seconds=4)
+    publish_and_confirm(publisher, event(b"after", 2))
+    assert settle_all(subscriber, 1) == [b"after"]
+
+
+def test_a_reader_of_a_queue_that_is_dropped_is_told(broker: Ports) -> None:
+    publisher = broker.producer("a")
+    subscriber = broker.replica("a")
+    eventually(lambda: subscriber.link.is_open)
+    publisher.drop_queue("a")
+    eventually(lambda: subscriber.link.phase is Phase.MISSING, timeout_seconds=4)
