@@ -16,14 +16,15 @@ from pydantic import SecretStr, ValidationError
 
 from common import names
 from common.errors import SettingError
+from common.hooks import shown as shown_hook
 from common.places import default_state
+from common.setting_kinds import PatternsError
 from common.settings import (
     MODELS,
     OUTSIDE_SETTINGS,
     PREFIX,
     CommonSettings,
     ConsumeSettings,
-    PatternsError,
     ProduceSettings,
     Role,
     S,
@@ -247,6 +248,8 @@ def _first_error(
 
 def shown(name: str, value: object) -> object:
     """The value as it may be printed: without a password."""
+    if name == "on_applied":
+        return shown_hook(value)
     return shown_url(value) if name == "broker" and isinstance(value, str) else value
 
 

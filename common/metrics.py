@@ -74,6 +74,15 @@ CATCH_UP_WINDOW = Metric(
     "in proportion. At most 2592000, also when nothing changes. After longer it compares buckets.",
     is_always=False,
 )
+HOOK_PENDING = Metric(
+    "hook_pending_seconds",
+    "gauge",
+    "How long the oldest change waits that the hook of this replica was not told of; 0 when none waits.",
+    is_always=False,
+)
+HOOK_RUNS = Metric(
+    "hook_runs_total", "counter", "Runs of the hook of this replica.", "result", ("ok", "failed", "timeout")
+)
 DRIFT_KINDS = (
     "added", "bit-rot", "edited", "kind", "link-target", "missing", "mode", "mtime", "owner", "truncated", "unreadable",
 )  # fmt: skip
@@ -136,6 +145,8 @@ METRICS: tuple[Metric, ...] = (
     ASIDE_BYTES,
     SCANS,
     CATCH_UP_WINDOW,
+    HOOK_PENDING,
+    HOOK_RUNS,
     SCRUB_FINDINGS,
     SCRUB_REPAIRED,
     SCRUB_PROGRESS,

@@ -6,17 +6,14 @@ SettingError that names the setting as the person typed it. Knows nothing of wha
 
 import re
 import socket
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, SecretStr
 
-from common import names
-from common.errors import SettingError
 from common.holds import HOLD_ALLOWED, HoldLimit, parse_hold
+from common.hooks import HOOK_ALLOWED, Hook, parse_hook
 from common.labels import LABELS_ALLOWED, parse_labels
-from common.patterns import Patterns
 from common.quantities import (
     ASIDE_ALLOWED,
     BANDWIDTH_ALLOWED,
@@ -35,23 +32,31 @@ from common.quantities import (
     parse_seconds,
     parse_size_bytes,
 )
+from common.setting_kinds import (
+    NAME_ALLOWED,
+    PATH_ALLOWED,
+    PATTERNS_ALLOWED,
+    AbsolutePath,
+    LogLevel,
+    Name,
+    OptionalPath,
+    lower,
+    optional,
+    parse_broker,
+    parse_interval_or_off,
+    parse_patterns,
+    parse_scan_interval,
+    parse_timeout,
+)
 from common.transport.limits import QueueLimits
 from common.transport.urls import ALLOWED as BROKER_ALLOWED
-from common.transport.urls import parse_url
 from common.wire.versions import FORMAT, LOWEST_WRITTEN
 
 PREFIX = "TREECAST_"
 OUTSIDE_SETTINGS = frozenset({"TREECAST_DEBUG"})
 """Variables of ours that are no settings."""
 
-NAME_ALLOWED = "1 to 63 of a-z, 0-9 and -, first and last not -"
-PATH_ALLOWED = "an absolute path"
-PATTERNS_ALLOWED = (
-    "a list in the file, one per line in the environment, repeated on the command line; at most"
-    f" {names.PATTERNS_LIMIT_BYTES:,} bytes in all"
-)
 LOG_LIMIT_LEAST, LOG_LIMIT_MOST = 1000, 1_000_000_000
-_SCAN_INTERVAL_MINIMUM_SECONDS = 1.0
 
 
 class About(NamedTuple):
@@ -60,14 +65,6 @@ class About(NamedTuple):
     meaning: str
     allowed: str
     shown_default: str = ""
-
-
-class PatternsError(ValueError):
-    """Patterns that cannot be used: the message is what is allowed, `found` the one that is wrong, or how many bytes they are."""
-
-    def __init__(self, error: SettingError) -> None:
-        super().__init__(error.allowed)
-        self.found = error.found
 
 
 def _about(
@@ -84,71 +81,13 @@ def _about(
     return Field(default=default, alias=name, validate_default=True, json_schema_extra=extra, repr=not is_secret)
 
 
-def _optional(parse: Callable[[Any], Any]) -> PlainValidator:
-    return PlainValidator(lambda given: None if given is None else parse(given))
-
-
-def _name(given: object) -> str:
-    if not isinstance(given, str) or not names.is_name(given):
-        raise ValueError(NAME_ALLOWED)
-    return given
-
-
-def _broker(given: object) -> str:
-    if not isinstance(given, str):
-        raise ValueError(BROKER_ALLOWED)
-    try:
-        parse_url(given)
-    except SettingError as error:
-        raise ValueError(error.allowed) from error
-    return given
-
-
-def _absolute(given: object) -> Path:
-    if not isinstance(given, str | Path) or not Path(given).is_absolute() or "\0" in str(given):
-        raise ValueError(PATH_ALLOWED)
-    return Path(given)
-
-
-def _patterns(given: object) -> tuple[str, ...]:
-    lines = given.splitlines() if isinstance(given, str) else given
-    if not isinstance(lines, list | tuple) or not all(isinstance(line, str) and "\n" not in line for line in lines):
-        raise ValueError("gitignore patterns, one per line")
-    kept = tuple(line for line in lines if line.strip())
-    try:
-        return Patterns(kept).lines
-    except SettingError as error:
-        raise PatternsError(error) from error
-
-
-def _scan_interval(given: object) -> float:
-    seconds = parse_seconds(given)
-    if seconds < _SCAN_INTERVAL_MINIMUM_SECONDS:
-        raise ValueError(f"at least {_SCAN_INTERVAL_MINIMUM_SECONDS:g} s: {TIMES_ALLOWED}")
-    return seconds
-
-
-def _interval_or_off(given: object) -> float | None:
-    return None if given is None or _lower(given) == "off" else _scan_interval(given)
-
-
-def _lower(given: object) -> object:
-    return given.lower() if isinstance(given, str) else given
-
-
-Name = Annotated[str, PlainValidator(_name)]
-AbsolutePath = Annotated[Path, PlainValidator(_absolute)]
-OptionalPath = Annotated[Path | None, _optional(_absolute)]
-LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
-
-
 class CommonSettings(BaseModel):
     """What both roles are told. Built by `load_produce` and `load_consume`; tests may build one from texts or values."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     tree: Name = _about("The name of the tree, the same on the master and on every replica.", NAME_ALLOWED, ...)
-    broker: Annotated[str, PlainValidator(_broker)] = _about(
+    broker: Annotated[str, PlainValidator(parse_broker)] = _about(
         "The queue between producer and replicas: a file for one machine, RabbitMQ for several.",
         BROKER_ALLOWED,
         ...,
@@ -164,10 +103,10 @@ class CommonSettings(BaseModel):
         shown="`$STATE_DIRECTORY`, else `treecast/<tree>/<producer or replica>` in the user's state directory, "
         "or in `/var/lib` for root",
     )
-    listen: Annotated[ListenAddress | None, _optional(parse_listen)] = _about(
+    listen: Annotated[ListenAddress | None, optional(parse_listen)] = _about(
         "Where `/metrics`, `/status`, `/healthz` and `/readyz` answer, to whoever asks; off unless set.", LISTEN_ALLOWED
     )
-    owner: Annotated[Literal["off", "numeric", "name"], BeforeValidator(_lower)] = _about(
+    owner: Annotated[Literal["off", "numeric", "name"], BeforeValidator(lower)] = _about(
         "Owner and group: carried by a producer as numbers or as names, set by a consumer as they are carried (it needs "
         "CAP_CHOWN, or root).",
         "off, numeric or name",
@@ -185,7 +124,7 @@ class CommonSettings(BaseModel):
         "5000,10%,50%",
     )
     log_level: LogLevel = _about("What is logged, to standard error.", "debug, info, warning or error", "info")
-    log_format: Annotated[Literal["text", "json"], BeforeValidator(_lower)] = _about(
+    log_format: Annotated[Literal["text", "json"], BeforeValidator(lower)] = _about(
         "How a log line is written.", "text or json", "text"
     )
     broker_password: SecretStr | None = Field(default=None, repr=False)
@@ -196,18 +135,18 @@ class ProduceSettings(CommonSettings):
     """What a producer is told."""
 
     source: AbsolutePath = _about("The master's directory.", "an absolute path of a directory that is there", ...)
-    exclude: Annotated[tuple[str, ...], PlainValidator(_patterns)] = _about(
+    exclude: Annotated[tuple[str, ...], PlainValidator(parse_patterns)] = _about(
         "What is no part of the tree, and so never touched on replicas: gitignore patterns, `!` for what is part of it after "
         "all. They travel with the tree.",
         PATTERNS_ALLOWED,
         (),
     )
-    watch: Annotated[Literal["auto", "inotify", "observer", "scan"], BeforeValidator(_lower)] = _about(
+    watch: Annotated[Literal["auto", "inotify", "observer", "scan"], BeforeValidator(lower)] = _about(
         "Where hints come from: the kernel, watchdog (for other systems), or scans alone.",
         "auto, inotify, observer or scan",
         "auto",
     )
-    scan_interval_seconds: Annotated[float | None, _optional(_scan_interval)] = _about(
+    scan_interval_seconds: Annotated[float | None, optional(parse_scan_interval)] = _about(
         "How often the whole source is scanned.",
         TIMES_ALLOWED,
         name="scan_interval",
@@ -216,7 +155,7 @@ class ProduceSettings(CommonSettings):
     settle_seconds: Annotated[float, PlainValidator(parse_seconds)] = _about(
         "How old a file that only a scan saw must be before it is read.", TIMES_ALLOWED, "2s", name="settle"
     )
-    symlinks: Annotated[Literal["all", "safe", "skip"], BeforeValidator(_lower)] = _about(
+    symlinks: Annotated[Literal["all", "safe", "skip"], BeforeValidator(lower)] = _about(
         "Which symlinks are carried: all, those that stay in the tree (each other one is a problem that is shown), or none.",
         "all, safe or skip",
         "all",
@@ -232,7 +171,7 @@ class ProduceSettings(CommonSettings):
         "1GiB",
         name="large_limit",
     )
-    compare_interval_seconds: Annotated[float | None, PlainValidator(_interval_or_off)] = _about(
+    compare_interval_seconds: Annotated[float | None, PlainValidator(parse_interval_or_off)] = _about(
         "In how long the content of every file is read and compared, slowly, with what was published.",
         f"{TIMES_ALLOWED}, or off",
         "24h",
@@ -271,12 +210,12 @@ class ConsumeSettings(CommonSettings):
         "true or false",
         False,
     )
-    protect: Annotated[tuple[str, ...], PlainValidator(_patterns)] = _about(
+    protect: Annotated[tuple[str, ...], PlainValidator(parse_patterns)] = _about(
         "What is never touched on this replica, beside what the tree excludes: gitignore patterns.",
         PATTERNS_ALLOWED,
         (),
     )
-    foreign: Annotated[Literal["aside", "delete", "keep"], BeforeValidator(_lower)] = _about(
+    foreign: Annotated[Literal["aside", "delete", "keep"], BeforeValidator(lower)] = _about(
         "What becomes of files that somebody else puts into the replica. What gives way to a published path, and what an "
         "adoption finds, goes aside in any case.",
         "aside, delete or keep",
@@ -292,17 +231,33 @@ class ConsumeSettings(CommonSettings):
         "true or false",
         False,
     )
-    scrub_interval_seconds: Annotated[float | None, PlainValidator(_interval_or_off)] = _about(
+    scrub_interval_seconds: Annotated[float | None, PlainValidator(parse_interval_or_off)] = _about(
         "In how long everything on the disk is read again, slowly, and what differs is repaired.",
         f"{TIMES_ALLOWED}, or off",
         "24h",
         name="scrub_interval",
     )
+    on_applied: Annotated[Hook | None, optional(parse_hook)] = _about(
+        "What is told of changed paths whenever the replica is consistent: a command, on its standard input, or a URL, with a "
+        "POST. See docs/hooks.md.",
+        HOOK_ALLOWED,
+        is_secret=True,
+    )
+    on_applied_timeout_seconds: Annotated[float, PlainValidator(parse_timeout)] = _about(
+        "How long that may take; then it is ended with all that it started, and tried again.",
+        f"at least 1 s: {TIMES_ALLOWED}",
+        "5m",
+        name="on_applied_timeout",
+    )
+    change_log: OptionalPath = _about(
+        "A file that gets one line for each path that changes on this replica's disk; it may be rotated.",
+        "an absolute path outside the tree, in a directory that is there",
+    )
 
-    dir_mode: Annotated[int | None, _optional(parse_mode)] = _about(
+    dir_mode: Annotated[int | None, optional(parse_mode)] = _about(
         "The mode of every directory of this replica, instead of the master's.", MODE_ALLOWED, shown="the master's"
     )
-    file_mode: Annotated[int | None, _optional(parse_mode)] = _about(
+    file_mode: Annotated[int | None, optional(parse_mode)] = _about(
         "The mode of every file of this replica, instead of the master's.", MODE_ALLOWED, shown="the master's"
     )
     group: Annotated[str | None, Field(min_length=1)] = _about(

@@ -3,6 +3,7 @@
 Knows the target and the state, and nothing of messages or brokers.
 """
 
+import time
 from collections.abc import Collection
 
 from common.board import Board
@@ -10,6 +11,8 @@ from common.errors import NoRoomError
 from common.names import escape
 from common.patterns import Patterns, lines_of
 from consumer.agreement import Decided
+from consumer.change_log import ChangeLog
+from consumer.changes import changes_in, via
 from consumer.opening import resolve_left
 from consumer.stagefiles import Age, new_token
 from consumer.state import State
@@ -20,10 +23,11 @@ from consumer.values import Outcome, Plan, Reason, Step
 class Applier:
     """One target and its state."""
 
-    def __init__(self, target: Target, state: State, board: Board) -> None:
+    def __init__(self, target: Target, state: State, board: Board, change_log: ChangeLog | None = None) -> None:
         self.target = target
         self._state = state
         self._board = board
+        self._change_log = change_log
 
     def carry_out(self, decided: Decided) -> Outcome:
         """One step, durable when this returns; done again after a crash it comes to the same.
@@ -39,8 +43,12 @@ class Applier:
             self.target.protect(Patterns(lines_of(plan.patterns)))
         if plan.is_empty:
             self._state.commit(step, plan, outcome)
-        else:
+        elif self._change_log is None:
             outcome = self._with_what_room_there_is(step, plan)
+        else:
+            before = self._state.rows(step.want.keys() | plan.corrections.keys())
+            outcome = self._with_what_room_there_is(step, plan)
+            self._change_log.write(changes_in(step, plan, outcome, before), via(step), time.time())
         self._tell(step, plan, outcome)
         return outcome
 

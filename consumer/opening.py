@@ -52,6 +52,7 @@ def open_replica(
     """
     parts.enter_context(ProcessLock(settings.state / LOCK_NAME))
     state = parts.enter_context(State.open(settings.state / STATE_NAME, settings.tree, settings.replica))
+    state.hook.turn(settings.on_applied is not None)
     protects = Patterns(settings.protect).excludes if settings.protect else None
     target = parts.enter_context(Target.open(settings.target, protects, appearance_of(settings), settings.foreign))
     target.protect(state.patterns)

@@ -1,11 +1,14 @@
 """How far the scrub of this disk is, as one row of the state's database: it goes on behind a restart. Decides nothing.
 
-Its functions run inside the caller's transaction. SQLite's errors are the caller's to convert.
+Raises NoRoomError and HaltError.
 """
 
 import sqlite3
 from array import array
+from pathlib import Path
 from typing import NamedTuple
+
+from consumer.statefile import converted, transaction
 
 
 class Pass(NamedTuple):
@@ -37,8 +40,26 @@ class ScrubRecord(NamedTuple):
     ended: float = 0.0
 
 
-def read_record(database: sqlite3.Connection) -> ScrubRecord:
-    """What was saved last."""
+class ScrubTable:
+    """The row of one open database."""
+
+    def __init__(self, database: sqlite3.Connection, path: Path) -> None:
+        """`path`: the file, for errors."""
+        self._database = database
+        self._path = path
+
+    def read(self) -> ScrubRecord:
+        """How far the scrub was when that was last saved."""
+        with converted(self._path):
+            return _read(self._database)
+
+    def save(self, record: ScrubRecord) -> None:
+        """The scrub is so far. Idempotent."""
+        with transaction(self._database, self._path):
+            _save(self._database, record)
+
+
+def _read(database: sqlite3.Connection) -> ScrubRecord:
     query = "SELECT is_under_way, run, began, after, is_swept, remaining, salt, ended FROM scrub"
     row = database.execute(query).fetchone()
     if row is None:
@@ -48,8 +69,7 @@ def read_record(database: sqlite3.Connection) -> ScrubRecord:
     return ScrubRecord(here if is_under_way else None, ended)
 
 
-def save_record(database: sqlite3.Connection, record: ScrubRecord) -> None:
-    """The one row, whole."""
+def _save(database: sqlite3.Connection, record: ScrubRecord) -> None:
     here = record.under_way or Pass(0, 0.0)
     remaining = array("H", sorted(here.left)).tobytes()
     database.execute(

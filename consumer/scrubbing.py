@@ -89,7 +89,7 @@ class Scrub:
     @contextmanager
     def running(self) -> Iterator[None]:
         """The rereader runs meanwhile, from where an earlier process left off."""
-        self._record = self._state.scrubbed()
+        self._record = self._state.scrub.read()
         under_way = self._record.under_way
         self._tally = Tally(under_way.run if under_way is not None else 0, time.monotonic())
         self._rereader.start(under_way)
@@ -301,7 +301,7 @@ class Scrub:
         self._saved_at = time.monotonic()
         if not self._is_saved:
             try:
-                self._state.save_scrub(self._with_what_waits())
+                self._state.scrub.save(self._with_what_waits())
             except NoRoomError:
                 return
             self._is_saved = True

@@ -14,6 +14,7 @@ from common.board import Board
 from common.errors import AlreadyRunningError, HaltError, NoRoomError
 from common.messages import NONCE_BYTES, ReplicaState
 from common.orders import Orders, Verb
+from common.places import check_apart
 from common.settings import ConsumeSettings
 from common.transport.broker import open_broker
 from common.transport.ports import Broker, Outgoing, Phase, Publisher, Route, Subscriber
@@ -23,8 +24,11 @@ from common.wire.codec import encode
 from consumer.ages import Clocks
 from consumer.apply import Applier
 from consumer.asking import Asking
+from consumer.change_log import SETTING as CHANGE_LOG_SETTING
+from consumer.change_log import ChangeLog
 from consumer.following import Follower, Parts
 from consumer.gathering import Gathering
+from consumer.hooking import Hooks
 from consumer.large import Large
 from consumer.opening import Stopping, open_replica
 from consumer.pruning import Pruning
@@ -68,6 +72,7 @@ def run(settings: ConsumeSettings, stop: threading.Event, board: Board, orders: 
         program_version(), settings.replica, settings.tree, settings.target, shown(settings.broker),
     )  # fmt: skip
     with ExitStack() as parts:
+        change_log = _open_change_log(settings, board, parts)
         try:
             state, target = _open_patiently(settings, stop, board, parts)
         except Stopping:
@@ -77,10 +82,19 @@ def run(settings: ConsumeSettings, stop: threading.Event, board: Board, orders: 
         parts.callback(publisher.close, CLOSE_SECONDS)
         subscriber = broker.replica_subscriber(settings.replica, wake=_ignore)
         parts.callback(subscriber.close, CLOSE_SECONDS)
-        replica = Replica(
-            settings, state, Applier(target, state, board), publisher, subscriber, board, stop=stop, orders=orders
-        )
+        applier = Applier(target, state, board, change_log)
+        replica = Replica(settings, state, applier, publisher, subscriber, board, stop=stop, orders=orders)
         replica.follow()
+
+
+def _open_change_log(settings: ConsumeSettings, board: Board, parts: ExitStack) -> ChangeLog | None:
+    """The change log, if there is to be one. Raises SettingError."""
+    if settings.change_log is None:
+        return None
+    check_apart(CHANGE_LOG_SETTING, settings.change_log, settings.target)
+    change_log = ChangeLog(settings.change_log, settings.log_format, board)
+    parts.callback(change_log.close)
+    return change_log
 
 
 def _open_patiently(
@@ -149,6 +163,7 @@ class Replica:
         )
         self._follower = Follower(whose, parts, Patience(stop, time.monotonic, self._speak))
         self._scrub = Scrub(settings.scrub_interval_seconds, state, applier.target, board, self._follower.put_right)
+        self._hooks = Hooks(settings, state, board, time.monotonic)
         links = Links(subscriber, publisher)
         self._telling = Telling(
             settings, state, self._follower, board, links, large=self._large, details=self._details, trial=self._trial
@@ -171,6 +186,7 @@ class Replica:
             self._large.close()
             self._trying.close()
             self._pruning.close()
+            self._hooks.close()
 
     def _round(self) -> None:
         """One message, or none for a while; answers that came together are merged once nothing more is waiting."""
@@ -194,10 +210,11 @@ class Replica:
             self._speak()
         self._bring_large()
         self._trying.step(time.monotonic(), may_ask=self._questions.is_open)
+        self._hooks.turn()
 
     def _details(self) -> dict[str, Any]:
         """What a report says beside how the replica stands."""
-        return {**self._scrub.details(), **self._trying.details()}
+        return {**self._scrub.details(), **self._trying.details(), **self._hooks.details()}
 
     def _trial(self) -> str:
         return self._trying.news

@@ -1,11 +1,10 @@
 """Since when things stand aside, in the replica's database: it goes on behind a restart. Decides nothing."""
 
 import sqlite3
-from contextlib import suppress
 from pathlib import Path
 
 from consumer.ages import Ages, Clocks
-from consumer.statefile import converted
+from consumer.statefile import converted, transaction
 
 
 class ShelfRecord:
@@ -28,15 +27,8 @@ class ShelfRecord:
         """`before`: what was read or saved last. One transaction."""
         gone = [(label,) for label in before.born.keys() - ages.born.keys()]
         new = [(label, ages.born[label]) for label in ages.born.keys() - before.born.keys()]
-        with converted(self._path):
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                self._database.executemany("DELETE FROM aside WHERE label = ?", gone)
-                self._database.executemany("INSERT OR REPLACE INTO aside VALUES (?, ?)", new)
-                values = (ages.lived, *(ages.seen or (0.0, 0.0)))
-                self._database.execute("INSERT OR REPLACE INTO shelf VALUES (1, ?, ?, ?)", values)
-                self._database.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    self._database.execute("ROLLBACK")
-                raise
+        with transaction(self._database, self._path):
+            self._database.executemany("DELETE FROM aside WHERE label = ?", gone)
+            self._database.executemany("INSERT OR REPLACE INTO aside VALUES (?, ?)", new)
+            values = (ages.lived, *(ages.seen or (0.0, 0.0)))
+            self._database.execute("INSERT OR REPLACE INTO shelf VALUES (1, ?, ?, ?)", values)

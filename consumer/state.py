@@ -13,13 +13,15 @@ from types import TracebackType
 from common.entries import Entry, Position
 from common.patterns import Patterns, lines_of
 from consumer import tables
+from consumer.changes import changed_paths, in_doubt
 from consumer.hold_record import Parked, save_departed
+from consumer.hook_record import HookRecord
 from consumer.index import Counts, Index
 from consumer.missing import Missing
 from consumer.recent import RecentTable
-from consumer.scrub_record import ScrubRecord, read_record, save_record
+from consumer.scrub_record import ScrubTable
 from consumer.shelf_record import ShelfRecord
-from consumer.statefile import connect, converted
+from consumer.statefile import connect, converted, transaction
 from consumer.tables import FRESH, Flags
 from consumer.tombs import TombTable
 from consumer.unmet import UnmetTable
@@ -52,6 +54,8 @@ class State:
         """What is held, and what is released and not removed yet."""
         self.shelf = ShelfRecord(database, path)
         """Since when things stand aside."""
+        self.scrub = ScrubTable(database, path)
+        self.hook = HookRecord(database, path)
 
     @classmethod
     def open(cls, path: Path, tree: str, replica: str) -> "State":
@@ -211,6 +215,8 @@ class State:
                 self._recent.drop_all()
             self._tombs.drop_in(step.marked)
             self._take(step, plan, outcome)
+            if self.hook.is_on:
+                self.hook.take(changed_paths(plan, outcome))
             self._tombs.drop_in(step.levelled)
             self._index.publish(step.levelled)
             self._recent.put(step.recent)
@@ -231,6 +237,7 @@ class State:
             self._recent.drop_all()
             self._unmet.drop_all()
             self._tombs.drop_all()
+            self.hook.take_everything()
 
     def take_from_disk(
         self,
@@ -252,6 +259,7 @@ class State:
         """
         with self._transaction(standing, self._flags._replace(token=token)):
             old = self._index.rows(paths)
+            self.hook.take(in_doubt(old, self._unmet.of(paths), on_disk, paths))
             changes = dict.fromkeys(paths, None) | {
                 path: Row(entry, None, path not in old or old[path].found or not entry.same_content(old[path].entry))
                 for path, entry in on_disk.items()
@@ -274,16 +282,6 @@ class State:
         """The replica is level with the master for the first time. Idempotent."""
         self._set(self._flags._replace(first_copy_complete=True))
 
-    def scrubbed(self) -> ScrubRecord:
-        """How far the scrub was when that was last saved."""
-        with converted(self.path):
-            return read_record(self._database)
-
-    def save_scrub(self, record: ScrubRecord) -> None:
-        """The scrub is so far. Idempotent."""
-        with self._beside():
-            save_record(self._database, record)
-
     # -- inside
     def _set(self, flags: Flags) -> None:
         if flags != self._flags:
@@ -297,25 +295,23 @@ class State:
     @contextmanager
     def _transaction(self, standing: Standing, flags: Flags) -> Iterator[None]:
         """What is done inside, with this standing and these flags, becomes durable as one, or not at all."""
-        with converted(self.path):
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
+        try:
+            with transaction(self._database, self.path):
                 yield
                 self._save(standing, flags)
-                self._database.execute("COMMIT")
-            except BaseException:
-                self._roll_back()
-                raise
+        except BaseException:
+            self._recount()
+            raise
         self._index.accept()
         self._standing, self._flags = standing, flags
 
-    def _roll_back(self) -> None:
+    def _recount(self) -> None:
+        """The transaction has not happened."""
         self._index.forget()
         with suppress(sqlite3.Error):
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
             self._unmet.recount()
             self._tombs.recount()
+            self.hook.recount()
 
     def _save(self, standing: Standing, flags: Flags) -> None:
         self._index.save_digests()

@@ -6,7 +6,7 @@ SQLite's errors become ours here, and nowhere else. The file is opened through s
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from common.errors import HaltError, NoRoomError, StateError
@@ -52,6 +52,8 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE shelf (
         only_row INTEGER PRIMARY KEY CHECK (only_row = 1), lived REAL NOT NULL, here REAL NOT NULL, master REAL NOT NULL
     );
+    CREATE TABLE hook (only_row INTEGER PRIMARY KEY CHECK (only_row = 1));
+    CREATE TABLE changed (number INTEGER PRIMARY KEY, since REAL NOT NULL, count INTEGER NOT NULL, paths BLOB);
     CREATE TABLE recent (last INTEGER PRIMARY KEY, hash BLOB NOT NULL);
     CREATE TABLE scrub (
         only_row INTEGER PRIMARY KEY CHECK (only_row = 1), is_under_way INTEGER NOT NULL, run INTEGER NOT NULL,
@@ -78,6 +80,21 @@ def converted(path: Path) -> Iterator[None]:
             f"the state {path} cannot be used: {error}. Restart; if it stays so, move the file away and restart:"
             " it is made again from what is on the disk"
         ) from error
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """What is done inside becomes durable as one, or not at all. Raises as `converted`."""
+    with converted(path):
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            database.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
+            raise
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -13,7 +13,7 @@ from common.errors import NoRoomError, SettingError, StoppedError
 from common.labels import Labels
 from common.messages import Report
 from common.names import is_name
-from common.settings import NAME_ALLOWED
+from common.setting_kinds import NAME_ALLOWED
 from common.transport.ports import Publisher, Subscriber
 from producer import fleet_view
 from producer.fleet import Fleet

@@ -13,7 +13,7 @@ _PLACED = frozenset(
     {
         *_FIRST, "role", "tree", "replica", "state", "ready", "problems", "problem_count", "alarms", "broker", "equal",
         "equal_at", "figures", "max_lag_seconds", "of", "scrub", "sync", "version", "pid", "uptime_seconds", "state_directory",
-        "replicas", "link",
+        "replicas", "link", "hook",
     }
 )  # fmt: skip
 
@@ -50,6 +50,8 @@ def _facts(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "sync", sync_words(status["sync"])
     if status.get("scrub"):
         yield "scrub", scrub_words(status["scrub"])
+    if status.get("hook"):
+        yield "hook", hook_words(status["hook"])
     link = status.get("link") or {}
     yield "broker", " ".join(str(word) for word in (link.get("phase"), link.get("detail")) if word) or "none yet"
     yield "ready", _text(status.get("ready"))
@@ -94,6 +96,17 @@ def scrub_words(scrub: Mapping[str, Any]) -> str:
     found = ", ".join(f"{count:,} {kind}" for kind, count in scrub["findings"].items())
     problems = f", {scrub['problems']:,} cannot be read" if scrub["problems"] else ""
     return f"{state}; found: {found or 'nothing'}{problems}"
+
+
+def hook_words(hook: Mapping[str, Any]) -> str:
+    """What a replica's hook does, and how long something waits for it."""
+    waits = hook["pending_seconds"]
+    words = ["runs" if hook["running"] else "waits for its next run" if waits else "nothing waits"]
+    if waits:
+        words.append(f"changes since {duration(waits)}")
+    if hook["failures"]:
+        words.append(f"failed {hook['failures']:,} times in a row: {hook['last']}")
+    return ", ".join(words)
 
 
 def time_left(details: Mapping[str, Any]) -> list[str]:

@@ -166,7 +166,7 @@ def test_a_clean_disk_shows_nothing_and_costs_no_base(running: Running) -> None:
     last = at_once(running)
     assert (last["findings"], last["problems"], last["paths"]) == ({}, 0, len(TREE))
     assert running.state.standing() == before
-    assert running.state.scrubbed().ended > 0
+    assert running.state.scrub.read().ended > 0
     assert not running.questions
 
 
@@ -315,10 +315,10 @@ def test_an_error_of_the_disk_is_a_problem_that_deletes_nothing_and_ends_when_it
     assert (last["findings"], last["repaired"], last["problems"]) == ({"unreadable": 1}, 0, 1)
     assert running.board.problem_paths() == [b"d/same"]
     assert read_tree(running.root) == before
-    assert running.state.scrubbed().ended == 0
+    assert running.state.scrub.read().ended == 0
     assert at_once(running)["problems"] == 0
     assert running.board.problem_paths() == []
-    assert running.state.scrubbed().ended > 0
+    assert running.state.scrub.read().ended > 0
 
 
 def test_a_directory_that_cannot_be_listed_hides_nothing_and_loses_nothing(
@@ -434,7 +434,7 @@ def test_a_paced_pass_goes_on_where_it_stood_behind_a_restart(
     running.restart(scrub_interval_seconds=1000.0)
     with reading(running) as scrub:
         until(running, lambda: scrub._record.under_way is not None and scrub._record.under_way.after, "begun")
-    here = running.state.scrubbed().under_way
+    here = running.state.scrub.read().under_way
     assert here is not None
     assert here.after < b"z"
     running.restart(scrub_interval_seconds=2.0)
@@ -447,7 +447,7 @@ def test_a_paced_pass_goes_on_where_it_stood_behind_a_restart(
 
     monkeypatch.setattr(sweep, "look", look)
     with reading(running) as scrub:
-        until(running, lambda: running.state.scrubbed().ended, "ended")
+        until(running, lambda: running.state.scrub.read().ended, "ended")
     assert read[0] > here.after
     assert read[: len(TREE)] == sorted(path for path in TREE if path > here.after)
 

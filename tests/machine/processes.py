@@ -230,7 +230,7 @@ class ReplicaProcess:
     def _start_scrub(self) -> None:
         """As its `running` begins; its end is another step of a process that ends well."""
         scrub = self.replica._scrub
-        scrub._record = self.state.scrubbed()
+        scrub._record = self.state.scrub.read()
         under_way = scrub._record.under_way
         scrub._tally = Tally(under_way.run if under_way is not None else 0, clock.monotonic())
         scrub._rereader.start(under_way)
