@@ -47,7 +47,8 @@ class Standing(Enum):
 class Lead:
     """Who leads, by the link of the upstream queue: only while it is open, this process does, or when a person says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, held_limit_seconds: float = HELD_LIMIT_SECONDS) -> None:
+        self._held_limit_seconds = held_limit_seconds
         self._held_since: float | None = None
         self.has_seen_another = False
         """Another has led since our epoch was drawn, perhaps under the same one: a new one is due before we publish."""
@@ -68,8 +69,8 @@ class Lead:
         return Standing.YIELDS if self.held_too_long(now) else Standing.WAITS
 
     def held_too_long(self, now: float) -> bool:
-        """Whether another has held the queue for over a minute, since it was seen first or the lead was taken from it."""
-        return self._held_since is not None and now - self._held_since >= HELD_LIMIT_SECONDS
+        """Whether another has held the queue for too long, since it was seen first or the lead was taken from it."""
+        return self._held_since is not None and now - self._held_since >= self._held_limit_seconds
 
     def take_over(self, now: float) -> None:
         """A person says that this process is to publish; a new epoch is due. Idempotent."""

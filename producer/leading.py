@@ -18,7 +18,7 @@ from common.holds import HoldLimit
 from common.transport.ports import Phase, Subscriber
 from producer import announced
 from producer.announced import Doubt, Wish
-from producer.epochs import Lead, Standing
+from producer.epochs import HELD_LIMIT_SECONDS, Lead, Standing
 from producer.journal import Journal
 from producer.stream import Stream, begin_epoch
 from producer.upstream import Upstream
@@ -45,11 +45,18 @@ class Parts(NamedTuple):
 class Leading:
     """See the module. Owned by one thread; `now`: seconds of a steady clock."""
 
-    def __init__(self, parts: Parts, limit: HoldLimit, *, reopen: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        limit: HoldLimit,
+        *,
+        reopen: Callable[[], None],
+        held_limit_seconds: float = HELD_LIMIT_SECONDS,
+    ) -> None:
         """`reopen`: told that the index is to be made anew from the source."""
         self._journal, self._stream, self._upstream, self._subscriber, self._board = parts
         self._reopen_source = reopen
-        self._lead = Lead()
+        self._lead = Lead(held_limit_seconds)
         self._vouching = Vouching(limit)
         self._is_whole = self._was_second = False
         self._since: float | None = None

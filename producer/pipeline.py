@@ -16,6 +16,7 @@ from producer.answerer import Answerer
 from producer.closing import close
 from producer.comparing import Compared, Comparer
 from producer.dirty import DirtySet
+from producer.epochs import HELD_LIMIT_SECONDS
 from producer.excluding import patterns_change
 from producer.finding import Finding, MakeWatch
 from producer.hashing import HashingThread
@@ -56,6 +57,7 @@ class Pipeline:
         wake: Callable[[], None] = lambda: None,
         bandwidth_bytes: int | None = None,
         hold: HoldLimit = NO_HOLD,
+        held_limit_seconds: float = HELD_LIMIT_SECONDS,
     ) -> None:
         self._journal = journal
         self._board = board
@@ -88,7 +90,7 @@ class Pipeline:
         self.members = self._upstream.members
         self._telling = Telling(board, publisher, subscriber, self._upstream, wire_pin=wire_pin)
         parts = Parts(journal, self._stream, self._upstream, subscriber, board)
-        self.leading = Leading(parts, hold, reopen=self._begin_anew)
+        self.leading = Leading(parts, hold, reopen=self._begin_anew, held_limit_seconds=held_limit_seconds)
         self._linger = batching.Linger()
         self._round = Round(self._dirty)
         self._scans_seen = 0

@@ -26,6 +26,7 @@ from common.wire.codec import decode_downstream
 from producer.answering_process import AnsweringProcess
 from producer.carrying import Carrying
 from producer.epoch_orders import LOCK_NAME, epoch_handlers
+from producer.epochs import HELD_LIMIT_SECONDS
 from producer.fleet_orders import fleet_handlers
 from producer.hold_orders import hold_handlers
 from producer.journal import Journal
@@ -45,11 +46,18 @@ CLOSE_SECONDS = 1.5
 """For each of the two ports, one after the other: with a broker that hangs, a stop still takes less than 5 s."""
 
 
-def run(settings: ProduceSettings, stop: threading.Event, board: Board, orders: Orders) -> None:
+def run(
+    settings: ProduceSettings,
+    stop: threading.Event,
+    board: Board,
+    orders: Orders,
+    *,
+    held_limit_seconds: float = HELD_LIMIT_SECONDS,
+) -> None:
     """Produce until `stop` is set. What is numbered is durable; what is not will be found again at the next start.
 
-    Raises AlreadyRunningError when another process has the state directory, or leads the tree for over a minute; StateError and
-    HaltError when the journal cannot be used; SettingError.
+    Raises AlreadyRunningError when another process has the state directory, or leads the tree for longer than the limit;
+    StateError and HaltError when the journal cannot be used; SettingError.
     """
     log.info(
         "treecast %s: producer of tree %s, source %s, broker %s",
@@ -83,6 +91,7 @@ def run(settings: ProduceSettings, stop: threading.Event, board: Board, orders: 
             wake=wake.set,
             bandwidth_bytes=settings.bandwidth_bytes,
             hold=settings.hold,
+            held_limit_seconds=held_limit_seconds,
         )
         parts.callback(pipeline.close)
         parts.callback(board.untick, "pipeline")

@@ -51,13 +51,13 @@ class Options:
 class Service:
     """One `python -m producer` or `python -m consumer`. May be started again when it has ended; its log goes on."""
 
-    def __init__(self, module: str, place: Path, options: Options, root: Path, *words: str) -> None:
-        """`place`: what is its own (state, home, log). `root`: its source or target."""
+    def __init__(self, module: str, place: Path, options: Options, root: Path, *words: str, program: str = "") -> None:
+        """`place`: what is its own (state, home, log). `root`: its source or target. `program`: instead of the module."""
         self.state = place / "state"
         self.log_path = place / "log"
         self.root = root
         self._home = place
-        self._module = module
+        self._program = program or module
         self._words = [f"--tree={options.tree}", f"--broker={options.broker}", *options.more, *words]
         self._words += [f"--{'source' if module == 'producer' else 'target'}={root}", f"--state={self.state}"]
         self._port = free_ports(1)[0]
@@ -67,7 +67,7 @@ class Service:
     def start(self, *words: str) -> Self:
         """Start it; `words` are options for this run only."""
         assert not self.is_running
-        command = [sys.executable, "-m", self._module, *self._words, f"--listen=127.0.0.1:{self._port}", *words]
+        command = [sys.executable, "-m", self._program, *self._words, f"--listen=127.0.0.1:{self._port}", *words]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [*dies_with_parent(), *command],
@@ -158,7 +158,7 @@ class Service:
         return self.page("/readyz")[0] == 200
 
     def __str__(self) -> str:
-        return f"{self._module} in {self._home.name}"
+        return f"{self._program} in {self._home.name}"
 
 
 @dataclass
@@ -183,9 +183,9 @@ class Fleet:
         """What else ends with the fleet."""
         self._numbers = count(1)
 
-    def another_producer(self, name: str) -> Service:
+    def another_producer(self, name: str, program: str = "") -> Service:
         """A producer of the same source with a state of its own; put it into `others` where it is to end with the fleet."""
-        return Service("producer", self.place / name, self.options, self.source)
+        return Service("producer", self.place / name, self.options, self.source, program=program)
 
     def _consumer(self, name: str) -> Service:
         target = make_directory(self.place / "targets" / name)
