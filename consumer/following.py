@@ -25,6 +25,7 @@ from consumer.merging import Answer
 from consumer.parking import Parking
 from consumer.progress import KINDS, Progress, paths_in
 from consumer.questions import Identity
+from consumer.retrying import Retrying
 from consumer.room import Patience, Room
 from consumer.state import State
 from consumer.syncing import Owner, Syncing
@@ -80,6 +81,7 @@ class Follower:
         self._retry_at = 0.0
         self._first_copy = FirstCopy(parts.state, parts.large, self._room, parts.board)
         self._retried_to = b""
+        self._retrying = Retrying()
         self.master_unix_seconds = 0.0
         """The master's clock, at its last heartbeat."""
 
@@ -246,6 +248,9 @@ class Follower:
     def _after_step(self, decided: Decided) -> None:
         step = decided.step
         self._withholding.after_step(decided.plan)
+        tried = self._retrying.among(step.want.keys())
+        if tried:
+            self._retrying.solved(set(tried).difference(self._state.unmet(tried)))
         if step.closes_questions:
             self._syncing.close()
         standing = self._state.standing()
@@ -287,7 +292,7 @@ class Follower:
             self._on_stream(parked.message, parked.held, patient=False)
         if now >= self._retry_at:
             self._retry_at = now + RETRY_SECONDS
-            self._retry_problems()
+            self._retry_problems(now)
         self._withholding.turn()
         released = self._withholding.next_released()
         if released:
@@ -298,10 +303,15 @@ class Follower:
         """When `tick` or `merge` has something to do at the latest."""
         return -math.inf if self._syncing.is_merging or self._withholding.is_draining else self._parking.due_at()
 
-    def _retry_problems(self) -> None:
+    def retry_at_once(self) -> None:
+        """What has a problem is tried again now: a person may have seen to it."""
+        self._retrying.at_once()
+        self._retry_at, self._retried_to = -math.inf, b""
+
+    def _retry_problems(self, now: float) -> None:
         paths = self._state.unmet_paths(RETRIES_AT_ONCE, Reason.PROBLEM, after=self._retried_to)
         self._retried_to = max(paths) if len(paths) == RETRIES_AT_ONCE else b""
-        due = [path for path in paths if not self._is_protected(path)]
+        due = self._retrying.due([path for path in paths if not self._is_protected(path)], now)
         if due:
             self._try_if(merging.retry(self._state.standing(), self._state, due))
 

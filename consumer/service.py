@@ -168,7 +168,7 @@ class Replica:
         self._telling = Telling(
             settings, state, self._follower, board, links, large=self._large, details=self._details, trial=self._trial
         )
-        self._handlers: dict[str, Verb] = {**self._scrub.verbs, **withholding.verbs}
+        self._handlers: dict[str, Verb] = {**self._scrub.verbs, "scrub": self._scrub_now, **withholding.verbs}
 
     def follow(self) -> None:
         """Until stopped."""
@@ -211,6 +211,11 @@ class Replica:
         self._bring_large()
         self._trying.step(time.monotonic(), may_ask=self._questions.is_open)
         self._hooks.turn()
+
+    def _scrub_now(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Whoever wants everything looked at may have put right what kept a path from its place."""
+        self._follower.retry_at_once()
+        return self._scrub.verbs["scrub"](arguments)
 
     def _details(self) -> dict[str, Any]:
         """What a report says beside how the replica stands."""

@@ -436,6 +436,31 @@ def test_a_path_that_fails_is_shown_and_in_nobodys_way_and_tried_again(running: 
     assert running.board.status()["problem_count"] == 0
 
 
+def test_what_stays_a_problem_is_fetched_ever_more_rarely_and_at_once_when_a_scrub_is_ordered(
+    running: Running, failing_os: DyingOs
+) -> None:
+    """As an immutable file is, which somebody has to see to."""
+    first_copy(running)
+    failing = Failing(errno.EPERM, "rename", at=b"immutable")
+    failing_os.before_each = failing
+    running.say(running.master.batch({b"d/immutable": b"1"}))
+    running.turn(5)
+    running.questions.clear()
+    for _ in range(4 * 60):
+        running.clock.now += 60
+        running.say(running.master.heartbeat())
+        running.turn(3)
+    assert 5 <= len(running.questions) <= 12
+    assert running.board.status()["problem_count"] == 1
+    failing.is_on = False
+    running.turn(10)
+    assert running.state.unmet_paths(9)
+    running.replica._handlers["scrub"]({})
+    running.until(lambda: running.is_level, rounds=10)
+    running.check_equal()
+    assert running.board.status()["problem_count"] == 0
+
+
 def test_a_problem_is_over_when_the_path_is_deleted_or_comes_anew(running: Running, failing_os: DyingOs) -> None:
     first_copy(running)
     failing_os.before_each = Failing(errno.EPERM, "rename", at=b"one")
