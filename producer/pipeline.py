@@ -17,7 +17,7 @@ from producer.closing import close
 from producer.comparing import Compared, Comparer
 from producer.dirty import DirtySet
 from producer.epochs import HELD_LIMIT_SECONDS
-from producer.excluding import patterns_change
+from producer.excluding import PublishedPatterns
 from producer.finding import Finding, MakeWatch
 from producer.hashing import HashingThread
 from producer.holds import Holds, Released
@@ -95,8 +95,7 @@ class Pipeline:
         self._round = Round(self._dirty)
         self._scans_seen = 0
         self._paused_until = self._now = float("-inf")
-        self._source = source
-        self._has_compared_patterns = False
+        self._patterns = PublishedPatterns(source.patterns, journal.entry)
 
     # -- one round of the loop
 
@@ -167,7 +166,7 @@ class Pipeline:
         """What is found goes into the index without an event, until the whole tree is in it."""
         if not self._finding.may_build or self._may_be_lost(now):
             return
-        while changes := self._patterns_change():
+        while changes := self._patterns.changes():
             self._journal.commit_base(numbering.apply(self._journal.stand, changes))
         self._begin_round(now, with_bodies=False)
         taken = len(self._round.taken)
@@ -196,22 +195,13 @@ class Pipeline:
     def _next_batch(self, now: float) -> list[Change]:
         """The changes of the next batch; none when nothing changed, or when it is worth waiting for more."""
         if not self._round.is_open:
-            if self._finding.may_publish and (changes := self._patterns_change()):
+            if self._finding.may_publish and (changes := self._patterns.changes()):
                 return changes
             ready = self._dirty.ready(now)
             if not ready or not self._finding.may_publish or self._linger.wait_seconds(now, ready) > 0:
                 return []
             self._begin_round(now, with_bodies=True)
         return self._round.cut()
-
-    def _patterns_change(self) -> list[Change]:
-        """The patterns are part of the published state: where the settings have others, they change by an event of their own,
-        before what they exclude leaves."""
-        if self._has_compared_patterns:
-            return []
-        change = patterns_change(self._journal.entry(PATTERNS_PATH), self._source.patterns)
-        self._has_compared_patterns = change is None
-        return [] if change is None else [change]
 
     def _begin_round(self, now: float, *, with_bodies: bool) -> None:
         compared = self._comparer.compare(now, with_bodies=with_bodies)

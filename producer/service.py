@@ -67,38 +67,46 @@ def run(
     wake = threading.Event()
     orders.wake = wake.set
     with ExitStack() as parts:
-        journal = _open_journal(settings, parts)
-        broker = _open_broker(settings)
-        publisher = broker.publisher(wake=wake.set, declare=True)
-        parts.callback(_close_publisher, publisher, journal)
-        subscriber = broker.upstream_subscriber(holder=this_process(), wake=wake.set)
-        parts.callback(subscriber.close, CLOSE_SECONDS)
-        source = _open_source(settings)
-        parts.callback(source.close)
-        answerer = AnsweringProcess(journal.path, settings.source, board, wake.set, settings.exclude)
-        parts.callback(answerer.close)
-        pipeline = Pipeline(
-            journal,
-            source,
-            board,
-            publisher=publisher,
-            subscriber=subscriber,
-            answerer=answerer,
-            make_watch=lambda: _make_watch(settings, source, wake),
-            leader=this_process(),
-            scan_interval_seconds=settings.scan_interval_seconds,
-            wire_pin=settings.wire,
-            wake=wake.set,
-            bandwidth_bytes=settings.bandwidth_bytes,
-            hold=settings.hold,
-            held_limit_seconds=held_limit_seconds,
-        )
-        parts.callback(pipeline.close)
-        parts.callback(board.untick, "pipeline")
+        pipeline, journal = _open_pipeline(settings, board, wake, parts, held_limit_seconds)
         rereading = _begin_rereading(settings, journal, board, wake)
         if rereading is not None:
             parts.callback(rereading.close, journal)
         _loop(pipeline, orders, stop, wake, lambda: _serve(rereading, pipeline, journal))
+
+
+def _open_pipeline(
+    settings: ProduceSettings, board: Board, wake: threading.Event, parts: ExitStack, held_limit_seconds: float
+) -> tuple[Pipeline, Journal]:
+    """All that a producer has, open until `parts` is closed: then the last one opened is the first to be closed."""
+    journal = _open_journal(settings, parts)
+    broker = _open_broker(settings)
+    publisher = broker.publisher(wake=wake.set, declare=True)
+    parts.callback(_close_publisher, publisher, journal)
+    subscriber = broker.upstream_subscriber(holder=this_process(), wake=wake.set)
+    parts.callback(subscriber.close, CLOSE_SECONDS)
+    source = _open_source(settings)
+    parts.callback(source.close)
+    answerer = AnsweringProcess(journal.path, settings.source, board, wake.set, settings.exclude)
+    parts.callback(answerer.close)
+    pipeline = Pipeline(
+        journal,
+        source,
+        board,
+        publisher=publisher,
+        subscriber=subscriber,
+        answerer=answerer,
+        make_watch=lambda: _make_watch(settings, source, wake),
+        leader=this_process(),
+        scan_interval_seconds=settings.scan_interval_seconds,
+        wire_pin=settings.wire,
+        wake=wake.set,
+        bandwidth_bytes=settings.bandwidth_bytes,
+        hold=settings.hold,
+        held_limit_seconds=held_limit_seconds,
+    )
+    parts.callback(pipeline.close)
+    parts.callback(board.untick, "pipeline")
+    return pipeline, journal
 
 
 def _open_journal(settings: ProduceSettings, parts: ExitStack) -> Journal:
