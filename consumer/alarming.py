@@ -93,6 +93,12 @@ class Alarming:
         if not any(seen.lacking) or seconds < STALLED_SECONDS:
             return ""
         stale, bodies = seen.lacking
+        if not stale:
+            # The index of a master that holds deletes has what its disk has no more.
+            return (
+                f"{bodies} contents are missing, and the master gives none of them: it cannot read these files, or it holds their"
+                " deletes: see treecast status and treecast hold list there"
+            )
         return f"{stale} buckets are not level and {bodies} contents are missing, and no answer has brought any of it lately"
 
 

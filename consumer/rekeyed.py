@@ -39,8 +39,8 @@ class Rekeyed:
         """Whether all is in it."""
         remove(place)
         with converted(place):
-            self._index = _reader(state)
             self._rows = _open(place)
+            self._index = _reader(state)
 
     def fill(self) -> None:
         """Take the next portion in."""
@@ -80,9 +80,13 @@ def _reader(state: Path) -> Any:
 
 def _open(place: Path) -> Any:
     database = sqlite3.connect(place)
-    # Nothing here outlives the process, so nothing is synced.
-    for pragma in ("journal_mode = MEMORY", "synchronous = OFF", f"cache_size = -{CACHE_KIB}"):
-        database.execute(f"PRAGMA {pragma}")
-    database.execute(_SCHEMA)
-    database.execute("DELETE FROM rekeyed")
+    try:
+        # Nothing here outlives the process, so nothing is synced.
+        for pragma in ("journal_mode = MEMORY", "synchronous = OFF", f"cache_size = -{CACHE_KIB}"):
+            database.execute(f"PRAGMA {pragma}")
+        database.execute(_SCHEMA)
+        database.execute("DELETE FROM rekeyed")
+    except sqlite3.Error:
+        database.close()
+        raise
     return database

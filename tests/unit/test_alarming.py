@@ -34,6 +34,14 @@ def test_what_is_missing_and_does_not_come_is_alarmed_within_a_minute() -> None:
     assert not kinds(alarming, Seen(1.0, OPEN, OPEN, (0, 0)), 201.0)
 
 
+def test_contents_alone_that_do_not_come_are_the_masters_who_may_hold_their_deletes() -> None:
+    alarming = Alarming()
+    for now in (0.0, 100.0):
+        told = alarming.judge(Seen(1.0, OPEN, OPEN, (0, 30)), now)
+    assert told["stalled"].startswith("30 contents are missing")
+    assert "treecast hold list" in told["stalled"]
+
+
 def test_a_level_replica_is_never_stalled() -> None:
     alarming = Alarming()
     for now in (0.0, 1000.0):
