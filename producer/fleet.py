@@ -94,10 +94,9 @@ class Fleet:
         """What each replica reported last."""
         return [Heard(one.report, one.reported_at) for one in self._replicas.values() if one.report is not None]
 
-    def forked(self) -> list[str]:
-        """The replicas that report a fork: they follow nothing more before the next epoch."""
-        reports = ((name, replica.report) for name, replica in sorted(self._replicas.items()))
-        return [name for name, report in reports if report is not None and report.details.get("forked") is True]
+    def forked(self, lineage: Lineage, sequence: int) -> list[str]:
+        """The replicas that tell of a fork: see `tells_of_fork`."""
+        return sorted(report.replica for report, _ in self.reports() if tells_of_fork(report, lineage, sequence))
 
     def highest_epoch(self) -> int:
         """The highest epoch that a replica follows; 0: none."""
@@ -110,14 +109,12 @@ class Fleet:
         counts = [report.details.get("entries") for report in reports if report.position.epoch]
         return max((count for count in counts if isinstance(count, int)), default=0)
 
-    def vouches(self, lineage: Lineage) -> bool:
-        """Whether a replica is proved equal under this lineage with nothing held there, and none that told has another tree:
-        then the tree of a new journal is no surprise to anybody."""
-        reports = [
-            one.report for one in self._replicas.values() if one.report is not None and one.report.position.epoch
-        ]
-        is_ours = [(report.position.epoch, report.instance) == (lineage.epoch, lineage.instance) for report in reports]
-        return all(is_ours) and any(report.agreed for report in reports)
+    def vouches(self, lineage: Lineage, sequence: int) -> bool:
+        """Whether a replica is proved equal under this lineage, and all that follow any have taken what it holds at this
+        sequence, and kept nothing: then the tree of a new journal is no surprise to anybody."""
+        reports = [report for report, _ in self.reports() if report.position.epoch]
+        is_taken = all(_has_taken_all(report, lineage, sequence) for report in reports)
+        return is_taken and any(report.agreed for report in reports)
 
     def wires(self, now: float) -> list[int]:
         """The newest formats that replicas heard from within a day can read."""
@@ -134,3 +131,20 @@ def _follows_another(report: Report, lineage: Lineage) -> bool:
     if epoch >= EPOCHS_BELIEVED:
         return False
     return epoch > lineage.epoch or (epoch == lineage.epoch and report.instance != lineage.instance)
+
+
+def tells_of_fork(report: Report, lineage: Lineage, sequence: int) -> bool:
+    """Whether two histories stand under our lineage: the replica saw that, or it stands where we were never. Of our next epoch it
+    follows one again."""
+    return _is_of(report, lineage) and (report.details.get("forked") is True or report.position.sequence > sequence)
+
+
+def _is_of(report: Report, lineage: Lineage) -> bool:
+    return (report.position.epoch, report.instance) == (lineage.epoch, lineage.instance)
+
+
+def _has_taken_all(report: Report, lineage: Lineage, sequence: int) -> bool:
+    """What is stale may still be too much to delete unasked; what is held was."""
+    if not _is_of(report, lineage) or tells_of_fork(report, lineage, sequence):
+        return False
+    return not report.stale_buckets and not report.details.get("unmet_held")

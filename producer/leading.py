@@ -272,6 +272,6 @@ class Leading:
             "announced": self._journal.is_announced,
             "standing": self.standing.value,
             "leader": link.detail if link.phase is Phase.HELD else "",
-            "forked": fleet.forked(),
+            "forked": fleet.forked(stand.lineage, stand.sequence),
             "highest_epoch": max(self._journal.highest_epoch, fleet.highest_epoch()),
         }

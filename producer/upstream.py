@@ -5,6 +5,7 @@ What comes is untrusted: it is decoded strictly, counted when refused, and settl
 """
 
 import logging
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from common.messages import Question, Report
 from common.transport.ports import Outgoing, Publisher, Route, Subscriber
 from common.wire import codec
 from producer.answerer import Alarming, Answerer, Doubted, Made, may_publish
-from producer.fleet import Fleet, Reply
+from producer.fleet import Fleet, Reply, tells_of_fork
 from producer.journal import Journal
 from producer.membership import Membership
 from producer.pacing import TokenBucket, Window
@@ -23,6 +24,7 @@ from producer.stream import Stream
 log = logging.getLogger("treecast")
 
 HEARD_PER_ROUND = 200
+FORK_ALARM = "fork"
 
 Doubt = Callable[[bytes], None]
 """Told each path whose content in the source is not the one that the index names."""
@@ -55,6 +57,7 @@ class Upstream:
         self._window = Window()
         self.fleet = Fleet()
         self.members = Membership(journal, self.fleet, board, publisher=publisher, subscriber=subscriber)
+        self._has_fork = False
         self.is_outdone = False
         """Whether a replica follows an epoch that ours is not above: before it is announced, a higher one is drawn."""
 
@@ -92,13 +95,31 @@ class Upstream:
 
     def _take_report(self, report: Report, reply: Reply) -> None:
         stand = self._journal.stand
+        self._look_for_forks(report)
         if not self._journal.announced.has_heard_replicas:
             self._journal.note(replace(self._journal.announced, has_heard_replicas=True))
         if reply is Reply.STEP_DOWN:
             self._step_down(report.replica, report.position.epoch)
-        elif not stand.released and self.fleet.vouches(stand.lineage):
+        elif not stand.released and self.fleet.vouches(stand.lineage, stand.sequence):
             self._journal.release()
             self._stream.beat_soon()
+
+    def _look_for_forks(self, report: Report) -> None:
+        """Keep the alarm: with the first report that tells of a fork, until none does."""
+        lineage, sequence = self._journal.stand.lineage, self._journal.stand.sequence
+        if not self._has_fork and not tells_of_fork(report, lineage, sequence):
+            return
+        forked = self.fleet.forked(lineage, sequence)
+        self._has_fork = bool(forked)
+        if not forked:
+            self._board.clear(FORK_ALARM)
+            return
+        self._board.alarm(
+            FORK_ALARM,
+            f"two histories were published under epoch {lineage.epoch}, as replica {forked[0]} shows: two producers, or a copied"
+            " journal. See that one producer is left, then: treecast epoch start"
+            f" --state {shlex.quote(str(self._journal.path.parent))}",
+        )
 
     def _step_down(self, replica: str, epoch: int) -> None:
         self._journal.note_epoch(epoch)

@@ -305,6 +305,33 @@ def await_agreed(consumer: Service, timeout_seconds: float = LEVEL_SECONDS) -> N
     eventually(lambda: consumer.is_agreed, timeout_seconds, f"{consumer} agrees")
 
 
+def treecast(service: Service, *words: str, code: int = 0) -> str:
+    """What a command says that is told this one's state directory; it must end with this code."""
+    command = [sys.executable, "-m", "treecast", *words, "--state", str(service.state)]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=private_environment(service.state.parent),
+        capture_output=True,
+        text=True,
+        timeout=scaled(60),
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout + done.stderr
+
+
+def stop(service: Service) -> None:
+    """End it in order."""
+    service.ask_to_stop()
+    assert service.wait(30) == 0
+
+
+def alarms(service: Service) -> dict[str, str]:
+    """The alarms that are on, and what each says."""
+    return {alarm["kind"]: alarm["detail"] for alarm in service.status().get("alarms", [])}
+
+
 def delete_queue(broker: str, tree: str, replica: str) -> None:
     """As an administrator would, while it is consumed."""
     with pika.BlockingConnection(pika.URLParameters(broker)) as connection:

@@ -3,42 +3,19 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.conftest import MakeFleet
-from tests.services import ROOT, Fleet, Service, private_environment
+from tests.services import Fleet, Service, stop, treecast
 from tests.transports import embedded_url
-from tests.waiting import eventually, scaled
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)
 
 FILES = 6000
 """More than the hold's limit."""
-
-
-def treecast(service: Service, *words: str, code: int = 0) -> str:
-    """What a command says that is told a state directory."""
-    command = [sys.executable, "-m", "treecast", *words, "--state", str(service.state)]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=private_environment(service.state.parent),
-        capture_output=True,
-        text=True,
-        timeout=scaled(60),
-        check=False,
-    )
-    assert done.returncode == code, done.stderr
-    return done.stdout + done.stderr
-
-
-def stop(service: Service) -> None:
-    service.ask_to_stop()
-    assert service.wait(30) == 0
 
 
 def sync_bytes(service: Service) -> float:

@@ -266,6 +266,7 @@ def test_a_person_begins_a_new_epoch_between_two_rounds_and_the_tree_is_not_sent
     world.producer.step()
     handlers = epoch_handlers(world.producer.pipeline, world.producer.now)
     assert handlers["epoch-show"]({})["forked"] == ["paris"]
+    assert world.producer.alarms() == {"fork"}
     before = world.producer.journal.stand
     assert handlers["epoch-start"]({})["done"] == "begun"
     world.producer.step()
@@ -273,6 +274,9 @@ def test_a_person_begins_a_new_epoch_between_two_rounds_and_the_tree_is_not_sent
     assert isinstance(last, Heartbeat)
     assert last.lineage.epoch > before.lineage.epoch
     assert last.digest == before.digest
+    world.say_level()
+    world.producer.step()
+    assert not world.producer.alarms()
     (world.root / "on").write_text("it goes on")
     world.producer.run_until(lambda: isinstance(world.published[-1], Batch), "published")
     assert world.published[-1].lineage == last.lineage

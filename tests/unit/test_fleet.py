@@ -1,4 +1,7 @@
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from common.entries import Position
 from common.messages import AskDigests, Lineage, Question, ReplicaState, Report
@@ -6,6 +9,7 @@ from producer.fleet import Fleet, Reply
 
 SECOND = 1_000_000_000
 OURS = Lineage("music", 7, bytes(16), bytes(32))
+EQUAL = Report("music", "paris", OURS.instance, Position(OURS.epoch, 3), True, ReplicaState.FOLLOWING, 0, "1.0", 1)
 
 
 def _report(state: ReplicaState = ReplicaState.FOLLOWING, epoch: int = 7, sent: int = 0) -> Report:
@@ -76,14 +80,39 @@ def test_wires_of_replicas_that_were_silent_for_a_day_do_not_count() -> None:
 
 def test_a_new_tree_is_vouched_for_by_a_replica_that_is_equal_while_none_has_another() -> None:
     fleet = Fleet()
-    assert not fleet.vouches(OURS)
-    agreed = Report("music", "paris", OURS.instance, Position(OURS.epoch, 3), True, ReplicaState.FOLLOWING, 0, "1.0", 1)
-    other = replace(agreed, replica="rome", position=Position(OURS.epoch - 1, 9), agreed=False)
-    fleet.hear(replace(agreed, agreed=False), OURS, 0)
-    assert not fleet.vouches(OURS)
-    fleet.hear(agreed, OURS, 0)
-    assert fleet.vouches(OURS)
+    assert not fleet.vouches(OURS, 3)
+    other = replace(EQUAL, replica="rome", position=Position(OURS.epoch - 1, 9), agreed=False)
+    fleet.hear(replace(EQUAL, agreed=False), OURS, 0)
+    assert not fleet.vouches(OURS, 3)
+    fleet.hear(EQUAL, OURS, 0)
+    assert fleet.vouches(OURS, 3)
     fleet.hear(other, OURS, 0)
-    assert not fleet.vouches(OURS)
+    assert not fleet.vouches(OURS, 3)
     fleet.hear(replace(other, position=Position(0, 0)), OURS, 0)
-    assert fleet.vouches(OURS)
+    assert fleet.vouches(OURS, 3)
+
+
+@pytest.mark.parametrize(
+    "reservation", [{"stale_buckets": 1}, {"details": {"unmet_held": 60}}, {"details": {"forked": True}}]
+)
+def test_nobody_vouches_for_a_new_tree_while_another_replica_keeps_or_may_keep_what_is_gone_from_it(
+    reservation: dict[str, Any],
+) -> None:
+    fleet = Fleet()
+    fleet.hear(EQUAL, OURS, 0)
+    other = replace(EQUAL, replica="rome", agreed=False)
+    fleet.hear(replace(other, **reservation), OURS, 0)
+    assert not fleet.vouches(OURS, 3)
+    fleet.hear(replace(other, details={"unmet_problem": 2}), OURS, 0)
+    assert fleet.vouches(OURS, 3)
+
+
+def test_a_fork_is_told_by_who_saw_it_or_stands_where_we_never_were_and_is_over_with_the_next_epoch() -> None:
+    fleet = Fleet()
+    fleet.hear(EQUAL, OURS, 0)
+    assert fleet.forked(OURS, 3) == []
+    assert fleet.forked(OURS, 2) == ["paris"]
+    assert not fleet.vouches(OURS, 2)
+    fleet.hear(replace(EQUAL, replica="rome", details={"forked": True}), OURS, 0)
+    assert fleet.forked(OURS, 3) == ["rome"]
+    assert fleet.forked(replace(OURS, epoch=OURS.epoch + 1), 3) == []
