@@ -12,3 +12,5 @@ STOPPED = 4
 """Stopped: a person is needed."""
 INTERRUPTED = 130
 """After Ctrl-C."""
+TERMINATED = 143
+"""After SIGTERM."""

@@ -1,11 +1,12 @@
 """Does: ends a program. One place maps errors to exit codes, and prints the one line that says why."""
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
 
-from common.codes import FAILED, INTERRUPTED, OUT_OF_REACH, STOPPED, USAGE
+from common.codes import FAILED, INTERRUPTED, OUT_OF_REACH, STOPPED, TERMINATED, USAGE
 from common.errors import SettingError, StateError, StoppedError, TreecastError, UnreachableError
 
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
@@ -36,6 +37,15 @@ def line_for(error: BaseException) -> str:
 def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     return f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "nowhere"
+
+
+def heed_sigterm() -> None:
+    """Let SIGTERM end this program also where it is process 1, as in a container: there the kernel drops what nobody handles.
+
+    For the time until a service has handlers of its own, and for commands that have none. Elsewhere it changes nothing.
+    """
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(TERMINATED))
 
 
 def guarded(act: Callable[[], int]) -> int:

@@ -3,6 +3,7 @@
 Knows no setting's value rules and opens no file in them. Every refusal is a SettingError that names the setting as told.
 """
 
+import contextlib
 import os
 import stat
 import tempfile
@@ -106,7 +107,9 @@ def run_directories(environ: Mapping[str, str]) -> list[Path]:
         found.append(Path(user) / "treecast")
     if os.geteuid() == 0:
         found.append(SYSTEM_RUN)
-    found.append(Path(tempfile.gettempdir()) / f"treecast-{os.geteuid()}")
+    # In a container with a read-only root there may be no directory for temporary files at all.
+    with contextlib.suppress(FileNotFoundError):
+        found.append(Path(tempfile.gettempdir()) / f"treecast-{os.geteuid()}")
     return found
 
 

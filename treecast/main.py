@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from common.codes import USAGE
-from common.endings import guarded
+from common.endings import guarded, heed_sigterm
 from common.version import program_version
 
 COMMANDS = (
@@ -114,6 +114,7 @@ def _end_usage(error: Any) -> int:
 
 def main() -> None:
     """The console script."""
+    heed_sigterm()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DEV = ROOT / "dev"
-VERBS = ("demo", "test", "check", "bench", "lock", "help")
+VERBS = ("demo", "test", "check", "bench", "image", "lock", "help")
 
 
 def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -25,7 +25,7 @@ def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.Com
     )
 
 
-@pytest.mark.parametrize("script", ["dev", ".ci/run"])
+@pytest.mark.parametrize("script", ["dev", ".ci/run", "image/make"])
 def test_scripts_are_executable_and_parse(script: str) -> None:
     """Both can be called as they are, and bash can read them to the end."""
     assert os.access(ROOT / script, os.X_OK)
@@ -75,7 +75,9 @@ def test_without_a_python_it_says_so_in_one_line(tmp_path: Path) -> None:
     assert not (clone / ".venv").exists()
 
 
-@pytest.mark.parametrize("script", ["dev", ".ci/run", "requirements.lock", "pyproject.toml"])
+@pytest.mark.parametrize(
+    "script", ["dev", ".ci/run", "image/make", "Dockerfile", "requirements.lock", "pyproject.toml"]
+)
 def test_no_script_names_a_registry(script: str) -> None:
     """Where packages come from is the machine's business."""
     text = (ROOT / script).read_text()

@@ -171,3 +171,18 @@ def test_without_a_run_directory_it_is_found_by_state_only(tmp_path: Path, envir
     serve(stack, tmp_path / "state", "t.producer", environ)
     assert running(environ) == []
     assert ControlClient(tmp_path / "state").ask("echo") == {"echo": {}}
+
+
+def test_nor_does_it_where_there_is_no_directory_for_temporary_files(
+    tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container with a read-only root has not even a place in which Python could make one."""
+
+    def nowhere() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr("common.places.SYSTEM_RUN", tmp_path / "none/run")
+    monkeypatch.setattr("common.places.tempfile.gettempdir", nowhere)
+    serve(stack, tmp_path / "state", "t.producer", {})
+    assert running({}) == []
+    assert ControlClient(tmp_path / "state").ask("echo") == {"echo": {}}

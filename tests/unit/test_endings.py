@@ -1,8 +1,11 @@
 """How a program ends: one line and one code for each error."""
 
+import signal
+from collections.abc import Iterator
+
 import pytest
 
-from common.endings import exit_code, guarded, line_for
+from common.endings import exit_code, guarded, heed_sigterm, line_for
 from common.errors import (
     AdoptionNeededError,
     AlreadyRunningError,
@@ -65,3 +68,29 @@ def test_a_traceback_is_shown_when_asked_for(
 
     assert guarded(act) == 3
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.fixture
+def sigterm() -> Iterator[None]:
+    """Whatever handles SIGTERM handles it again afterwards."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("sigterm")
+@pytest.mark.parametrize("process", [1, 4711])
+def test_only_as_process_1_is_sigterm_handled_from_the_start(process: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel drops a SIGTERM to process 1 that nobody handles; any other process ends by it anyway, with the signal."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    monkeypatch.setattr("os.getpid", lambda: process)
+    ended: list[int] = []
+    monkeypatch.setattr("os._exit", ended.append)
+    heed_sigterm()
+    handler = signal.getsignal(signal.SIGTERM)
+    if process != 1:
+        assert handler == signal.SIG_DFL
+        return
+    assert callable(handler)
+    handler(signal.SIGTERM, None)
+    assert ended == [143]
