@@ -46,6 +46,15 @@ def check_path(path: bytes) -> bytes:
     return path
 
 
+def is_path(path: bytes) -> bool:
+    """Whether a tree may hold this path."""
+    try:
+        check_path(path)
+    except PathError:
+        return False
+    return True
+
+
 def check_row_path(path: bytes) -> bytes:
     """The path itself, if a tree's index may have a row there: as `check_path`, and the patterns' own."""
     return path if path == PATTERNS_PATH else check_path(path)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from common.board import Board
 from common.digests import BUCKETS
 from common.io_priority import lower_io_priority
 from common.pace import Pace, units
+from common.resting import rest
 from consumer.appearance import Appearance
 from consumer.clearing import Protects
 from consumer.drifting import Seen
@@ -298,15 +300,8 @@ class Rereader:
 
     def _rest(self, seconds: float) -> None:
         """Wait, with signs of life. Ends early, as the pass, when there is something more urgent."""
-        until = time.monotonic() + seconds
-        while True:
-            self._board.tick(LOOP)
-            if self._wake.is_set():
-                raise _InterruptedPass
-            left = until - time.monotonic()
-            if left <= 0:
-                return
-            self._wake.wait(min(left, TICK_SECONDS))
+        if not rest(seconds, self._wake, partial(self._board.tick, LOOP), TICK_SECONDS):
+            raise _InterruptedPass
 
     def _say(self, item: Item) -> None:
         while True:

@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 from common.digests import DIGEST_BYTES, content_digest
 from common.entries import Entry, Kind, symlink_entry
-from common.errors import PathError
-from common.names import NOBODYS_AT_ROOT, ROOT, basename, check_path, join, parent
+from common.names import NOBODYS_AT_ROOT, ROOT, basename, is_path, join, parent
 from consumer.clearing import Protects
 from consumer.descriptors import READ, chunks
 from consumer.drifting import ABSENT, STRANGE, UNREAD, Inode, Seen
@@ -47,7 +46,7 @@ class Unlisted(NamedTuple):
 
 def look(directories: Directories, path: bytes, expected: Entry | None, pulse: Pulse = no_pulse) -> Seen:
     """What stands at a path. A file is read only where its size is the expected one: another size tells enough."""
-    if not may_be_named(path):
+    if not is_path(path):
         return STRANGE
     try:
         above = directories.open(parent(path))
@@ -97,15 +96,6 @@ def look_twice(directories: Directories, path: bytes, expected: Entry | None, be
 def _tells_enough(entry: Entry) -> bool:
     """Whether another look would tell no more: it was read, or its own mode forbids that."""
     return entry.digest != UNREAD or not entry.mode & _OWNER_READS
-
-
-def may_be_named(path: bytes) -> bool:
-    """Whether a tree may hold this path."""
-    try:
-        check_path(path)
-    except PathError:
-        return False
-    return True
 
 
 def _file(above: int, path: bytes, seen: os.stat_result, expected: Entry | None, pulse: Pulse) -> Seen:

@@ -15,12 +15,13 @@ from typing import Any
 
 from common.board import Board
 from common.errors import NoRoomError
+from common.names import is_path
 from common.orders import Verb
 from consumer import drifting
 from consumer.agreement import Decided
 from consumer.drifting import drift_at
 from consumer.rereader import Disk, Over, Reached, Rereader, Suspicion
-from consumer.rereading import look, look_twice, may_be_named, why_unlisted
+from consumer.rereading import look, look_twice, why_unlisted
 from consumer.scrub_record import Pass, ScrubRecord
 from consumer.scrub_tally import Tally
 from consumer.state import State
@@ -208,7 +209,7 @@ class Scrub:
             self._cannot_read(path, "changes faster than it can be read")
 
     def _repair(self, drift: dict[bytes, Drift]) -> None:
-        for path in [path for path in drift if not may_be_named(path)]:
+        for path in [path for path in drift if not is_path(path)]:
             self._count(drift.pop(path), self._repaired_aside(path))
         decision = drifting.put_right(self._state.standing(), self._state, drift, self._target.foreign)
         if not isinstance(decision, Decided) or not self._put_right(decision) or decision.step.alarm:

@@ -11,8 +11,7 @@ from hashlib import blake2b
 
 from common.digests import DIGEST_BYTES, content_digest
 from common.entries import Entry, directory_entry, file_entry, symlink_entry
-from common.errors import PathError
-from common.names import NOBODYS_AT_ROOT, ROOT, basename, check_path, join, parent
+from common.names import NOBODYS_AT_ROOT, ROOT, basename, is_path, join, parent
 from consumer.clearing import Protects
 from consumer.descriptors import READ, chunks
 from consumer.faults import NOT_THERE, raise_if_general
@@ -120,7 +119,7 @@ def walk(root: int, protects: Protects | None) -> Iterator[tuple[bytes, os.stat_
                 is_directory = stat.S_ISDIR(seen.st_mode)
                 if protects is not None and protects(path, is_directory):
                     continue
-                if not _may_be_carried(path):
+                if not is_path(path):
                     yield path, None
                     continue
                 yield path, seen
@@ -158,14 +157,6 @@ def _append(found: list[tuple[bytes, os.stat_result]], path: bytes, entry: "os.D
         found.append((path, entry.stat(follow_symlinks=False)))
     except FileNotFoundError:
         return
-
-
-def _may_be_carried(path: bytes) -> bool:
-    try:
-        check_path(path)
-    except PathError:
-        return False
-    return True
 
 
 def _entry(directories: Directories, path: bytes, seen: os.stat_result, pulse: Pulse = no_pulse) -> Entry | None:

@@ -5,17 +5,16 @@ none (0) it is free after all. Rows leave when their path is published, or found
 the limit after a restart.
 """
 
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from enum import Enum
 from itertools import islice
 from typing import Any
 
 from common.departures import Departed
 from common.names import PATTERNS_PATH, ROOT, range_below
+from producer.access import Access
 from producer.values import Change
 from producer.withholding import is_of_disks
 
@@ -49,15 +48,8 @@ class Mark(Enum):
 class HeldPaths:
     """See the module. Part of a journal: shares its connection, its transactions and its errors."""
 
-    def __init__(
-        self,
-        database: sqlite3.Connection,
-        transaction: Callable[[], AbstractContextManager[None]],
-        converted: Callable[[], AbstractContextManager[None]],
-    ) -> None:
-        self._database = database
-        self._transaction = transaction
-        self._converted = converted
+    def __init__(self, access: Access) -> None:
+        self._database, self._transaction, self._converted = access
         self._hold = int(self._state("hold", 1))
         self._tally: Tally = Counter()
         for hold, counts, number in self._rows("SELECT hold, counts, count(*) FROM held GROUP BY hold, counts"):

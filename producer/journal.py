@@ -19,6 +19,7 @@ from common.errors import SettingError
 from common.messages import Lineage
 from common.names import PATTERNS_PATH, ROOT, range_below
 from producer import announced, changed, changelog, journal_schema
+from producer.access import Access
 from producer.announced import Announced
 from producer.epochs import first_head
 from producer.guard import RootIdentity
@@ -58,9 +59,8 @@ class Journal:
         self._database = journal_schema.open_database(path)
         with self._converted():
             self._begin_state(tree)
-            self.held = HeldPaths(self._database, self._transaction, self._converted)
-            self.outbox = Outbox(self._database, self._transaction, self._converted)
-            self.roster = RosterRecord(self._database, self._transaction, self._converted)
+            access = Access(self._database, self._transaction, self._converted)
+            self.held, self.outbox, self.roster = HeldPaths(access), Outbox(access), RosterRecord(access)
             self.stand = self._read_stand(tree)
             self.is_base_complete = bool(self._get("base_complete", 0))
             """Whether the whole source was in the index once; from then on differences are events."""

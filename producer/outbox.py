@@ -3,10 +3,10 @@
 Part of a journal: shares its connection, its transactions and its errors.
 """
 
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
+
+from producer.access import Access
 
 _NEXT = "SELECT first, message FROM outbox WHERE first > ? ORDER BY first LIMIT 1"
 
@@ -21,15 +21,8 @@ class Unconfirmed(NamedTuple):
 class Outbox:
     """See the module."""
 
-    def __init__(
-        self,
-        database: sqlite3.Connection,
-        transaction: Callable[[], AbstractContextManager[None]],
-        converted: Callable[[], AbstractContextManager[None]],
-    ) -> None:
-        self._database = database
-        self._transaction = transaction
-        self._converted = converted
+    def __init__(self, access: Access) -> None:
+        self._database, self._transaction, self._converted = access
         self._confirmed: list[int] = []
 
     def unconfirmed(self) -> Iterator[Unconfirmed]:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from enum import Enum
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,7 @@ from common.errors import NoRoomError, TreecastError
 from common.io_priority import lower_io_priority
 from common.names import basename, parent
 from common.pace import Pace, units
+from common.resting import rest
 from producer.journal import Journal, Reread
 from producer.journal_schema import open_reader
 from producer.root import open_root
@@ -209,15 +211,8 @@ class Rereading:
             self._rest(wait_seconds)
 
     def _rest(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while True:
-            self._board.tick(LOOP)
-            if self._stop.is_set():
-                raise _Stopped
-            left = until - time.monotonic()
-            if left <= 0:
-                return
-            self._stop.wait(min(left, TICK_SECONDS))
+        if not rest(seconds, self._stop, partial(self._board.tick, LOOP), TICK_SECONDS):
+            raise _Stopped
 
 
 def _work(database: sqlite3.Connection, after: bytes) -> float:

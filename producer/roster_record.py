@@ -1,11 +1,10 @@
 """Does: the journal's table of the replicas that belong to the fleet. Knows one table, not why a replica is in it."""
 
-import sqlite3
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 
 from common.entries import Position
 from common.labels import labels_text, parse_labels
+from producer.access import Access
 from producer.roster import Member
 
 SCHEMA = """
@@ -21,15 +20,8 @@ _SELECT = "SELECT name, labels, ephemeral, added, heard, epoch, sequence, versio
 class RosterRecord:
     """See the module. Part of a journal: shares its connection, its transactions and its errors."""
 
-    def __init__(
-        self,
-        database: sqlite3.Connection,
-        transaction: Callable[[], AbstractContextManager[None]],
-        converted: Callable[[], AbstractContextManager[None]],
-    ) -> None:
-        self._database = database
-        self._transaction = transaction
-        self._converted = converted
+    def __init__(self, access: Access) -> None:
+        self._database, self._transaction, self._converted = access
 
     def members(self) -> list[Member]:
         """All, as they were saved last."""

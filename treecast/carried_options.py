@@ -17,39 +17,33 @@ if TYPE_CHECKING:
 SYMLINKS_ALLOWED = "all, safe or skip"
 OWNER_ALLOWED = "off, numeric or name"
 
+
+def _told(metavar: str, meaning: str, otherwise: str) -> Any:
+    return typer.Option(metavar=metavar, help=f"{meaning}; default: {otherwise}.")
+
+
 SymlinksOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="WHICH",
-        help="Which symlinks count: all, those that stay in the tree (safe), none (skip); default: TREECAST_SYMLINKS, else all.",
+    _told(
+        "WHICH",
+        "Which symlinks count: all, those that stay in the tree (safe), none (skip)",
+        "TREECAST_SYMLINKS, else all",
     ),
 ]
 OwnerOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="HOW",
-        help="Owner and group too: off, numeric or name (to set it needs root); default: TREECAST_OWNER, else off.",
-    ),
+    _told("HOW", "Owner and group too: off, numeric or name (to set it needs root)", "TREECAST_OWNER, else off"),
 ]
 DirModeOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="MODE",
-        help="The mode of all directories of the replicas, as in 755; default: TREECAST_DIR_MODE, else the source's.",
-    ),
+    _told("MODE", "The mode of all directories of the replicas, as in 755", "TREECAST_DIR_MODE, else the source's"),
 ]
 FileModeOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="MODE",
-        help="The mode of all files of the replicas, as in 644; default: TREECAST_FILE_MODE, else the source's.",
-    ),
+    _told("MODE", "The mode of all files of the replicas, as in 644", "TREECAST_FILE_MODE, else the source's"),
 ]
 GroupOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="GROUP", help="The group of everything in the replicas; default: TREECAST_GROUP, else as it comes."
-    ),
+    str | None, _told("GROUP", "The group of everything in the replicas", "TREECAST_GROUP, else as it comes")
 ]
 
 

@@ -12,17 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from common.errors import SettingError
-from treecast.carried_options import (
-    DirModeOption,
-    FileModeOption,
-    GroupOption,
-    OwnerOption,
-    SymlinksOption,
-    check_allowed,
-    read_metadata,
-    read_patterns,
-    words_of,
-)
+from treecast import carried_options as carried
 from treecast.plain_help import PlainCommand
 
 if TYPE_CHECKING:
@@ -67,11 +57,11 @@ def mirror(  # noqa: PLR0913 - its options
             " default: the lines of TREECAST_EXCLUDE.",
         ),
     ] = None,
-    symlinks: SymlinksOption = None,
-    owner: OwnerOption = None,
-    dir_mode: DirModeOption = None,
-    file_mode: FileModeOption = None,
-    group: GroupOption = None,
+    symlinks: carried.SymlinksOption = None,
+    owner: carried.OwnerOption = None,
+    dir_mode: carried.DirModeOption = None,
+    file_mode: carried.FileModeOption = None,
+    group: carried.GroupOption = None,
     adopt: Annotated[
         bool,
         typer.Option(
@@ -121,11 +111,11 @@ def mirror(  # noqa: PLR0913 - its options
 
     for line in unknown_variables(os.environ):
         typer.echo(f"treecast: {line}", err=True)
-    patterns = read_patterns(exclude, os.environ)
+    patterns = carried.read_patterns(exclude, os.environ)
     layout = judge_arguments(source, replicas, state)
     typed = {"symlinks": symlinks, "owner": owner, "dir_mode": dir_mode, "file_mode": file_mode, "group": group}
-    metadata = read_metadata(typed, os.environ)
-    check_allowed(metadata, typed)
+    metadata = carried.read_metadata(typed, os.environ)
+    carried.check_allowed(metadata, typed)
     if dry_run:
         _preview(layout, patterns, metadata, adopt=adopt, as_json=as_json)
         return
@@ -133,7 +123,7 @@ def mirror(  # noqa: PLR0913 - its options
         *(["--once"] if once else []),
         *([f"--hold={_hold(hold)}"] if hold is not None else []),
         *(f"--exclude={line}" for line in exclude or ()),
-        *words_of(typed),
+        *carried.words_of(typed),
         *([f"--state={state}"] if state is not None else []),
     ]
     retyped = _Typed(options, [source, *replicas])

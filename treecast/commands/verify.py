@@ -13,15 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from common.errors import SettingError
-from treecast.carried_options import (
-    DirModeOption,
-    FileModeOption,
-    GroupOption,
-    OwnerOption,
-    SymlinksOption,
-    read_metadata,
-    read_patterns,
-)
+from treecast import carried_options as carried
 from treecast.plain_help import PlainCommand
 
 if TYPE_CHECKING:
@@ -44,11 +36,11 @@ def verify(  # noqa: PLR0913 - its options
         list[str] | None, typer.Option(metavar="PATTERN", help="A gitignore pattern to leave out; may be repeated.")
     ] = None,
     *,
-    symlinks: SymlinksOption = None,
-    owner: OwnerOption = None,
-    dir_mode: DirModeOption = None,
-    file_mode: FileModeOption = None,
-    group: GroupOption = None,
+    symlinks: carried.SymlinksOption = None,
+    owner: carried.OwnerOption = None,
+    dir_mode: carried.DirModeOption = None,
+    file_mode: carried.FileModeOption = None,
+    group: carried.GroupOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Compare directories by what is carried between them.
@@ -64,9 +56,9 @@ def verify(  # noqa: PLR0913 - its options
     check_root("SOURCE", source)
     for replica in replicas:
         check_root("REPLICA", replica)
-    patterns = read_patterns(exclude, os.environ)
+    patterns = carried.read_patterns(exclude, os.environ)
     typed = {"symlinks": symlinks, "owner": owner, "dir_mode": dir_mode, "file_mode": file_mode, "group": group}
-    metadata = read_metadata(typed, os.environ)
+    metadata = carried.read_metadata(typed, os.environ)
     results = [_compare(source, replica, patterns, metadata, is_listed=not as_json) for replica in replicas]
     if as_json:
         is_equal = all(result["equal"] for result in results)
