@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import socket
@@ -32,6 +33,8 @@ ATTEMPTS = 3
 ADMIN = ("guest", "guest")
 WRITER = ("writer", "writer-secret")
 """May read and write everything of Treecast's, and configure nothing."""
+LEAST = ("replica-a", "least-secret")
+"""May what the README gives to the replica `a`, of any tree."""
 
 needs_rabbit = (pytest.mark.rabbit, pytest.mark.xdist_group("rabbit"))
 """For `pytestmark = [*needs_rabbit]`, or as decorators: skipped without RabbitMQ, all on one worker."""
@@ -55,6 +58,7 @@ class PrivateRabbit:
         self._broker: subprocess.Popen[bytes] | None = None
         self.port = 0
         self.tls_port = 0
+        self._is_managed = False
         self.cafile = self._place / "tls.pem"
 
     @property
@@ -68,9 +72,22 @@ class PrivateRabbit:
         return self.url_for(*WRITER)
 
     @property
+    def least_url(self) -> str:
+        """The URL of the account that may only do what a replica `a` needs."""
+        return self.url_for(*LEAST)
+
+    @property
     def tls_url(self) -> str:
         """The administrator's URL over TLS, with what verifies it."""
         return f"amqps://{':'.join(ADMIN)}@localhost:{self.tls_port}/?cafile={self.cafile}"
+
+    @property
+    def management_url(self) -> str:
+        """The administrator's URL of the management API. Its plugin is started at the first use, which takes seconds."""
+        if not self._is_managed:
+            self._run("rabbitmq-plugins", "enable", "rabbitmq_management")
+            self._is_managed = True
+        return f"http://{':'.join(ADMIN)}@127.0.0.1:{self._management_port}"
 
     def url_for(self, user: str, password: str) -> str:
         """The URL for whoever says to be so."""
@@ -134,7 +151,16 @@ class PrivateRabbit:
 
     def control(self, *arguments: str) -> str:
         """What `rabbitmqctl` says to these arguments. Takes a second or two. Raises CalledProcessError."""
-        command = [str(self._scripts / "rabbitmqctl"), "-n", self._node, *arguments]
+        return self._run("rabbitmqctl", *arguments)
+
+    def paste(self, line: str) -> str:
+        """As an administrator would who was given this line, one of `rabbitmqctl`."""
+        program, *words = shlex.split(line)
+        assert program == "rabbitmqctl", line
+        return self.control(*words)
+
+    def _run(self, program: str, *arguments: str) -> str:
+        command = [str(self._scripts / program), "-n", self._node, *arguments]
         done = subprocess.run(command, env=self._environment(), check=True, capture_output=True, timeout=STOP_SECONDS)
         return done.stdout.decode()
 
@@ -168,7 +194,7 @@ class PrivateRabbit:
         self._broker = None
 
     def _choose_ports(self) -> None:
-        self.port, self.tls_port, self._dist_port, self._epmd_port = free_ports(4)
+        self.port, self.tls_port, self._dist_port, self._epmd_port, self._management_port = free_ports(5)
         self._node = f"treecast{self.port}@localhost"
         self._write_places()
 
@@ -207,7 +233,10 @@ class PrivateRabbit:
             # No busy waiting and no binding to cores: they are shared with the tests.
             "RABBITMQ_SCHEDULER_BIND_TYPE": "u",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} "
-            "+sbwt none +sbwtdcpu none +sbwtdio none",
+            "+sbwt none +sbwtdcpu none +sbwtdio none "
+            # For who asks for the management API: where it is, and that it is quick to see a change.
+            f'-rabbitmq_management tcp_config [{{port,{self._management_port}}},{{ip,"127.0.0.1"}}] '
+            "-rabbit collect_statistics_interval 1000",
             "RUNNING_UNDER_SYSTEMD": "true",
         }
 
@@ -289,12 +318,14 @@ def dies_with_parent() -> list[str]:
 def _definitions() -> dict[str, object]:
     everything = {"configure": ".*", "write": ".*", "read": ".*"}
     no_configure = {"configure": "^$", "write": r"^treecast\..*", "read": r"^treecast\..*"}
+    least = {"configure": "^$", "write": r"^treecast\.[^.]*\.upstream$", "read": r"^treecast\.[^.]*\.replica\.a$"}
     return {
         "vhosts": [{"name": "/"}],
-        "users": [_user(*ADMIN, tags="administrator"), _user(*WRITER, tags="")],
+        "users": [_user(*ADMIN, tags="administrator"), _user(*WRITER, tags=""), _user(*LEAST, tags="")],
         "permissions": [
             {"user": ADMIN[0], "vhost": "/", **everything},
             {"user": WRITER[0], "vhost": "/", **no_configure},
+            {"user": LEAST[0], "vhost": "/", **least},
         ],
     }
 

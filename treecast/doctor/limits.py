@@ -32,7 +32,8 @@ class TreeSize:
     origin: str
 
     def __str__(self) -> str:
-        return f"{'' if self.is_whole else 'over '}{self.directories:,} directories ({self.origin})"
+        what = "directory" if self.directories == 1 else "directories"
+        return f"{'' if self.is_whole else 'over '}{self.directories:,} {what} ({self.origin})"
 
 
 def sysctl_line(key: str, value: int) -> str:

@@ -1,6 +1,7 @@
 """Does: asks a RabbitMQ about one tree over AMQP, in ways that change nothing, take nothing and are in nobody's way.
 
 What only an act would tell is asked with an act that the broker must refuse: it judges permissions before it looks at the rest.
+One thing a look does: RabbitMQ takes it for a use, so a queue that expires unused begins to count anew.
 """
 
 from collections.abc import Callable, Iterable, Mapping
