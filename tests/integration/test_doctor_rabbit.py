@@ -185,6 +185,7 @@ def test_a_certificate_is_looked_at(private_rabbit: PrivateRabbit, tmp_path: Pat
     assert "certificate verify failed" in named("broker", untrusted).found
 
 
+@pytest.mark.slow
 def test_a_policy_that_refuses_is_found_by_the_management_api(
     private_rabbit: PrivateRabbit, ports: Ports, names: Topology, tmp_path: Path
 ) -> None:
