@@ -3,10 +3,12 @@
 import os
 import struct
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from common.errors import UnreachableError
 from common.lock import ProcessLock
 from common.patterns import Patterns
 from common.settings import ConsumeSettings, ProduceSettings
@@ -16,9 +18,9 @@ from producer.journal import Journal
 from producer.journal_schema import JOURNAL_NAME
 from tests.transports import embedded_url
 from treecast.doctor import filesystems, kernel, limits, sampling
-from treecast.doctor.case import Case
+from treecast.doctor.case import Case, carry_out
 from treecast.doctor.examination import examine
-from treecast.doctor.findings import Finding, Severity, quoted
+from treecast.doctor.findings import Finding, Severity, quoted, verdict
 from treecast.doctor.local_queue import Holder
 from treecast.doctor.probe import probe
 
@@ -85,6 +87,20 @@ def test_too_few_watches_for_the_tree_are_found(tmp_path: Path, proc: Path) -> N
 def test_a_source_that_is_missing_is_an_error(tmp_path: Path) -> None:
     settings = produce(tmp_path, source=tmp_path / "not-mounted")
     assert named("source", list(examine(Case(settings)))).severity is Severity.ERROR
+
+
+def test_a_check_that_fails_is_not_well_and_the_next_goes_on(tmp_path: Path) -> None:
+    """A silent broker ends with 3, whatever else is well."""
+
+    def silent(_: Case) -> Iterator[Finding]:
+        raise UnreachableError("no answer")
+
+    def broken(_: Case) -> Iterator[Finding]:
+        raise OSError(5, "Input/output error")
+
+    found = list(carry_out({"one": silent, "two": broken}, Case(produce(tmp_path))))
+    assert [(one.name, one.severity) for one in found] == [("one", Severity.ERROR), ("two", Severity.WARNING)]
+    assert verdict(found) == 3
 
 
 def test_what_is_excluded_is_not_counted(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from common.places import NETWORK_FILE_SYSTEMS
 from common.transport.amqp_topology import Topology
 from common.transport.embedded_places import Places
 from common.transport.urls import AmqpUrl, EmbeddedUrl, parse_url
+from producer.journal_schema import JOURNAL_NAME
 from treecast.doctor import filesystems, kernel, reach
 from treecast.doctor.accounts import Account, harmful_rights, judge_rights, needed_rights
 from treecast.doctor.case import Case, Check
@@ -134,20 +135,27 @@ def _queues(case: Case, rabbit: Rabbit, management: Management | None, place: Pl
             needed = "an account with the tag management (or monitoring), in the URL"
             yield warning("management", str(away), needed, "rabbitmqctl set_user_tags USER monitoring")
     if queues is None:
-        queues = list(_argued(case, rabbit, names))
+        queues, late = _argued(case, rabbit, names)
+        if late:
+            found = f"{late:,} queues more could not be asked for within {QUEUES_SECONDS:g} s"
+            yield note("queue-overflow", found, "--management, to see them all")
         yield policies_unseen(place, sees_arguments=all(queue.arguments is not None for queue in queues))
     yield from _judge(queues, names, place, case.replica)
 
 
-def _argued(case: Case, rabbit: Rabbit, names: Topology) -> Iterator[Queue]:
-    """Queues with what AMQP tells of their arguments: our own; a producer's also those of replicas that it hears of."""
-    replicas = [case.replica] if case.replica else sorted((case.status or {}).get("replicas") or {})
+def _argued(case: Case, rabbit: Rabbit, names: Topology) -> tuple[list[Queue], int]:
+    """Queues with what AMQP tells of their arguments: our own; a producer's also those of its roster. And how many could not be
+    asked for in time."""
+    replicas = [case.replica] if case.replica else filesystems.roster_of(case.settings.state / JOURNAL_NAME)
+    wanted = [*([] if case.replica else [names.upstream]), *map(names.replica_queue, replicas)]
     deadline = time.monotonic() + QUEUES_SECONDS
-    for name in [*map(names.replica_queue, replicas), *([] if case.replica else [names.upstream])]:
-        if rabbit.queue(name) is None:
-            continue
-        is_late = time.monotonic() > deadline
-        yield Queue(name, arguments=None if is_late else rabbit.arguments(name))
+    found: list[Queue] = []
+    for number, name in enumerate(wanted):
+        if time.monotonic() > deadline:
+            return found, len(wanted) - number
+        if rabbit.queue(name) is not None:
+            found.append(Queue(name, arguments=rabbit.arguments(name)))
+    return found, 0
 
 
 def _judge(queues: Sequence[Queue], names: Topology, place: Place, replica: str) -> Iterator[Finding]:
@@ -161,7 +169,7 @@ def _judge(queues: Sequence[Queue], names: Topology, place: Place, replica: str)
     yield from judge_replica_queues(replicas, cure)
     yield from (judge_upstream_queue(queue, cure) for queue in queues if queue.name == names.upstream)
     if not replicas:
-        why = "no replica has reported to a producer that runs here"
+        why = "no replica has reported to this producer yet"
         yield note("queue-overflow", f"no replica's queue was looked at: {why}", "--management, to see them all")
 
 

@@ -1,6 +1,6 @@
 """Does: gathers what every check of one role begins with: its settings, the process that runs, its place in /proc.
 
-A check is a function of a case that yields findings; one that fails says so in a note, and the next goes on.
+A check is a function of a case that yields findings; one that fails says so in a finding, and the next goes on.
 """
 
 import os
@@ -11,11 +11,11 @@ from typing import Any
 
 from common.control import ControlClient
 from common.endings import line_for
-from common.errors import TreecastError
+from common.errors import TreecastError, UnreachableError
 from common.settings import CommonSettings, ConsumeSettings, ProduceSettings
 from treecast.doctor.disks import Mount, parse_mounts
 from treecast.doctor.filesystems import mounts_text, user_name
-from treecast.doctor.findings import Finding, note
+from treecast.doctor.findings import Finding, Severity, warning
 from treecast.doctor.kernel import PROC
 
 
@@ -76,9 +76,11 @@ def status_of(state: Path) -> Mapping[str, Any] | None:
 
 
 def carry_out(checks: Mapping[str, Check], case: Case) -> Iterator[Finding]:
-    """All of them, by name, whatever becomes of one."""
+    """All of them, by name, whatever becomes of one: what could not be looked at is not well."""
     for name, check in checks.items():
         try:
             yield from check(case)
+        except UnreachableError as error:
+            yield Finding(Severity.ERROR, name, line_for(error), "an answer in time", is_reach=True)
         except (OSError, TreecastError) as error:
-            yield note(name, f"not checked: {line_for(error)}")
+            yield warning(name, f"not checked: {line_for(error)}", "a look that succeeds")

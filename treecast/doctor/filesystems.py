@@ -86,6 +86,17 @@ def known_by_state(path: Path) -> Known | None:
     return _known(path, "entries", "SELECT mark, is_released FROM standing")
 
 
+def roster_of(path: Path) -> list[str]:
+    """The replicas that a producer's journal knows; none where there is no journal that can be read."""
+    if not path.is_file():
+        return []
+    try:
+        with closing(sqlite3.connect(_read_only(path), uri=True, timeout=2.0)) as database:
+            return [name for (name,) in database.execute("SELECT name FROM replica ORDER BY name")]
+    except sqlite3.Error:
+        return []
+
+
 def _known(path: Path, table: str, standing: str) -> Known | None:
     if not path.is_file():
         return None

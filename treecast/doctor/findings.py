@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-WELL, HURTS, OUT_OF_REACH, NEEDS_PERSON = 0, 1, 3, 4
-"""Exit codes, as those of every command."""
+from common.codes import DONE, FAILED, OUT_OF_REACH, STOPPED
 
 
 class Severity(StrEnum):
@@ -56,16 +55,16 @@ def error(name: str, found: str, needed: str, todo: str = "") -> Finding:
 def verdict(findings: Iterable[Finding]) -> int:
     """The exit code of all of them: a person's errors weigh more than what is out of reach, that more than warnings."""
     codes = {_code(finding) for finding in findings}
-    return next((code for code in (NEEDS_PERSON, OUT_OF_REACH, HURTS) if code in codes), WELL)
+    return next((code for code in (STOPPED, OUT_OF_REACH, FAILED) if code in codes), DONE)
 
 
 def _code(finding: Finding) -> int:
     match finding.severity:
         case Severity.ERROR:
-            return OUT_OF_REACH if finding.is_reach else NEEDS_PERSON
+            return OUT_OF_REACH if finding.is_reach else STOPPED
         case Severity.WARNING:
-            return HURTS
-    return WELL
+            return FAILED
+    return DONE
 
 
 def quoted(word: str) -> str:
