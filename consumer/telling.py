@@ -3,6 +3,7 @@
 It reads state, links and follower of the one thread that owns them, and calls it.
 """
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -22,6 +23,8 @@ from consumer.large import Large
 from consumer.progress import Left, Told
 from consumer.state import State
 from consumer.values import Reason
+
+log = logging.getLogger("treecast")
 
 PROBLEMS_REPORTED = 20
 PROBLEM_LIMIT_CHARACTERS = 500
@@ -71,6 +74,7 @@ class Telling:
         self._details = details
         self._trial = trial
         self._sync: Told | None = None
+        self._said: tuple[ReplicaState, int] | None = None
         self.is_halted = False
 
     def news(self) -> News:
@@ -140,11 +144,23 @@ class Telling:
         seconds_left = self._sync.seconds_left if self._sync is not None else 0.0
         board.gauge("sync_seconds_left", seconds_left if seconds_left is not None else math.nan)
         self._judge_alarms(left, now)
+        self._say_turn(news, left)
 
     def show_old_problems(self) -> None:
         """Those that the state remembers from an earlier process."""
         for path, unmet in self._state.unmet_paths(1000, Reason.PROBLEM).items():
             self._board.problem(path, unmet.detail)
+
+    def _say_turn(self, news: News, left: Left) -> None:
+        """One line in the log for each: another epoch is followed, a sync begins or is over, it waits, or goes on."""
+        turn = (news.word, news.position.epoch)
+        if turn == self._said:
+            return
+        self._said = turn
+        log.info(
+            "%s at %d.%d: %d buckets to compare, %d contents to fetch",
+            news.word, *news.position, left.buckets, left.contents,
+        )  # fmt: skip
 
     def _word(self) -> ReplicaState:
         if self.is_halted:

@@ -22,6 +22,7 @@ from consumer.apply import Applier
 from consumer.opening import Stopping, open_replica
 from consumer.service import Replica
 from consumer.values import Outcome, Plan, Step
+from tests.running_consumer import Running
 from tests.twins import MemoryBroker, MemorySubscriber
 
 LINEAGE = Lineage("music", 5, b"i" * 16, b"s" * 32)
@@ -189,3 +190,24 @@ def test_a_scan_stops_and_shows_that_it_lives_within_one_large_file(tmp_path: Pa
     with ExitStack() as parts, pytest.raises(Stopping):
         open_replica(settings_in(tmp_path, adopt=True), stop, board, parts, lambda: pytest.fail("nobody"))
     assert board.ticks >= 10
+
+
+def test_each_turn_of_a_replica_is_one_line_of_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An epoch that is followed, a sync that begins and is over: where it stands, and what is left to do."""
+    caplog.set_level("INFO", "treecast")
+    with Running(tmp_path, monkeypatch) as running:
+        running.say(running.master.batch({b"d": 0o755, b"d/a": b"one"}))
+        running.level()
+        running.master.batch({b"lost": b"never came"})
+        running.say(running.master.heartbeat())
+        running.level()
+        running.turn(100)
+    lines = [one.getMessage() for one in caplog.records if "buckets to compare" in one.getMessage()]
+    assert lines == [
+        "copying at 5.2: 4096 buckets to compare, 0 contents to fetch",
+        "following at 5.2: 0 buckets to compare, 0 contents to fetch",
+        "copying at 5.3: 4096 buckets to compare, 0 contents to fetch",
+        "following at 5.3: 0 buckets to compare, 0 contents to fetch",
+    ]

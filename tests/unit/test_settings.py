@@ -152,6 +152,19 @@ def test_no_password_is_ever_shown() -> None:
     assert "user:***@mq.example.com" in lines
 
 
+def test_no_secret_of_a_hook_is_ever_shown() -> None:
+    """Neither the query of a URL nor the login that is refused."""
+    consumer = {**CONSUMER, "TREECAST_ON_APPLIED": "https://host/purge?token=geheim"}
+    loaded = load_consume({}, None, consumer)
+    assert "geheim" not in repr(loaded.settings)
+    lines = "\n".join(value_lines("consume", loaded.given))
+    assert "https://host/purge?***" in lines
+    assert "geheim" not in lines
+    with pytest.raises(SettingError) as caught:
+        load_consume({}, None, {**CONSUMER, "TREECAST_ON_APPLIED": "https://user:geheim@host/"})
+    assert "geheim" not in str(caught.value)
+
+
 def test_an_option_that_does_not_exist_is_refused_with_the_nearest() -> None:
     with pytest.raises(SettingError, match=r"^--sorce: .*nearest is --source"):
         load_produce({"sorce": "/x"}, None, PRODUCER)

@@ -52,6 +52,14 @@ def test_the_link_to_the_broker_says_why_it_is_not_open() -> None:
     assert "broker               held there:42" in page(status)
 
 
+def test_a_hook_says_whether_it_runs_and_since_when_changes_wait() -> None:
+    hook = {"running": False, "pending_seconds": 0.0, "failures": 0, "last": ""}
+    assert "hook                 nothing waits" in page({**STATUS, "hook": hook})
+    hook = {"running": True, "pending_seconds": 61.2, "failures": 3, "last": "it ended with 1"}
+    words = "runs, changes since 1 min 1 s, failed 3 times in a row: it ended with 1"
+    assert words in page({**STATUS, "hook": hook})
+
+
 def test_a_sync_says_what_is_left_how_fast_it_goes_and_how_long_it_takes() -> None:
     sync = {
         "buckets_left": 1200,
