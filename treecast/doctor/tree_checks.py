@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from common.errors import SettingError, TreecastError
+from common.errors import SettingError
 from common.patterns import Patterns
 from common.settings import ConsumeSettings, ProduceSettings
 from consumer.holding import check_root
@@ -124,8 +124,8 @@ def _refusal_of_target(target: Path) -> tuple[str, str]:
 def _refusal_of_owners(settings: ConsumeSettings) -> str:
     try:
         appearance_of(settings)
-    except TreecastError as error:
-        return str(error)
+    except SettingError as error:
+        return f"{error.setting} is {error.found}, which needs {error.allowed}"
     return ""
 
 
