@@ -127,6 +127,20 @@ class Box:
         below = _below(self.check_running().pid)
         return next((process for process, found in below.items() if found == wanted), None)
 
+    def exec(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command beside the one that runs, as its user, where that is process 1: what `docker exec` does."""
+        inside = ["nsenter", f"--target={self.process()}", "--mount", "--pid", "--root", "--wd", "--"]
+        user = [
+            "setpriv",
+            f"--reuid={USER}",
+            f"--regid={USER}",
+            "--clear-groups",
+            "--bounding-set=-all",
+            "--no-new-privs",
+        ]
+        words = [*inside, *user, "--", "env", "-i", *self._config["Env"], *self._environ, *command]
+        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=END_SECONDS)
+
     def terminate(self) -> int:
         """Send SIGTERM to the command's process, as an engine does. Returns how the whole ended."""
         os.kill(self.process(), signal.SIGTERM)

@@ -23,6 +23,8 @@ from tests.waiting import eventually
 
 TREE = "playlists"
 ARRIVAL_SECONDS = 60.0
+OLD = "summer/old.m3u"
+"""A file that is in the source before anything runs; it stays, for a source that is empty all at once is believed by nobody."""
 PASSWORD_PLACE = "/run/secrets/broker-password"
 
 
@@ -76,6 +78,12 @@ class Role:
         self.box.check_running()
         return answers(self.port, "healthz") and answers(self.port, "readyz")
 
+    def wait_status(self) -> None:
+        """Until `treecast status`, run beside it, finds it and says that all is well."""
+        eventually(
+            lambda: self.box.exec("treecast", "status").returncode == 0, ARRIVAL_SECONDS, f"status of {self.verb}"
+        )
+
     def check_confined(self, *, as_first: bool) -> None:
         """Its process is no root, has no capability, and sees a root file system that is read-only."""
         place = Path(f"/proc/{self.box.process()}")
@@ -96,6 +104,8 @@ def roles(image: str, broker_port: int) -> Iterator[tuple[Role, Role]]:
         both = Role(image, place, "produce", broker_port), Role(image, place, "consume", broker_port)
         for one in both:
             boxes.enter_context(one.box)
+        (both[0].tree / OLD).parent.mkdir()
+        (both[0].tree / OLD).write_text("was here before\n")
         try:
             yield both
         except BaseException:
@@ -126,12 +136,16 @@ def live(producer: Role, consumer: Role, *, as_first: bool) -> None:
         one.wait_ready()
         one.check_confined(as_first=as_first)
     told(f"both roles run {how}: ready, user {USER}, no capability, read-only root")
-    # One file stays: a master's tree that is empty all at once is believed by nobody.
-    publish(producer, consumer, "quiet.m3u")
+    # What was there before both: it comes as an answer, out of the producer's second process.
+    assert (consumer.tree / OLD).read_text() == (producer.tree / OLD).read_text()
     taken = publish(producer, consumer, "party.m3u")
     (producer.tree / "party.m3u").unlink()
     eventually(lambda: not (consumer.tree / "party.m3u").exists(), ARRIVAL_SECONDS, "party.m3u gone")
     told(f"a file was on the replica after {taken:.2f} s, and went when it was deleted")
+    if as_first:
+        for one in (producer, consumer):
+            one.wait_status()
+        told("treecast status finds both from beside them")
     for one in (consumer, producer):
         begun = time.monotonic()
         code = one.box.terminate()
