@@ -38,6 +38,8 @@ class Compared:
     identities: list[tuple[bytes, Identity]] = field(default_factory=list)
     here: list[bytes] = field(default_factory=list)
     """What was looked at and is there, changed or not."""
+    put_off: set[bytes] = field(default_factory=set)
+    """What was looked at and could not be told yet; it comes back by itself."""
     raw_bytes: int = 0
     until: float = field(default_factory=lambda: perf_counter() + ROUND_SECONDS)
 
@@ -46,6 +48,11 @@ class Compared:
         if len(self.taken) >= batching.EVENTS_LIMIT or self.raw_bytes >= batching.TARGET_BYTES:
             return False
         return not self.taken or perf_counter() < self.until
+
+    @property
+    def told(self) -> set[bytes]:
+        """The paths of which it is known what is there."""
+        return {taken.path for taken in self.taken} - self.put_off
 
     @property
     def takes_away(self) -> bool:
@@ -136,6 +143,7 @@ class Comparer:
         if isinstance(looked, Large):
             refused = self._hash(taken, looker) if hashed is None else Busy(path, AGAIN_SECONDS)
             if refused is None:
+                compared.put_off.add(path)
                 return
             looked = refused
         self.unhashed.settled(path)
@@ -150,6 +158,7 @@ class Comparer:
             if looked.why:
                 self._show(path, looked.why)
         elif isinstance(looked, Busy):
+            compared.put_off.add(path)
             self._put_off(taken, looked, now)
         else:
             self._again.pop(path, None)

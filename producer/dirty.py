@@ -76,6 +76,10 @@ class DirtySet:
             self._flags[path] = flags
             self._order.appendleft(path)
 
+    def paths(self) -> set[bytes]:
+        """All paths, delayed ones too; not the subtrees."""
+        return self._flags.keys() | self._delayed.keys()
+
     def ready(self, now: float) -> int:
         """How many paths could be taken now."""
         self._ripen(now)

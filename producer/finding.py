@@ -185,6 +185,16 @@ class Finding:
             self._overflows = overflows
 
     @property
+    def watch(self) -> Watch | None:
+        """The watch of now; another one after it was lost, with a scan behind it."""
+        return self._watch
+
+    @property
+    def asked_scans(self) -> frozenset[int]:
+        """The scans under way that may find what was hinted at, by number."""
+        return self._scans.asked
+
+    @property
     def _is_watching(self) -> bool:
         return self._watch is not None and self._watch.is_alive()
 
@@ -205,10 +215,11 @@ class Finding:
 
     def _begin_periodic(self, now: float) -> None:
         if now >= self._next_scan:
-            if "watch-lost" in self._board.alarms() or (not self._is_watching and now >= self._next_watch):
+            is_lost = "watch-lost" in self._board.alarms()
+            if is_lost or (not self._is_watching and now >= self._next_watch):
                 self._next_watch = now + WATCH_AGAIN_SECONDS
                 self._restart_watch()
-            self._scans.start(ROOT, only_scanned=True)
+            self._scans.start(ROOT, only_scanned=True, is_asked=is_lost)
         elif now >= self._next_uncovered:
             self._uncovered_spent_seconds = 0.0
             for path in self._tell_uncovered():

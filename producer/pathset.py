@@ -20,7 +20,7 @@ class PathSet:
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __contains__(self, path: bytes) -> bool:
+    def __contains__(self, path: object) -> bool:
         return path in self._paths
 
     def __iter__(self) -> Iterator[bytes]:

@@ -30,6 +30,7 @@ from producer.telling import Facts, Telling
 from producer.upstream import Upstream
 from producer.values import Change
 from producer.vouching import REPLICAS_SPEAK_SECONDS
+from producer.waiting import Waiting
 
 AGAIN_SECONDS = 0.01
 """How soon to look again at what waits for its directory; the delay grows."""
@@ -93,6 +94,7 @@ class Pipeline:
         self.leading = Leading(parts, hold, reopen=self._begin_anew, held_limit_seconds=held_limit_seconds)
         self._linger = batching.Linger()
         self._round = Round(self._dirty)
+        self.waiting = Waiting(journal, self._finding, self._dirty, self._comparer, self._round, self.holds)
         self._scans_seen = 0
         self._paused_until = self._now = float("-inf")
         self._patterns = PublishedPatterns(source.patterns, journal.entry)
@@ -113,6 +115,7 @@ class Pipeline:
                 self._stream.beat(now)
             self._finding.hear(now)
             self._comparer.hear_hashed(now)
+            self.waiting.step(now, is_live=self._is_live)
             self._finding.scan(now)
             self._work(now)
             self._tend_holds(now)
@@ -217,6 +220,8 @@ class Pipeline:
         for change, ancestor in closed.waiting:
             self._comparer.hint(ancestor, now)
             self._comparer.look_again(change.path, now, AGAIN_SECONDS, _NO_DIRECTORY)
+        waiting = frozenset(change.path for change, _ in closed.waiting)
+        self._round.settles = lambda: compared.told - waiting
         self._round.cut_from(batching.cut(closed.ordered))
 
     def _is_root_sound(self, now: float, *, is_base: bool) -> bool:

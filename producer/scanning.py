@@ -28,9 +28,11 @@ class ScanHint(NamedTuple):
 
 @dataclass(slots=True)
 class _Scan:
+    number: int
     start: bytes
     only_scanned: bool
     found: Iterator[Difference]
+    is_asked: bool
     spent_seconds: float = 0.0
     unreadable: set[bytes] = field(default_factory=set)
 
@@ -52,6 +54,7 @@ class Scans:
         self._known = known
         self._parts: list[_Scan] = []
         self._whole: _Scan | None = None
+        self._last = 0
 
     @property
     def is_running(self) -> bool:
@@ -63,13 +66,27 @@ class Scans:
         """Whether the whole tree is being scanned."""
         return self._whole is not None
 
-    def start(self, path: bytes, *, only_scanned: bool) -> None:
-        """Scan at and below a path. The whole tree is begun anew where that is under way: what is behind may have changed."""
-        scan = _Scan(path, only_scanned, differences(_with_pauses(self._walk(path)), self._known(path)))
+    @property
+    def asked(self) -> frozenset[int]:
+        """The scans under way that somebody has a reason for, by number; not those that are merely due."""
+        whole = [self._whole] if self._whole is not None else []
+        return frozenset(scan.number for scan in (*self._parts, *whole) if scan.is_asked)
+
+    def start(self, path: bytes, *, only_scanned: bool, is_asked: bool = True) -> None:
+        """Scan at and below a path. The whole tree is begun anew where that is under way: what is behind may have changed.
+
+        `is_asked`: there is a reason to think that something changed there."""
+        self._last += 1
+        found = differences(_with_pauses(self._walk(path)), self._known(path))
+        scan = _Scan(self._last, path, only_scanned, found, is_asked or (path == ROOT and self._is_whole_asked))
         if path == ROOT:
             self._whole = scan
         else:
             self._parts.append(scan)
+
+    @property
+    def _is_whole_asked(self) -> bool:
+        return self._whole is not None and self._whole.is_asked
 
     def stop(self) -> None:
         """Give all scans up."""

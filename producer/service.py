@@ -36,12 +36,15 @@ from producer.pipeline import Pipeline
 from producer.rereading import Rereading
 from producer.source import Source
 from producer.stream import begin_epoch
+from producer.wait_orders import wait_handlers
 from producer.watch.choice import choose_watch
 from producer.watch.port import Watch
 
 log = logging.getLogger("treecast")
 
 STOP_CHECK_SECONDS = 0.5
+MARKS_NAME = "marks"
+"""A directory in the state directory."""
 CLOSE_SECONDS = 1.5
 """For each of the two ports, one after the other: with a broker that hangs, a stop still takes less than 5 s."""
 
@@ -71,7 +74,8 @@ def run(
         rereading = _begin_rereading(settings, journal, board, wake)
         if rereading is not None:
             parts.callback(rereading.close, journal)
-        _loop(pipeline, orders, stop, wake, lambda: _serve(rereading, pipeline, journal))
+        handlers = _handlers(pipeline, settings)
+        _loop(pipeline, lambda: orders.serve(handlers), stop, wake, lambda: _serve(rereading, pipeline, journal))
 
 
 def _open_pipeline(
@@ -163,14 +167,27 @@ def _serve(rereading: Rereading | None, pipeline: Pipeline, journal: Journal) ->
         rereading.serve(pipeline.reread, journal, may_read=pipeline.may_reread)
 
 
+def _handlers(pipeline: Pipeline, settings: ProduceSettings) -> dict[str, Verb]:
+    """What a person may ask of the loop."""
+    return {
+        **hold_handlers(pipeline),
+        **epoch_handlers(pipeline),
+        **fleet_handlers(pipeline),
+        **wait_handlers(pipeline, os.fsencode(settings.source)),
+    }
+
+
 def _loop(
-    pipeline: Pipeline, orders: Orders, stop: threading.Event, wake: threading.Event, serve: Callable[[], None]
+    pipeline: Pipeline,
+    serve_orders: Callable[[], None],
+    stop: threading.Event,
+    wake: threading.Event,
+    serve: Callable[[], None],
 ) -> None:
-    handlers: dict[str, Verb] = {**hold_handlers(pipeline), **epoch_handlers(pipeline), **fleet_handlers(pipeline)}
     while not stop.is_set():
         # Cleared before the step: what wakes during it is seen by the next one.
         wake.clear()
-        orders.serve(handlers)
+        serve_orders()
         serve()
         wait_seconds = pipeline.step(time.monotonic())
         if wait_seconds > 0:
@@ -178,7 +195,8 @@ def _loop(
 
 
 def _make_watch(settings: ProduceSettings, source: Source, wake: threading.Event) -> Watch:
-    return choose_watch(os.fsencode(settings.source), source.patterns, wake.set, settings.watch)
+    marks = settings.state / MARKS_NAME
+    return choose_watch(os.fsencode(settings.source), source.patterns, wake.set, settings.watch, marks)
 
 
 def _close_publisher(publisher: Publisher, journal: Journal) -> None:

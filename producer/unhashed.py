@@ -21,6 +21,10 @@ class Unhashed:
     def __len__(self) -> int:
         return len(self._waiting) + len(self._in_hand) + len(self._hashed)
 
+    def paths(self) -> set[bytes]:
+        """All of them."""
+        return self._waiting.keys() | self._in_hand | self._hashed.keys()
+
     @property
     def owes(self) -> bool:
         """Whether any was found that has not been looked at with its digest yet; those that keep changing aside."""

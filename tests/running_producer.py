@@ -73,12 +73,15 @@ class RunningProducer:
             publisher=self.publisher,
             subscriber=broker.upstream_subscriber(),
             answerer=self.answerer,
-            make_watch=lambda: watch or choose_watch(os.fsencode(source), self.source.patterns, lambda: None),
+            make_watch=lambda: watch or self._watched(source, state / "marks"),
             leader="here:1",
             hold=hold,
             bandwidth_bytes=bandwidth_bytes,
             scan_interval_seconds=scan_interval_seconds,
         )
+
+    def _watched(self, source: Path, marks: Path) -> Watch:
+        return choose_watch(os.fsencode(source), self.source.patterns, lambda: None, marks=marks)
 
     def now(self) -> float:
         """The producer's clock."""

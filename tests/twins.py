@@ -198,6 +198,12 @@ class MemoryWatch:
     def uncovered(self) -> dict[bytes, str]:
         return self.not_watched
 
+    def mark(self) -> int | None:
+        return None if self.not_watched or not self.alive else 1
+
+    def is_past(self, mark: int) -> bool:
+        return not self.hints
+
     def is_alive(self) -> bool:
         return self.alive
 

@@ -68,16 +68,16 @@ def lines(fleet: Mapping[str, Any], at: Moment, *, is_all: bool = False, limit_s
     return found
 
 
-def replica_line(one: Mapping[str, Any], at: Moment, limit_seconds: float) -> str:
-    """How one replica stands."""
-    return ", ".join(part for part in _parts(one, at, limit_seconds) if part)
+def replica_line(one: Mapping[str, Any], at: Moment, limit_seconds: float, *, is_short: bool = False) -> str:
+    """How one replica stands. `is_short`: without what it is."""
+    return ", ".join([*_parts(one, at, limit_seconds), *([] if is_short else _identity(one))])
 
 
 def _parts(one: Mapping[str, Any], at: Moment, limit_seconds: float) -> Iterator[str]:
     word, details = one["word"], one.get("details") or {}
     yield _headline(one, at)
     lag = one.get("lag_seconds")
-    if word != "equal" and lag:
+    if word not in ("equal", "new") and lag:
         over = " (over its limit)" if lag > limit_seconds else ""
         yield f"lacks what is {duration(lag)} old{over}"
     if one.get("stale_buckets"):
@@ -94,6 +94,9 @@ def _parts(one: Mapping[str, Any], at: Moment, limit_seconds: float) -> Iterator
     scrub = details.get("scrub")
     if isinstance(scrub, str) and scrub:
         yield f"scrub {scrub}"
+
+
+def _identity(one: Mapping[str, Any]) -> Iterator[str]:
     if one.get("labels"):
         yield labels_text(one["labels"])
     if one.get("version"):

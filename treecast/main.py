@@ -23,6 +23,8 @@ COMMANDS = (
     "consume",
     "status",
     "replica",
+    "wait",
+    "hint",
     "hold",
     "epoch",
     "log",

@@ -1,6 +1,6 @@
 """Decides what `treecast status` prints of one process, and with which exit code. Asks nobody."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from common.codes import DONE, FAILED, STOPPED
@@ -22,6 +22,12 @@ def selected(status: Mapping[str, Any], selector: Selector) -> dict[str, Any]:
     equal = [one["position"]["sequence"] for one in replicas.values() if one["word"] == "equal"]
     at = min(equal, default=(status.get("position") or {}).get("sequence", 0))
     return {**status, "replicas": replicas, "equal": len(equal), "of": len(replicas), "equal_at": at}
+
+
+def without_counted(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Without consumers whose producer is here too: they have a line in the fleet."""
+    trees = {one["tree"] for one in found if "replicas" in one}
+    return [one for one in found if one["role"] == "producer" or one["tree"] not in trees]
 
 
 def report(status: Mapping[str, Any], at: Moment, *, is_all: bool = False, has_problems: bool = False) -> str:

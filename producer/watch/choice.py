@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 from common.errors import NoRoomError, SettingError, UnreachableError
@@ -58,6 +59,14 @@ class NoWatch:
         """The whole tree, and why."""
         return {ROOT: self._why}
 
+    def mark(self) -> int | None:
+        """None: nothing is told."""
+        return None
+
+    def is_past(self, mark: int) -> bool:
+        """There are no marks."""
+        return True
+
     def is_alive(self) -> bool:
         """Never."""
         return False
@@ -66,8 +75,14 @@ class NoWatch:
         """Nothing to end."""
 
 
-def choose_watch(root: str | bytes, patterns: Patterns, wake: Callable[[], None], kind: WatchKind = "auto") -> Watch:
-    """The watcher for a tree, not started yet.
+def choose_watch(
+    root: str | bytes,
+    patterns: Patterns,
+    wake: Callable[[], None],
+    kind: WatchKind = "auto",
+    marks: Path | None = None,
+) -> Watch:
+    """The watcher for a tree, not started yet. `marks`: a directory of ours, outside the tree, for its marks.
 
     `auto`: inotify on Linux, watchdog elsewhere, none where inotify cannot be had (the reason is its `uncovered`). On a file
     system that others write too, inotify sees this host's changes only: the root is then uncovered, with the reason.
@@ -84,7 +99,7 @@ def choose_watch(root: str | bytes, patterns: Patterns, wake: Callable[[], None]
     shared = shared_file_system(root)
     caveat = f"on {shared}: changes by other hosts are not told" if shared else ""
     try:
-        return InotifyWatch(root, patterns, wake, caveat=caveat)
+        return InotifyWatch(root, patterns, wake, caveat=caveat, marks=marks)
     except (NoRoomError, UnreachableError) as error:
         if kind == "inotify":
             raise SettingError(SETTING, kind, f"auto, observer or scan here ({error})") from error

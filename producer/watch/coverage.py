@@ -63,6 +63,7 @@ class Coverage:
         self._patterns = patterns
         self._inotify = inotify
         self._caveat = caveat
+        self.has_caveat = bool(caveat)
         self._root_fd = -1
         self._lock = threading.Lock()
         self._uncovered: dict[bytes, str] = {ROOT: caveat} if caveat else {}

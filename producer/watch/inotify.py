@@ -10,6 +10,7 @@ import select
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from common.names import NOBODYS_AT_ROOT, ROOT, join
 from common.patterns import Patterns
@@ -17,6 +18,7 @@ from producer.watch import kernel
 from producer.watch.coverage import Coverage
 from producer.watch.gathering import Gathering
 from producer.watch.kernel import Inotify, Pending, collect
+from producer.watch.marks import Marks
 from producer.watch.places import Place
 from producer.watch.port import Hint
 
@@ -39,8 +41,17 @@ _RARE = kernel.IN_ISDIR | kernel.IN_Q_OVERFLOW | _ROOT_LOST
 class InotifyWatch:
     """The watch port on inotify. `start`, `drain` and `close` belong to the owner's thread; the rest may be asked anywhere."""
 
-    def __init__(self, root: str | bytes, patterns: Patterns, wake: Callable[[], None], *, caveat: str = "") -> None:
+    def __init__(
+        self,
+        root: str | bytes,
+        patterns: Patterns,
+        wake: Callable[[], None],
+        *,
+        caveat: str = "",
+        marks: Path | None = None,
+    ) -> None:
         """`caveat`: why a scan must see what this cannot (a file system that other hosts write too), shown as uncovered.
+        `marks`: where marks are made.
         Raises NoRoomError or UnreachableError where inotify cannot be had."""
         self.wake = wake
         self._inotify = Inotify()
@@ -51,6 +62,7 @@ class InotifyWatch:
         self._coverage = Coverage(os.fsencode(root), patterns, self._inotify, caveat)
         self._patterns = patterns
         self._places = self._coverage.places
+        self._marks = Marks(marks, self._inotify)
         self._overflows = 0
         self._retry_at = 0.0
 
@@ -86,6 +98,14 @@ class InotifyWatch:
     def uncovered(self) -> dict[bytes, str]:
         """See the port. What is below such a directory is not watched either, and not named."""
         return self._coverage.uncovered()
+
+    def mark(self) -> int | None:
+        """See the port. None also where another host may write: its changes have no records here."""
+        return None if self._coverage.has_caveat or not self.is_alive() else self._marks.make()
+
+    def is_past(self, mark: int) -> bool:
+        """See the port."""
+        return not self.is_alive() or self._marks.is_past(mark)
 
     def is_alive(self) -> bool:
         """See the port. False for good after the root was deleted, moved or unmounted: make a new watch when it is back."""
@@ -138,6 +158,9 @@ class InotifyWatch:
         ended: list[int] = []
         paths: dict[int, bytes | None] = {}
         for (watch, name), mask in pending.items():
+            if watch == self._marks.watch:
+                self._marks.came(name, mask)
+                continue
             if mask & _RARE:
                 paths.clear()
                 self._resolve_rare(watch, name, mask, gathering, moved)
@@ -157,6 +180,7 @@ class InotifyWatch:
     def _resolve_rare(self, watch: int, name: bytes, mask: int, gathering: Gathering, moved: list[Place]) -> None:
         """Directories, and what the system says of itself."""
         if watch == kernel.NO_WATCH:
+            self._marks.lost()
             self._overflowed(gathering)
         elif watch not in self._places:
             return

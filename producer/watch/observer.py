@@ -68,6 +68,14 @@ class ObserverWatch:
         """See the port."""
         return dict(self._uncovered)
 
+    def mark(self) -> int | None:
+        """None: watchdog loses events without a word."""
+        return None
+
+    def is_past(self, mark: int) -> bool:
+        """There are no marks."""
+        return True
+
     def is_alive(self) -> bool:
         """See the port. watchdog's own answer leaves out the threads that read from the system."""
         observer = self._observer

@@ -29,6 +29,13 @@ class Watch(Protocol):
     def uncovered(self) -> dict[bytes, str]:
         """Directories that cannot be watched, and why, in words for a person. Only scans see what happens there."""
 
+    def mark(self) -> int | None:
+        """A mark in what is being told; None where there can be none: then only a scan that starts later sees all that happened
+        until now."""
+
+    def is_past(self, mark: int) -> bool:
+        """Whether what `drain` has told holds all that happened before this mark, or a subtree hint that covers it."""
+
     def is_alive(self) -> bool:
         """Whether events still arrive; once False, only scans see changes."""
 

@@ -45,11 +45,11 @@ def status(  # noqa: PLR0913, PLR0917 - each is an option of its own
     from common.labels import parse_selector
     from treecast.asking import told_by
     from treecast.moments import clock_time
-    from treecast.status_report import code_of, report, selected
+    from treecast.status_report import code_of, report, selected, without_counted
 
     selector = parse_selector(select, "-l")
     while True:
-        found = [selected(one, selector) for one in told_by(state, tree, url)]
+        found = [selected(one, selector) for one in without_counted(told_by(state, tree, url))]
         if as_json:
             typer.echo(json.dumps(_the_one(found), indent=2))
         else:

@@ -1,0 +1,121 @@
+"""Does: what one who waits for the fleet asks, as verbs of the control socket. Carried out between two rounds.
+
+`wait-begin`: from now on; `paths` (base64, in the tree; none: all), `names`, `select`, `count`, `patient` say for what and for
+whom; or `position` [epoch, sequence] instead of what happened until now. `hint-begin`: these `paths` changed. Both tell
+a `ticket`.
+`wait-look` with that ticket, again and again: `is_done`, `why` it is hopeless, and how far it is. One that is done or hopeless is
+forgotten.
+"""
+
+import os
+import time
+from base64 import b64decode
+from collections.abc import Callable
+from stat import S_ISDIR
+from typing import Any
+
+from common.entries import Position
+from common.errors import PathError, SettingError
+from common.labels import parse_selector
+from common.names import ROOT, check_path, escape
+from common.orders import Verb
+from producer import fleet_view
+from producer.pipeline import Pipeline
+from producer.waiting import Wait
+from producer.waits import Verdict, Wanted, judge
+
+NAMED_LIMIT = 10
+
+
+def wait_handlers(pipeline: Pipeline, source: bytes, clock: Callable[[], float] = time.monotonic) -> dict[str, Verb]:
+    """The verbs. `source`: the master's directory; `clock`: that of the loop."""
+
+    def is_directory(path: bytes) -> bool:
+        try:
+            return S_ISDIR(os.lstat(os.path.join(source, path)).st_mode)
+        except OSError:
+            return False
+
+    def begun(arguments: dict[str, Any]) -> dict[str, Any]:
+        at = arguments.get("position")
+        position = None if at is None else Position(*map(int, at))
+        return {"ticket": pipeline.waiting.begin(_wanted(arguments), clock(), _paths(arguments, source), position)}
+
+    def hinted(arguments: dict[str, Any]) -> dict[str, Any]:
+        return {"ticket": pipeline.waiting.hint(_paths(arguments, source), is_directory, clock())}
+
+    def looked(arguments: dict[str, Any]) -> dict[str, Any]:
+        ticket = int(arguments["ticket"])
+        wait = pipeline.waiting.look(ticket, clock())
+        if wait is None:
+            raise SettingError("ticket", ticket, "one of this process: it was started again; ask again")
+        found = _told(wait, pipeline, clock())
+        if found["is_done"] or found["why"]:
+            pipeline.waiting.forget(ticket)
+        return found
+
+    return {"wait-begin": begun, "hint-begin": hinted, "wait-look": looked}
+
+
+def _wanted(arguments: dict[str, Any]) -> Wanted:
+    names, number = arguments.get("names"), arguments.get("count")
+    return Wanted(
+        None if names is None else frozenset(map(str, names)),
+        parse_selector(str(arguments.get("select") or ""), "-l"),
+        None if number is None else int(number),
+        bool(arguments.get("patient")),
+    )
+
+
+def _in_tree(path: bytes, source: bytes) -> bytes:
+    """A path as it was typed, in the tree: those below the source may be absolute."""
+    for root in (source, os.path.realpath(source)):
+        if path == root or path.startswith(root + b"/"):
+            path = path[len(root) :]
+            break
+    return os.path.normpath(path.strip(b"/")) if path.strip(b"/") not in (b"", b".") else ROOT
+
+
+def _paths(arguments: dict[str, Any], source: bytes) -> set[bytes]:
+    paths = {_in_tree(b64decode(text), source) for text in arguments.get("paths") or ()}
+    for path in paths - {ROOT}:
+        try:
+            check_path(path)
+        except PathError as error:
+            raise SettingError("PATH", escape(path), f"a path in the tree, as in a/b ({error})") from error
+    return paths
+
+
+def _told(wait: Wait, pipeline: Pipeline, now: float) -> dict[str, Any]:
+    barrier, position = wait.barrier, wait.barrier.position
+    found: dict[str, Any] = {
+        "is_done": False,
+        "why": "",
+        "needs_person": False,
+        "position": None,
+        "waits_for": barrier.step.value,
+        "paths": barrier.waiting,
+        "named": [escape(path) for path in barrier.named(NAMED_LIMIT)],
+        "problems": [escape(path) for path in barrier.problems[:NAMED_LIMIT]],
+        "problem_count": len(barrier.problems),
+        "held": pipeline.holds.total,
+    }
+    if position is None:
+        return found
+    found |= {"position": list(position)}
+    if wait.wanted.count == 0:
+        return found | {"is_done": True}
+    if found["held"] and not wait.wanted.is_patient:
+        return found | {"why": f"{found['held']:,} deletes are held on the master", "needs_person": True}
+    return found | _fleet(judge(pipeline.members.view(now), wait.wanted, position))
+
+
+def _fleet(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "is_done": verdict.is_done,
+        "why": verdict.why_hopeless,
+        "needs_person": verdict.needs_person,
+        "have": verdict.have,
+        "of": verdict.of,
+        "missing": {one.name: fleet_view.told_of(one) for one in verdict.missing[:NAMED_LIMIT]},
+    }

@@ -1,0 +1,145 @@
+"""Does: who waits for the source: a barrier for each, led from step to step once a round. Knows the parts of the pipeline that a
+change passes through; decides nothing of its own.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from itertools import count
+
+from common.entries import Position
+from common.errors import SettingError
+from common.names import ROOT
+from producer.barriers import Barrier, Step
+from producer.comparing import Comparer
+from producer.dirty import DirtySet
+from producer.finding import Finding
+from producer.holds import Holds
+from producer.journal import Journal
+from producer.rounds import Round, Settles
+from producer.waits import Wanted
+from producer.watch.port import Watch
+
+FORGOTTEN_SECONDS = 60.0
+"""One that nobody asks for is over."""
+WAITS_LIMIT = 1000
+
+
+@dataclass(slots=True)
+class Wait:
+    """One who waits. `watch`, `mark`: the moment in what is told, None: it needs none."""
+
+    barrier: Barrier
+    wanted: Wanted
+    asked_at: float
+    needs_mark: bool
+    watch: Watch | None = None
+    mark: int | None = None
+
+
+class Waiting:
+    """See the module. Owned by one thread; `now`: seconds of a steady clock."""
+
+    def __init__(
+        self, journal: Journal, finding: Finding, dirty: DirtySet, comparer: Comparer, round_: Round, holds: Holds
+    ) -> None:
+        self._journal = journal
+        self._finding = finding
+        self._dirty = dirty
+        self._comparer = comparer
+        self._round = round_
+        self._holds = holds
+        self._waits: dict[int, Wait] = {}
+        self._tickets = count(1)
+        round_.on_end = self.round_ended
+
+    def begin(self, wanted: Wanted, now: float, under: Collection[bytes] = (), position: Position | None = None) -> int:
+        """Somebody waits for all that has happened until now, at and below these paths (none: anywhere); or for a position that
+        is known. Returns a ticket."""
+        barrier = Barrier(under, self._comparer.problems)
+        if position is not None:
+            barrier.done(position)
+        return self._add(Wait(barrier, wanted, now, needs_mark=True))
+
+    def hint(self, paths: Collection[bytes], is_directory: Callable[[bytes], bool], now: float) -> int:
+        """Somebody knows that these paths changed, and waits until that is journaled. Returns a ticket.
+
+        A directory stands for everything below it."""
+        for path in paths:
+            if path != ROOT:
+                self._comparer.hint(path, now, force=True)
+            if path == ROOT or is_directory(path):
+                self._dirty.add_subtree(path)
+        return self._add(Wait(Barrier(paths), Wanted(count=0), now, needs_mark=False))
+
+    def _add(self, wait: Wait) -> int:
+        if len(self._waits) >= WAITS_LIMIT:
+            raise SettingError("wait", f"{WAITS_LIMIT} at once", "fewer; try again when some are done")
+        ticket = next(self._tickets)
+        self._waits[ticket] = wait
+        return ticket
+
+    def look(self, ticket: int, now: float) -> Wait | None:
+        """How far it is; None: there is no such one, or this process began anew. Once asked for and done, it is forgotten."""
+        wait = self._waits.get(ticket)
+        if wait is not None:
+            wait.asked_at = now
+        return wait
+
+    def forget(self, ticket: int) -> None:
+        """It is over. Idempotent."""
+        self._waits.pop(ticket, None)
+
+    def round_ended(self, number: int, settles: Settles) -> None:
+        """See `Round`."""
+        if self._waits:
+            settled = settles()
+            for wait in self._waits.values():
+                wait.barrier.round_ended(number, settled)
+
+    def step(self, now: float, *, is_live: bool) -> None:
+        """Lead each as far as it goes. Call it in each round behind the hearing of hints."""
+        if not self._waits:
+            return
+        for ticket, wait in list(self._waits.items()):
+            if now - wait.asked_at > FORGOTTEN_SECONDS:
+                del self._waits[ticket]
+            elif is_live and self._finding.is_scan_complete:
+                self._lead(wait)
+
+    def _lead(self, wait: Wait) -> None:
+        barrier = wait.barrier
+        if barrier.step is Step.BASE:
+            self._mark(wait)
+            barrier.begun()
+            # What it asks for is heard of with the next round.
+            return
+        if barrier.step is Step.HINTS and self._is_past(wait):
+            barrier.hinted(self._finding.asked_scans)
+        if barrier.step is Step.SCANS and barrier.scanned(self._finding.asked_scans):
+            waiting = self._dirty.paths() | self._comparer.unhashed.paths()
+            barrier.snapshot(waiting, (taken.path for taken in self._round.taken), self._round.number)
+        if barrier.step is Step.PATHS and not barrier.waiting and self._is_judged:
+            barrier.done(self._journal.stand.position, self._comparer.problems)
+
+    def _mark(self, wait: Wait) -> None:
+        """Where the watch cannot tell when it has told everything, a scan is asked for."""
+        if not wait.needs_mark:
+            return
+        wait.watch = self._finding.watch
+        wait.mark = wait.watch.mark() if wait.watch is not None else None
+        if wait.mark is None:
+            self._dirty.add_subtree(ROOT)
+        for path in wait.watch.uncovered() if wait.watch is not None else ():
+            self._dirty.add_subtree(path)
+
+    def _is_past(self, wait: Wait) -> bool:
+        """Whether what happened before was hinted at, or is below what is being scanned. A new watch has a scan behind it."""
+        if self._dirty.has_subtree():
+            return False
+        if wait.mark is None or wait.watch is None or wait.watch is not self._finding.watch:
+            return True
+        return wait.watch.is_past(wait.mark)
+
+    @property
+    def _is_judged(self) -> bool:
+        return self._holds.is_judged and not self._holds.is_feeding
