@@ -56,15 +56,36 @@ class MemoryBroker:
             publisher.confirm_all()
 
 
-class MemoryPublisher:
-    """A `Publisher`."""
+class PublishersBooks:
+    """What a publisher of a test has to tell: what is unconfirmed; what was confirmed and what came back, each told once."""
 
-    def __init__(self, broker: MemoryBroker, wake: Wake) -> None:
-        self._broker = broker
-        self._wake = wake
+    def __init__(self) -> None:
         self._unconfirmed: dict[int, Outgoing] = {}
         self._confirmed: list[int] = []
         self._returned: list[str] = []
+
+    def in_flight(self) -> tuple[int, int]:
+        return len(self._unconfirmed), sum(len(message.body) for message in self._unconfirmed.values())
+
+    def taking_seconds(self) -> float | None:
+        return None
+
+    def confirmed(self) -> list[int]:
+        taken, self._confirmed = self._confirmed, []
+        return taken
+
+    def returned(self) -> list[str]:
+        taken, self._returned = self._returned, []
+        return taken
+
+
+class MemoryPublisher(PublishersBooks):
+    """A `Publisher`."""
+
+    def __init__(self, broker: MemoryBroker, wake: Wake) -> None:
+        super().__init__()
+        self._broker = broker
+        self._wake = wake
         self.queued_bytes = 0
         """What `waiting_bytes` says; set by a test."""
         self.is_closed = False
@@ -109,22 +130,8 @@ class MemoryPublisher:
         self._confirmed.append(token)
         self._wake()
 
-    def in_flight(self) -> tuple[int, int]:
-        return len(self._unconfirmed), sum(len(message.body) for message in self._unconfirmed.values())
-
     def waiting_bytes(self) -> int:
         return self.queued_bytes
-
-    def taking_seconds(self) -> float | None:
-        return None
-
-    def confirmed(self) -> list[int]:
-        taken, self._confirmed = self._confirmed, []
-        return taken
-
-    def returned(self) -> list[str]:
-        taken, self._returned = self._returned, []
-        return taken
 
     def make_queue(self, replica: str) -> None:
         self._broker.queues.setdefault(replica, deque())

@@ -8,7 +8,7 @@ import pytest
 
 from tests.acceptance.conftest import MakeFleet
 from tests.services import Service
-from tests.waiting import eventually
+from tests.waiting import eventually, is_running
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -36,15 +36,7 @@ def test_killed_in_a_first_copy_that_completes_and_gone_with_a_producer_that_is_
     assert second != first
     assert fleet.producer.metrics()['treecast_answers_total{kind="bucket"}'] > 100
     fleet.producer.kill()
-    eventually(lambda: not is_alive(second), 30, "nothing is left")
-
-
-def is_alive(pid: int) -> bool:
-    """Whether it runs. One that has ended may wait for whoever has inherited it."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    eventually(lambda: not is_running(second), 30, "nothing is left")
 
 
 def children(service: Service) -> list[int]:

@@ -19,13 +19,19 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.mark.parametrize("kind", ["embedded", pytest.param("rabbitmq", marks=needs_rabbit)])
+KINDS = ["embedded", pytest.param("rabbitmq", marks=needs_rabbit)]
+
+
+def broker_of(kind: str, request: pytest.FixtureRequest, fast_place: Path) -> str:
+    return embedded_url(fast_place / "queue.db") if kind == "embedded" else str(request.getfixturevalue("rabbit_url"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_newcomer_publishes_nothing_and_leads_when_the_other_is_gone(
     make_fleet: MakeFleet, request: pytest.FixtureRequest, fast_place: Path, kind: str
 ) -> None:
     """It names the other meanwhile; when that one is killed, it takes over at once, and nothing is missing."""
-    url = embedded_url(fast_place / "queue.db") if kind == "embedded" else request.getfixturevalue("rabbit_url")
-    fleet = make_fleet(url, replicas=("a",)).start()
+    fleet = make_fleet(broker_of(kind, request, fast_place), replicas=("a",)).start()
     (fleet.source / "file").write_text("content")
     fleet.settle()
     first, newcomer, follower = fleet.producer, fleet.another_producer("newcomer"), fleet.consumers["a"]
@@ -52,13 +58,12 @@ def check_silent(newcomer: Service) -> None:
     assert not status["ready"]
 
 
-@pytest.mark.parametrize("kind", ["embedded", pytest.param("rabbitmq", marks=needs_rabbit)])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_newcomer_gives_up_when_another_leads_for_too_long(
     make_fleet: MakeFleet, request: pytest.FixtureRequest, fast_place: Path, kind: str
 ) -> None:
     """It exits with 4, names the process that leads, and that one has noticed nothing."""
-    url = embedded_url(fast_place / "queue.db") if kind == "embedded" else request.getfixturevalue("rabbit_url")
-    fleet = make_fleet(url, replicas=("a",)).start()
+    fleet = make_fleet(broker_of(kind, request, fast_place), replicas=("a",)).start()
     fleet.settle()
     newcomer = fleet.another_producer("newcomer", program="tests.hasty_producer").start()
     fleet.others.append(newcomer)

@@ -19,7 +19,7 @@ from producer.restarts import DELAY_LIMIT_SECONDS, REMEMBERED_SECONDS
 from producer.stream import begin_epoch
 from tests.running_producer import TREE, RunningProducer
 from tests.twins import MemoryBroker
-from tests.waiting import eventually
+from tests.waiting import eventually, is_running
 
 FILES = 300
 
@@ -80,14 +80,6 @@ def world(tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path)
     yield world
     world.producer.crash()
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process is there and has not ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_nothing_runs_until_somebody_asks_and_nothing_is_left_at_the_end(world: World) -> None:

@@ -69,6 +69,12 @@ class World:
         (self.producer.crash if by_crash else self.producer.stop)()
         self.start(hold, **options)
 
+    def end(self) -> None:
+        """No producer runs any more."""
+        if self.running is not None:
+            self.running.stop()
+            self.running = None
+
     def delete(self, count: int) -> list[Path]:
         """Delete so many files; returns them."""
         found = sorted(path for path in self.root.rglob("*") if path.is_file() and path.name != "always")[:count]
@@ -120,8 +126,7 @@ class World:
 def world(tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path)
     yield world
-    if world.running is not None:
-        world.running.crash()
+    world.end()
 
 
 def test_too_many_deletes_are_held_over_restarts_and_published_once_when_they_are_released(world: World) -> None:
@@ -348,9 +353,7 @@ def test_a_hold_that_is_found_after_a_time_without_a_producer_is_one_too(
     world: World, paths_of_a_round: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batching, "EVENTS_LIMIT", paths_of_a_round)
-    world.start()
-    world.producer.stop()
-    world.running = None
+    world.start().end()
     world.delete(60)
     world.write("3/new")
     world.start()
@@ -364,9 +367,7 @@ def test_few_that_a_scan_finds_go_when_it_is_over(
     world: World, paths_of_a_round: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batching, "EVENTS_LIMIT", paths_of_a_round)
-    world.start()
-    world.producer.stop()
-    world.running = None
+    world.start().end()
     world.delete(12)
     world.start()
     world.level()
@@ -406,8 +407,7 @@ def test_the_patterns_stay_when_the_source_is_emptied_and_are_no_path_that_is_de
     assert world.ask("hold-release")["released"] == 205
     world.until(lambda: set(world.plain.tree) == {PATTERNS_PATH})
     assert not world.producer.journal.held.is_emptied
-    world.producer.stop()
-    world.running = None
+    world.end()
     (world.root / "file").write_text("")
     world.start()
     world.until(lambda: set(world.plain.tree) == {b"file"})

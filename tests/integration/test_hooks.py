@@ -22,7 +22,7 @@ from consumer.state import State
 from consumer.statefile import transaction
 from tests.rabbit import free_ports
 from tests.running_consumer import Running
-from tests.waiting import eventually, scaled
+from tests.waiting import eventually, is_running, scaled
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
 
@@ -77,13 +77,6 @@ def test_what_a_command_leaves_behind_holds_up_nothing() -> None:
     assert time.monotonic() - began < scaled(10)
 
 
-def _is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     """Also what ignores the polite signal."""
     child = tmp_path / "child"
@@ -91,7 +84,7 @@ def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(tmp_pat
     done = CommandCall(("bash", "-c", script), ENVIRONMENT, scaled(1)).run(b"")
     assert done.came is Came.TIMEOUT
     pid = int(child.read_text())
-    eventually(lambda: not _is_running(pid), 5, "the grandchild ended")
+    eventually(lambda: not is_running(pid), 5, "the grandchild ended")
 
 
 def test_a_command_is_ended_when_it_is_told_to() -> None:

@@ -59,6 +59,19 @@ def killed_while_putting_right(running: Running, drift: dict[bytes, Drift], patc
     running.restart()
 
 
+def killed_before_its_commit(running: Running, batch: dict[bytes, bytes], patch: pytest.MonkeyPatch) -> None:
+    """A batch is on the disk, and the process dies before the state knows of it."""
+
+    def die(step: Step, plan: Plan, outcome: Outcome, **_: object) -> None:
+        raise Killed
+
+    with patch.context() as now:
+        now.setattr(running.state, "commit", die)
+        running.say(running.master.batch({**batch}))
+        with pytest.raises(Killed):
+            running.turn(3)
+
+
 def test_what_is_foreign_goes_aside_also_when_the_scrub_that_found_it_was_killed(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,15 +91,7 @@ def test_what_a_killed_step_had_placed_is_no_foreign_thing_once_it_is_level(
 ) -> None:
     running.say(running.master.batch({b"a": b"1"}))
     running.level()
-
-    def die(step: Step, plan: Plan, outcome: Outcome, **_: object) -> None:
-        raise Killed
-
-    with monkeypatch.context() as now:
-        now.setattr(running.state, "commit", die)
-        running.say(running.master.batch({b"b": b"2"}))
-        with pytest.raises(Killed):
-            running.turn(3)
+    killed_before_its_commit(running, {b"b": b"2"}, monkeypatch)
     running.restart()
     running.say(running.master.heartbeat(), running.master.sent[-1])
     running.level()
@@ -153,15 +158,7 @@ def test_what_a_step_left_half_done_is_looked_at_with_signs_of_life(
 ) -> None:
     running.say(running.master.batch({b"a": b"1"}))
     running.level()
-
-    def die(step: Step, plan: Plan, outcome: Outcome, **_: object) -> None:
-        raise Killed
-
-    with monkeypatch.context() as now:
-        now.setattr(running.state, "commit", die)
-        running.say(running.master.batch({b"b": b"2", b"c": b"3"}))
-        with pytest.raises(Killed):
-            running.turn(3)
+    killed_before_its_commit(running, {b"b": b"2", b"c": b"3"}, monkeypatch)
     (running.root / "c").write_bytes(LARGE)
     ticks: list[str] = []
     monkeypatch.setattr(running.board, "tick", ticks.append)

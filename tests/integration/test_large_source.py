@@ -22,8 +22,7 @@ LARGE = os.urandom(INLINE_LIMIT_BYTES + PART_BYTES + 5)
 def world(tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path)
     yield world
-    if world.running is not None:
-        world.running.crash()
+    world.crash()
 
 
 @pytest.fixture

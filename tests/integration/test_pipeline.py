@@ -63,8 +63,10 @@ class World:
         return self.running
 
     def crash(self) -> None:
-        self.producer.crash()
-        self.running = None
+        """The producer dies, where one runs."""
+        if self.running is not None:
+            self.running.crash()
+            self.running = None
 
     def restart(self, **options: object) -> RunningProducer:
         self.producer.stop()
@@ -105,8 +107,7 @@ class World:
 def world(tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path)
     yield world
-    if world.running is not None:
-        world.running.crash()
+    world.crash()
 
 
 def _write(path: Path, text: str = "text") -> None:

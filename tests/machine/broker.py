@@ -14,6 +14,7 @@ from common.transport.ports import Delivery, Link, Outgoing, Phase, Route
 from common.transport.window import Window
 from tests.machine.process import Killed, Life
 from tests.machine.queues import UPSTREAM, Item, Queues
+from tests.twins import PublishersBooks
 
 PREFETCH = 64
 UPSTREAM_LIFE_SECONDS = 60.0
@@ -95,18 +96,16 @@ class SimulatedBroker:
         return is_read
 
 
-class SimulatedPublisher:
+class SimulatedPublisher(PublishersBooks):
     """A `Publisher`. What is handed over lies here until `pump` writes it; `Window` says what goes again."""
 
     def __init__(self, broker: SimulatedBroker, life: Life) -> None:
+        super().__init__()
         self._broker = broker
         self.life = life
         self.handed_over: deque[Outgoing] = deque()
-        self._unconfirmed: dict[int, Outgoing] = {}
         self._window = Window()
         self._tags = count(1)
-        self._confirmed: list[int] = []
-        self._returned: list[str] = []
         self.on_publish: Callable[[Outgoing], None] = lambda message: None
 
     @property
@@ -169,22 +168,8 @@ class SimulatedPublisher:
                 self._broker.route(message)
         self.handed_over.clear()
 
-    def in_flight(self) -> tuple[int, int]:
-        return len(self._unconfirmed), sum(len(message.body) for message in self._unconfirmed.values())
-
     def waiting_bytes(self) -> int:
         return sum(len(message.body) for message in self.handed_over)
-
-    def taking_seconds(self) -> float | None:
-        return None
-
-    def confirmed(self) -> list[int]:
-        taken, self._confirmed = self._confirmed, []
-        return taken
-
-    def returned(self) -> list[str]:
-        taken, self._returned = self._returned, []
-        return taken
 
     def make_queue(self, replica: str) -> None:
         self.life.step("make queue")
