@@ -12,7 +12,6 @@ from common.messages import Lineage, Question, ReplicaState, Report, Upstream
 
 QUESTION_LIFE_SECONDS = 60.0
 REPLICAS_LIMIT = 10_000
-WIRE_REMEMBERED_SECONDS = 24 * 3600.0
 EPOCHS_BELIEVED = 1 << 62
 """An epoch is unix seconds, or one more than the last. What claims to be from here on is no epoch: nothing could go above it."""
 
@@ -115,14 +114,6 @@ class Fleet:
         reports = [report for report, _ in self.reports() if report.position.epoch]
         is_taken = all(_has_taken_all(report, lineage, sequence) for report in reports)
         return is_taken and any(report.agreed for report in reports)
-
-    def wires(self, now: float) -> list[int]:
-        """The newest formats that replicas heard from within a day can read."""
-        return [
-            replica.report.wire
-            for replica in self._replicas.values()
-            if replica.report is not None and now - replica.heard_at < WIRE_REMEMBERED_SECONDS
-        ]
 
 
 def _follows_another(report: Report, lineage: Lineage) -> bool:

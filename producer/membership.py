@@ -17,7 +17,7 @@ from common.setting_kinds import NAME_ALLOWED
 from common.transport.ports import Publisher, Subscriber
 from producer import fleet_view
 from producer.fleet import Fleet
-from producer.fleet_view import GONE_SECONDS, FleetView, Heard, Word
+from producer.fleet_view import GONE_SECONDS, FleetView, Heard, ReplicaView, Word
 from producer.journal import Journal
 from producer.roster import Member, Roster
 
@@ -26,6 +26,8 @@ log = logging.getLogger("treecast")
 TEND_SECONDS = 1.0
 GONE_ALARM = "replicas-gone"
 NAMED_IN_ALARM = 10
+NEW_LIMIT_SECONDS = 600.0
+"""A replica that was added is missed when it has not reported for so long."""
 
 
 class Membership:
@@ -85,6 +87,10 @@ class Membership:
         ]
         return fleet_view.see(heard, stand.lineage, stand.position, self._lag_seconds, self._clock())
 
+    def wires(self) -> list[int]:
+        """The newest formats that the members can read: whoever belongs to the fleet must be able to read what is written."""
+        return self._roster.wires()
+
     # -- what a person asks
 
     def add(self, name: str, labels: Labels, now: float) -> Member:
@@ -129,13 +135,19 @@ class Membership:
         self._publisher.drop_queue(name)
 
     def _alarm(self, now: float) -> None:
-        gone = [one for one in self.view(now).replicas if one.word is Word.GONE]
+        gone = [one for one in self.view(now).replicas if self._is_missed(one)]
         if not gone:
             self._board.clear(GONE_ALARM)
             return
-        names = [f"{one.name} since {_moment(one.since)}" for one in gone[:NAMED_IN_ALARM]]
+        names = [f"{one.name} since {_moment(one.since or one.member.added)}" for one in gone[:NAMED_IN_ALARM]]
         more = f" and {len(gone) - NAMED_IN_ALARM} more" if len(gone) > NAMED_IN_ALARM else ""
         self._board.alarm(GONE_ALARM, f"no report for {GONE_SECONDS:.0f} s from {', '.join(names)}{more}")
+
+    def _is_missed(self, one: ReplicaView) -> bool:
+        """Whether it should be there and is not; one that was added has some time to come."""
+        if one.word is Word.NEW:
+            return self._clock() - one.member.added >= NEW_LIMIT_SECONDS
+        return one.word is Word.GONE
 
     def _lag_seconds(self, level: Position) -> float | None:
         stand = self._journal.stand

@@ -60,6 +60,10 @@ class Roster:
         """From here on replicas can be heard: until now nobody's silence meant anything."""
         self._heard_at = dict.fromkeys(self._heard_at, now)
 
+    def wires(self) -> list[int]:
+        """The newest formats that the members can read, as far as they ever said."""
+        return [member.wire for member in self._members.values() if member.wire]
+
     def silent_seconds(self, name: str, now: float) -> float:
         """How long this member has said nothing, as far as somebody listened."""
         return now - self._heard_at[name]

@@ -63,7 +63,6 @@ class Telling:
         self._board = board
         self._publisher = publisher
         self._subscriber = subscriber
-        self._fleet = upstream.fleet
         self._members = upstream.members
         self._told_at = self._told_replicas_at = float("-inf")
         self._told_quiet = False
@@ -111,7 +110,7 @@ class Telling:
         self._board.gauge("catch_up_window_seconds", facts.catch_up_window_seconds())
         return {
             **fleet_view.told(self._members.view(now)),
-            "wire": versions.writes(self._fleet.wires(now), self._wire_pin),
+            "wire": versions.writes(self._members.wires(), self._wire_pin),
         }
 
     def _judge_link(self, link: Link, now: float) -> None:

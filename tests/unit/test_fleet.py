@@ -71,13 +71,6 @@ def test_a_question_is_old_by_the_clock_of_the_replica_that_asked_alone() -> Non
     assert fleet.is_old(question.replica, question.unix_ns)
 
 
-def test_wires_of_replicas_that_were_silent_for_a_day_do_not_count() -> None:
-    fleet = Fleet()
-    fleet.hear(_report(), OURS, 0.0)
-    assert fleet.wires(10.0) == [1]
-    assert fleet.wires(90_000.0) == []
-
-
 def test_a_new_tree_is_vouched_for_by_a_replica_that_is_equal_while_none_has_another() -> None:
     fleet = Fleet()
     assert not fleet.vouches(OURS, 3)
