@@ -97,8 +97,8 @@ class ReplicaView:
         return self.word in (Word.GONE, Word.NEW) or self.lag_seconds is None or self.lag_seconds > limit_seconds
 
     def has(self, position: Position) -> bool:
-        """Whether it agrees, durably, at this position of its epoch or beyond."""
-        return self.agreed and self.position.epoch == position.epoch and self.position.sequence >= position.sequence
+        """Whether it agrees, durably, at this position or beyond: a later epoch of the tree begins with all that was before."""
+        return self.agreed and self.position >= position
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from stat import S_ISDIR
 from typing import Any
 
 from common.entries import Position
-from common.errors import PathError, SettingError
+from common.errors import PathError, SettingError, UnreachableError
 from common.labels import parse_selector
 from common.names import ROOT, check_path, escape
 from common.orders import Verb
@@ -48,7 +48,7 @@ def wait_handlers(pipeline: Pipeline, source: bytes, clock: Callable[[], float] 
         ticket = int(arguments["ticket"])
         wait = pipeline.waiting.look(ticket, clock())
         if wait is None:
-            raise SettingError("ticket", ticket, "one of this process: it was started again; ask again")
+            raise UnreachableError("the producer was started again meanwhile, and knows nothing of this wait: wait again")
         found = _told(wait, pipeline, clock())
         if found["is_done"] or found["why"]:
             pipeline.waiting.forget(ticket)

@@ -90,7 +90,8 @@ def test_whether_it_has_a_position_is_its_own_proof_alone() -> None:
     (view,) = see([heard(report(position=Position(7, 90)))], OURS, HERE, lag, 50.0).replicas
     assert view.has(Position(7, 90))
     assert not view.has(Position(7, 91))
-    assert not view.has(Position(6, 1))
+    assert view.has(Position(6, 1000))
+    assert not view.has(Position(8, 1))
 
 
 def test_what_a_replica_says_of_its_problems_is_bounded() -> None:
