@@ -48,7 +48,9 @@ def wait_handlers(pipeline: Pipeline, source: bytes, clock: Callable[[], float] 
         ticket = int(arguments["ticket"])
         wait = pipeline.waiting.look(ticket, clock())
         if wait is None:
-            raise UnreachableError("the producer was started again meanwhile, and knows nothing of this wait: wait again")
+            raise UnreachableError(
+                "the producer was started again meanwhile, and knows nothing of this wait: wait again"
+            )
         found = _told(wait, pipeline, clock())
         if found["is_done"] or found["why"]:
             pipeline.waiting.forget(ticket)
