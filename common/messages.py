@@ -1,7 +1,7 @@
 """The messages of the protocol, decoded: plain values. Their bytes are `common.wire`'s business.
 
-Downstream (producer to replicas): batch, heartbeat, trial, same, bucket, since, too old, body, part. Upstream: question and
-report. What each means, and when it may be merged, is written in docs/agreement.md; the words are the same there.
+Downstream (producer to replicas): batch, heartbeat, trial, command, same, bucket, since, too old, body, part. Upstream: question
+and report. What each means, and when it may be merged, is written in docs/agreement.md; the words are the same there.
 
 `released`, in all that can make a path go away: the sequence of this epoch up to which deletes are released. A replica holds
 none of them, nor any of an earlier epoch; 0: nothing is released, and the replica judges by itself.
@@ -19,6 +19,10 @@ PART_BYTES = 256 * 1024
 """A large content travels in parts of this size, the last one shorter; offsets are multiples of it."""
 INLINE_LIMIT_BYTES = 1024 * 1024
 """A file up to this size travels with its event; a larger one in parts, when a replica asks for them."""
+RESTING_LIMIT = 1000
+"""So many may be out of service at once because they are behind; for more a heartbeat has no room."""
+REST_LEASE_SECONDS = 20.0
+"""So long after a replica asked for a rest it may take it; to rest for longer it asks again, with each report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,9 @@ class Heartbeat:
     """A batch of nothing: the stream stands at `sequence`, whose batch hashed to `head`; the tree's digest there.
 
     `counter` counts the heartbeats of this instance; `unix_ns` is the producer's clock (shown, never trusted);
-    `leader` says who sends it, as "host:pid", for a person.
+    `leader` says who sends it, as "host:pid", for a person. `ready` of `members` replicas may be relied on. `resting`: who may step
+    out of service although it could serve, each with the number by which it asked (`wants_rest` of its report); at most
+    `RESTING_LIMIT`.
     """
 
     lineage: Lineage
@@ -65,6 +71,9 @@ class Heartbeat:
     unix_ns: int
     leader: str = ""
     released: int = 0
+    ready: int = 0
+    members: int = 0
+    resting: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,29 @@ class Trial:
     counter: int
     unix_ns: int
     leader: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A person beside the master asks one replica to do something; never anything that changes the tree.
+
+    `verb`: one of `CommandVerb`, or one that a newer version has; who does not know it ignores it. The replica answers by its
+    reports. `nonce` is drawn for each time somebody asks: who has taken it takes it no second time.
+    """
+
+    lineage: Lineage
+    replica: str
+    nonce: bytes
+    verb: str
+
+
+class CommandVerb(StrEnum):
+    """What a replica may be asked to do."""
+
+    PROVE = "prove"
+    """Report at once, with the tree digest at your position."""
+    SCRUB = "scrub"
+    """Read everything on your disk again, at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +198,7 @@ class PartAnswer:
 
 
 Answer = Same | BucketRows | Since | TooOld | BodyAnswer | PartAnswer
-Downstream = Batch | Heartbeat | Trial | Answer
+Downstream = Batch | Heartbeat | Trial | Command | Answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from common.digests import DIGEST_BYTES
 from common.errors import RefusedError
-from common.names import check_row_path
+from common.names import check_row_path, is_name
 from common.wire.frame import Contents
 
 LENGTH_LIMIT = 1 << 32
@@ -40,6 +40,16 @@ def read_text(contents: Contents, name: str, limit_characters: int) -> str:
     if type(value) is not str or len(value) > limit_characters:
         raise RefusedError(f"column-{name}", f"not a text of at most {limit_characters}")
     return value
+
+
+def read_names(contents: Contents, name: str, limit: int) -> list[str]:
+    """At most so many names of replicas, none twice."""
+    column = contents.document.get(name)
+    if type(column) is not list or len(column) > limit:
+        raise RefusedError(f"column-{name}", f"not a list of at most {limit}")
+    if not all(type(one) is str and is_name(one) for one in column) or len(set(column)) != len(column):
+        raise RefusedError(f"column-{name}", "not all names, or one stands twice")
+    return column
 
 
 def read_document(contents: Contents, name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the producer sends: batch, heartbeat, trial and answers, each as header fields and frame contents, and back.
+"""What the producer sends: batch, heartbeat, trial, command and answers, each as header fields and frame contents, and back.
 
 Pairs of `_write_x` and `_read_x`; of answers header and contents are written apart: many may have the same contents. The header
 has been checked before anything is read here; no bytes are packed here.
@@ -12,10 +12,12 @@ from common.entries import Event
 from common.errors import RefusedError
 from common.messages import (
     PART_BYTES,
+    RESTING_LIMIT,
     Answer,
     Batch,
     BodyAnswer,
     BucketRows,
+    Command,
     Downstream,
     Heartbeat,
     Lineage,
@@ -25,12 +27,22 @@ from common.messages import (
     TooOld,
     Trial,
 )
-from common.wire.columns import cut_digests, cut_paths, read_text, read_unique
+from common.wire.columns import (
+    cut_digests,
+    cut_paths,
+    read_integer,
+    read_integers,
+    read_names,
+    read_text,
+    read_unique,
+)
 from common.wire.events import has_keep, read_events, write_events
 from common.wire.frame import Contents
-from common.wire.header import Header, MessageType, Need
+from common.wire.header import INTEGER_LIMIT, Header, MessageType, Need
 
 LEADER_LIMIT_CHARACTERS = 1024
+VERB_LIMIT_CHARACTERS = 64
+MEMBERS_LIMIT = (1 << 31) - 1
 
 
 def write_downstream(message: Downstream) -> tuple[Header, Contents]:
@@ -42,6 +54,8 @@ def write_downstream(message: Downstream) -> tuple[Header, Contents]:
             return _write_heartbeat(message)
         case Trial():
             return _write_trial(message)
+        case Command():
+            return _write_command(message)
         case _:
             return write_answer_header(message), _write_answer_contents(message)
 
@@ -158,7 +172,14 @@ def _write_heartbeat(heartbeat: Heartbeat) -> tuple[Header, Contents]:
         unix_ns=heartbeat.unix_ns,
         released=heartbeat.released,
     )
-    return header, Contents({"leader": heartbeat.leader}, {})
+    document = {
+        "leader": heartbeat.leader,
+        "ready": heartbeat.ready,
+        "members": heartbeat.members,
+        "resting": [name for name, _ in heartbeat.resting],
+        "asked": [number for _, number in heartbeat.resting],
+    }
+    return header, Contents(document, {})
 
 
 def _read_heartbeat(header: Header, contents: Contents) -> Heartbeat:
@@ -171,7 +192,15 @@ def _read_heartbeat(header: Header, contents: Contents) -> Heartbeat:
         unix_ns=header.unix_ns,
         leader=read_text(contents, "leader", LEADER_LIMIT_CHARACTERS),
         released=header.released,
+        ready=read_integer(contents, "ready", 0, MEMBERS_LIMIT),
+        members=read_integer(contents, "members", 0, MEMBERS_LIMIT),
+        resting=_read_resting(contents),
     )
+
+
+def _read_resting(contents: Contents) -> tuple[tuple[str, int], ...]:
+    names = read_names(contents, "resting", RESTING_LIMIT)
+    return tuple(zip(names, read_integers(contents, "asked", len(names), 0, INTEGER_LIMIT), strict=True))
 
 
 def _write_trial(trial: Trial) -> tuple[Header, Contents]:
@@ -184,6 +213,16 @@ def _write_trial(trial: Trial) -> tuple[Header, Contents]:
 def _read_trial(header: Header, contents: Contents) -> Trial:
     leader = read_text(contents, "leader", LEADER_LIMIT_CHARACTERS)
     return Trial(_lineage(header), header.first - 1, header.after, header.counter, header.unix_ns, leader)
+
+
+def _write_command(command: Command) -> tuple[Header, Contents]:
+    header = _stream(MessageType.COMMAND, command.lineage)._replace(replica=command.replica, nonce=command.nonce)
+    return header, Contents({"verb": command.verb}, {})
+
+
+def _read_command(header: Header, contents: Contents) -> Command:
+    verb = read_text(contents, "verb", VERB_LIMIT_CHARACTERS)
+    return Command(_lineage(header), header.replica, header.nonce, verb)
 
 
 def _read_same(header: Header, contents: Contents) -> Same:
@@ -238,6 +277,7 @@ def _read_body(header: Header, contents: Contents) -> BodyAnswer:
 _READERS: dict[MessageType, Callable[[Header, Contents], Downstream]] = {
     MessageType.HEARTBEAT: _read_heartbeat,
     MessageType.TRIAL: _read_trial,
+    MessageType.COMMAND: _read_command,
     MessageType.SAME: _read_same,
     MessageType.BUCKET: _read_bucket,
     MessageType.SINCE: _read_since,

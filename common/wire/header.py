@@ -42,6 +42,7 @@ class MessageType(IntEnum):
     BODY = 7
     TRIAL = 8
     PART = 9
+    COMMAND = 10
     QUESTION_DIGESTS = 16
     QUESTION_BUCKET = 17
     QUESTION_SINCE = 18
@@ -103,6 +104,7 @@ _USED = {
     MessageType.BATCH: "instance first rows prev before after salt needs released",
     MessageType.HEARTBEAT: "instance first prev before after salt counter unix_ns released",
     MessageType.TRIAL: "instance first after salt counter unix_ns",
+    MessageType.COMMAND: "instance salt replica nonce",
     MessageType.SAME: f"{_ANSWER} released",
     MessageType.BUCKET: f"{_ANSWER} about digest released",
     MessageType.SINCE: f"{_ANSWER} about part of digest released",

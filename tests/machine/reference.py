@@ -36,7 +36,7 @@ NOWHERE = Spot(0, 0, b"")
 
 _HEADER = Struct(">4sHB64sQ16sQI32s32s32s32sBBII32sQ64s16sQQII32sQqQ")
 _FRAME_OFFSET = 445 + 32 + 8 + 64
-BATCH, HEARTBEAT = 1, 2
+BATCH, HEARTBEAT, COMMAND = 1, 2, 10
 PATTERNS = b".treecast"
 """The reserved path at which the patterns are published: in the index, on no disk."""
 

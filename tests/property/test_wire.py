@@ -21,6 +21,7 @@ from common.messages import (
     Batch,
     BodyAnswer,
     BucketRows,
+    Command,
     Downstream,
     Heartbeat,
     Lineage,
@@ -122,6 +123,8 @@ asks = st.one_of(
     st.builds(AskBuckets, bucket_sets, st.booleans()),
     st.dictionaries(paths, hashes, max_size=10).map(lambda drawn: AskBodies(tuple(drawn.items()))),
 )
+counts = st.integers(0, 10_000)
+resting = st.dictionaries(names, i63, max_size=5).map(lambda drawn: tuple(drawn.items()))
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
 plain = (
     st.integers(-(1 << 63), (1 << 64) - 1) | texts | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)
@@ -138,7 +141,8 @@ answers: st.SearchStrategy[Answer] = st.one_of(
 messages: st.SearchStrategy[Downstream | Upstream] = st.one_of(
     batches,
     answers,
-    st.builds(Heartbeat, lineages, i63, hashes, hashes, i63, i64, texts, i63),
+    st.builds(Heartbeat, lineages, i63, hashes, hashes, i63, i64, texts, i63, counts, counts, resting),
+    st.builds(Command, lineages, names, nonces, texts),
     st.builds(Trial, lineages, i63, hashes, i63, i64, texts),
     st.builds(Question, st.just(TREE), i63, names, nonces, asks, i64),
     st.builds(

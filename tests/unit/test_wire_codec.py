@@ -13,6 +13,7 @@ from common.messages import (
     AskDigests,
     Batch,
     BucketRows,
+    Command,
     Downstream,
     Question,
     ReplicaState,
@@ -70,6 +71,52 @@ def test_every_golden_file_has_its_message_and_every_type_its_golden_file() -> N
 def test_an_optional_column_of_a_newer_writer_is_skipped(name: str) -> None:
     data = redocumented(encode(MESSAGES[name]), colours=[1, 2], also={"deep": [[1.5]]})
     assert without_hash(decode(data)) == MESSAGES[name]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("ready", -1),
+        ("ready", True),
+        ("ready", 1 << 31),
+        ("members", None),
+        ("members", 1.0),
+        ("resting", None),
+        ("resting", {"a": 1}),
+        ("resting", ["a", "a"]),
+        ("resting", ["a", "Not A Name"]),
+        ("resting", ["a", 7]),
+        ("resting", [f"r{number}" for number in range(1001)]),
+        ("asked", [1]),
+        ("asked", [1, -1]),
+        ("asked", [1, 1 << 63]),
+        ("asked", None),
+    ],
+)
+def test_a_heartbeat_says_who_may_rest_within_bounds(column: str, value: Any) -> None:
+    with pytest.raises(RefusedError) as caught:
+        decode_downstream(redocumented(GOLDEN["heartbeat-resting"], **{column: value}), TREE)
+    assert caught.value.reason == f"column-{column}"
+
+
+@pytest.mark.parametrize("verb", [None, 7, ["prove"], "x" * 65])
+def test_the_verb_of_a_command_is_a_short_text(verb: Any) -> None:
+    with pytest.raises(RefusedError) as caught:
+        decode_downstream(redocumented(GOLDEN["command"], verb=verb), TREE)
+    assert caught.value.reason == "column-verb"
+
+
+def test_a_command_whose_verb_is_not_known_yet_is_read_all_the_same() -> None:
+    command = decode_downstream(redocumented(GOLDEN["command"], verb="dance"), TREE)
+    assert isinstance(command, Command)
+    assert command.verb == "dance"
+
+
+@pytest.mark.parametrize("fields", [{"replica": ""}, {"at": 1}, {"rows": 1}, {"released": 1}, {"first": 1}])
+def test_a_command_is_for_one_replica_and_has_no_place_in_the_stream(fields: dict[str, Any]) -> None:
+    with pytest.raises(RefusedError) as caught:
+        decode_downstream(reheaded(GOLDEN["command"], **fields), TREE)
+    assert caught.value.reason == ("name" if "replica" in fields else "unused-field")
 
 
 def test_a_number_of_rows_that_is_not_what_the_frame_holds_is_refused() -> None:

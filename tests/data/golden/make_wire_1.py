@@ -16,6 +16,7 @@ from common.messages import (
     Batch,
     BodyAnswer,
     BucketRows,
+    Command,
     Downstream,
     Heartbeat,
     Lineage,
@@ -79,6 +80,10 @@ MESSAGES: dict[str, Downstream | Upstream] = {
     "batch-released": Batch(LINEAGE, 44, (Event(b"a/c", None),), HEAD, BEFORE, AFTER, released=44),
     "heartbeat": Heartbeat(LINEAGE, 53, HEAD, AFTER, 17, 1_760_000_100_000_000_001, "master.example:4711", 53),
     "heartbeat-at-nothing": Heartbeat(LINEAGE, 0, bytes(32), BEFORE, 0, 0),
+    "heartbeat-resting": Heartbeat(
+        LINEAGE, 53, HEAD, AFTER, 18, 1, "m:1", 53, ready=7, members=10, resting=(("replica-1", 0), ("osl", (1 << 63) - 1))
+    ),
+    "command": Command(LINEAGE, "replica-1", NONCE, "prove"),
     "trial": Trial(LINEAGE, 53, AFTER, 3, 1_760_000_100_000_000_001, "master.example:4711"),
     "same": Same(LINEAGE, "replica-1", NONCE, 53, (4095, 0, 17), 51),
     "bucket": BucketRows(
