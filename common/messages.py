@@ -58,9 +58,9 @@ class Heartbeat:
     """A batch of nothing: the stream stands at `sequence`, whose batch hashed to `head`; the tree's digest there.
 
     `counter` counts the heartbeats of this instance; `unix_ns` is the producer's clock (shown, never trusted);
-    `leader` says who sends it, as "host:pid", for a person. `ready` of `members` replicas may be relied on. `resting`: who may step
-    out of service although it could serve, each with the number by which it asked (`wants_rest` of its report); at most
-    `RESTING_LIMIT`.
+    `leader` says who sends it, as "host:pid", for a person. `ready` of `members` replicas may be relied on. `resting`: who may
+    step out of service although it could serve, each with the number by which it asked (`wants_rest` of its report); at
+    most `RESTING_LIMIT`.
     """
 
     lineage: Lineage

@@ -81,7 +81,17 @@ MESSAGES: dict[str, Downstream | Upstream] = {
     "heartbeat": Heartbeat(LINEAGE, 53, HEAD, AFTER, 17, 1_760_000_100_000_000_001, "master.example:4711", 53),
     "heartbeat-at-nothing": Heartbeat(LINEAGE, 0, bytes(32), BEFORE, 0, 0),
     "heartbeat-resting": Heartbeat(
-        LINEAGE, 53, HEAD, AFTER, 18, 1, "m:1", 53, ready=7, members=10, resting=(("replica-1", 0), ("osl", (1 << 63) - 1))
+        LINEAGE,
+        53,
+        HEAD,
+        AFTER,
+        18,
+        1,
+        "m:1",
+        53,
+        ready=7,
+        members=10,
+        resting=(("replica-1", 0), ("osl", (1 << 63) - 1)),
     ),
     "command": Command(LINEAGE, "replica-1", NONCE, "prove"),
     "trial": Trial(LINEAGE, 53, AFTER, 3, 1_760_000_100_000_000_001, "master.example:4711"),
