@@ -13,12 +13,12 @@ from common.wire.frame import MIB, Limits
 from tests.data.golden.make_wire_1 import MESSAGES
 from tests.wire_samples import LINEAGE, TREE, compressed, header_of, raw_of, redocumented, sealed
 
-HEARTBEAT = raw_of(b'{"leader":"","sections":[]}')
+TRIAL = raw_of(b'{"leader":"","sections":[]}')
 
 
 def refusal(raw: bytes, packed: bytes | None = None, **fields: int) -> str:
     with pytest.raises(RefusedError) as caught:
-        decode_downstream(sealed(header_of("heartbeat", **fields), raw, packed), TREE)
+        decode_downstream(sealed(header_of("trial", **fields), raw, packed), TREE)
     return caught.value.reason
 
 
@@ -27,33 +27,33 @@ def refusal_of(document: bytes, *sections: bytes) -> str:
 
 
 def test_the_honest_frame_of_these_tests_is_taken() -> None:
-    decode_downstream(sealed(header_of("heartbeat"), HEARTBEAT), TREE)
+    decode_downstream(sealed(header_of("trial"), TRIAL), TREE)
 
 
-@pytest.mark.parametrize("packed", [b"", b"junk", compressed(HEARTBEAT)[:-1]])
+@pytest.mark.parametrize("packed", [b"", b"junk", compressed(TRIAL)[:-1]])
 def test_a_frame_that_is_no_frame_is_refused(packed: bytes) -> None:
-    assert refusal(HEARTBEAT, packed) in ("frame-damaged", "raw-length", "frame-end")
+    assert refusal(TRIAL, packed) in ("frame-damaged", "raw-length", "frame-end")
 
 
-@pytest.mark.parametrize("junk", [b"\0", compressed(HEARTBEAT), b"\x50\x2a\x4d\x18\x00\x00\x00\x00"])
+@pytest.mark.parametrize("junk", [b"\0", compressed(TRIAL), b"\x50\x2a\x4d\x18\x00\x00\x00\x00"])
 def test_junk_behind_the_frame_is_refused_although_the_header_counts_it(junk: bytes) -> None:
-    assert refusal(HEARTBEAT, compressed(HEARTBEAT) + junk) == "frame-end"
+    assert refusal(TRIAL, compressed(TRIAL) + junk) == "frame-end"
 
 
-@pytest.mark.parametrize("raw", [HEARTBEAT + b"x", HEARTBEAT[:-1]])
+@pytest.mark.parametrize("raw", [TRIAL + b"x", TRIAL[:-1]])
 def test_a_frame_longer_or_shorter_than_the_header_says_is_refused(raw: bytes) -> None:
-    assert refusal(raw, compressed(HEARTBEAT)) == "raw-length"
+    assert refusal(raw, compressed(TRIAL)) == "raw-length"
 
 
 def test_a_header_that_says_one_byte_over_fifty_megabytes_takes_no_memory() -> None:
     bomb = compressed(bytes(50 * MIB))
-    data = sealed(header_of("heartbeat"), b"x", bomb)
+    data = sealed(header_of("trial"), b"x", bomb)
     assert len(bomb) < 10_000
     assert _peak_of_refusal(data, "raw-length") < MIB
 
 
 def test_a_small_frame_of_more_than_the_limit_takes_no_memory() -> None:
-    data = sealed(header_of("heartbeat"), bytes(65 * MIB))
+    data = sealed(header_of("trial"), bytes(65 * MIB))
     assert len(data) < 10_000
     assert _peak_of_refusal(data, "raw-too-long") < MIB
 
@@ -65,15 +65,15 @@ def test_upstream_takes_less_than_downstream() -> None:
 
 
 def test_a_frame_that_declares_another_size_than_it_has_is_refused() -> None:
-    packed = bytearray(compressed(HEARTBEAT))
-    assert packed[5] == len(HEARTBEAT)
+    packed = bytearray(compressed(TRIAL))
+    assert packed[5] == len(TRIAL)
     packed[5] = 1
-    assert refusal(HEARTBEAT, bytes(packed)) == "frame-damaged"
+    assert refusal(TRIAL, bytes(packed)) == "frame-damaged"
 
 
 def test_a_frame_that_asks_for_a_window_of_more_than_8_mib_is_refused() -> None:
-    assert refusal(HEARTBEAT, compressed(HEARTBEAT, window_log=27)) == "frame-damaged"
-    decode_downstream(sealed(header_of("heartbeat"), HEARTBEAT, compressed(HEARTBEAT, window_log=23)), TREE)
+    assert refusal(TRIAL, compressed(TRIAL, window_log=27)) == "frame-damaged"
+    decode_downstream(sealed(header_of("trial"), TRIAL, compressed(TRIAL, window_log=23)), TREE)
 
 
 def _peak_of_refusal(data: bytes, reason: str) -> int:
@@ -160,8 +160,8 @@ def test_sections_that_do_not_fill_the_frame_exactly_are_refused(document: bytes
 
 def test_an_unknown_column_and_an_unknown_section_are_skipped() -> None:
     document = b'{"colour":[1,2],"leader":"me","later":{"a":"b"},"sections":[["scent",5],["sound",0]]}'
-    decoded = decode_downstream(sealed(header_of("heartbeat"), raw_of(document, b"roses")), TREE)
-    assert decoded == decode_downstream(redocumented(encode(MESSAGES["heartbeat"]), leader="me"), TREE)
+    decoded = decode_downstream(sealed(header_of("trial"), raw_of(document, b"roses")), TREE)
+    assert decoded == decode_downstream(redocumented(encode(MESSAGES["trial"]), leader="me"), TREE)
 
 
 def test_the_largest_body_fits() -> None:
