@@ -4,7 +4,7 @@
 port, no signal. A link in the run directory leads from "the one that runs here" to its state directory. Knows no verb.
 
     question  {"verb": "status", ...arguments}
-    answer    {"result": {...}}  or  {"error": "text", "kind": "StoppedError"}
+    answer    {"result": {...}}  or an error, as in `error_json`
 """
 
 import contextlib
@@ -22,15 +22,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from common import error_json
 from common.endings import line_for
-from common.errors import (
-    AlreadyRunningError,
-    NeedsUpgradeError,
-    SettingError,
-    StoppedError,
-    TreecastError,
-    UnreachableError,
-)
+from common.errors import AlreadyRunningError, NeedsUpgradeError, SettingError, TreecastError, UnreachableError
 from common.places import is_own_directory, make_run_directory, run_directories
 
 log = logging.getLogger("treecast")
@@ -42,9 +36,6 @@ CONNECT_TIMEOUT_SECONDS = 2.0
 
 _SHORT_ENOUGH_BYTES = 100
 """A socket's address holds 104 bytes on some systems and 108 on others."""
-_KINDS: Mapping[str, type[TreecastError]] = {
-    kind.__name__: kind for kind in (StoppedError, UnreachableError, NeedsUpgradeError)
-}
 
 Verb = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -111,8 +102,7 @@ def answer(verbs: Mapping[str, Verb], line: bytes) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return {"error": f"the question is malformed ({type(error).__name__})", "kind": ""}
     except Exception as error:  # noqa: BLE001 - a broken verb must not end the process that was asked
-        kind = next((name for name, one in _KINDS.items() if isinstance(error, one)), "")
-        return {"error": line_for(error), "kind": kind}
+        return error_json.told(error, line_for(error))
 
 
 class Running(NamedTuple):
@@ -171,12 +161,7 @@ class ControlClient:
         if "result" in reply:
             result: dict[str, Any] = reply["result"]
             return result
-        raise _error_from(reply)
-
-
-def _error_from(reply: Mapping[str, Any]) -> TreecastError:
-    kind, text = _KINDS.get(str(reply.get("kind")), TreecastError), str(reply.get("error"))
-    return kind(text)
+        raise error_json.error_from(reply)
 
 
 def running(environ: Mapping[str, str]) -> list[Running]:

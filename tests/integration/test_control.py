@@ -140,15 +140,21 @@ def test_errors_of_a_verb_reach_the_asker(tmp_path: Path, environ: Environ, stac
     def stopped(_: dict[str, Any]) -> dict[str, Any]:
         raise StoppedError("adopt first")
 
+    def wrong(_: dict[str, Any]) -> dict[str, Any]:
+        raise SettingError("ID", "fra7", "a replica")
+
     def broken(_: dict[str, Any]) -> dict[str, Any]:
         raise RuntimeError("bug")
 
-    serve(stack, tmp_path, "t.producer", environ, stopped=stopped, broken=broken)
+    serve(stack, tmp_path, "t.producer", environ, stopped=stopped, wrong=wrong, broken=broken)
     client = ControlClient(tmp_path)
     with pytest.raises(StoppedError, match="adopt first"):
         client.ask("stopped")
     with pytest.raises(NeedsUpgradeError, match="does not know"):
         client.ask("future-verb")
+    with pytest.raises(SettingError) as refused:
+        client.ask("wrong")
+    assert (refused.value.setting, refused.value.found, refused.value.allowed) == ("ID", "fra7", "a replica")
     with pytest.raises(TreecastError, match="bug"):
         client.ask("broken")
     assert client.ask("echo") == {"echo": {}}
