@@ -190,7 +190,7 @@ def drift(world: World, replica: Observed) -> None:
     else:
         world.edit(hand, PATHS, b"drift %d" % rng.randrange(1 << 20))
     after = replica.disk()
-    replica.edited |= {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    replica.note_edited({path for path in before.keys() | after.keys() if before.get(path) != after.get(path)})
     replica.seen = after
     world.count["drift"] += 1
 
@@ -257,6 +257,7 @@ def _put_back(replica: Observed, state: bytes | None, target: Inode | None) -> N
     if target is not None:
         process.disk.put_copy(b"target", target)
     replica.promised, replica.spot = (0, 0), NOWHERE
+    replica.holds.forget()
     replica.seen = replica.disk()
 
 
@@ -270,6 +271,7 @@ def lose_journal(world: World) -> None:
     """The producer's journal is gone."""
     world.producer.end()
     databases.images.pop(JOURNAL, None)
+    world.holds.let_go.clear()
     clock.now += 2.0
     world.count["journals lost"] += 1
 
@@ -287,6 +289,7 @@ def restore_journal(world: World) -> None:
     if world.backups.get(JOURNAL):
         world.producer.end()
         databases.images[JOURNAL] = world.rng.choice(world.backups[JOURNAL]).database
+        world.holds.let_go.clear()
         clock.now += 2.0
         world.count["journals restored"] += 1
 

@@ -7,7 +7,7 @@ from common.errors import StoppedError
 from tests.machine.process import clock, databases
 from tests.machine.processes import ProducerProcess
 from tests.machine.queues import UPSTREAM
-from tests.machine.world import World
+from tests.machine.world import World, limit_of
 
 RIVAL = "rival"
 PAUSES = (0.0, 0.002, 0.03, 0.3)
@@ -37,6 +37,7 @@ def _make_rival(world: World) -> ProducerProcess:
         watches=setting.watches,
         log_rows=setting.log_rows,
         lateness=setting.lateness,
+        hold=limit_of(setting.hold_paths),
         place=RIVAL,
     )
 

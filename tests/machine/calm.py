@@ -1,14 +1,21 @@
-"""The calm after a story: faults stop, the master is quiet, and within a bound everything must be equal (law 7)."""
+"""The calm after a story: faults stop, the master is quiet, and within a bound everything must be equal (law 7).
+
+What is held is in the way of that, and nothing else: it must be told, on the disks still, and go when a person has released it.
+"""
+
+from collections.abc import Collection
 
 from tests.machine.acts import overflow, produce, turn
 from tests.machine.disk import FILE
-from tests.machine.laws import Observed
+from tests.machine.hold_laws import HELD, held_in_journal
+from tests.machine.laws import Observed, claims_of
 from tests.machine.process import clock
-from tests.machine.reference import LawBroken
+from tests.machine.reference import LawBroken, Tree, check, parents
 from tests.machine.world import World
 
 CALM_ROUNDS = 400
 CALM_SECONDS = 0.5
+HOLD_ALARM = "hold"
 SCRUB_EVERY = 5
 
 
@@ -24,23 +31,32 @@ def calm(world: World) -> None:
         world.hand.put(b"a", FILE, 0o644, b"not empty")
         world.master.look()
     overflow(world)
+    is_released = False
     try:
         for number in range(CALM_ROUNDS):
-            produce(world)
-            approve(world)
-            for replica in world.replicas.values():
-                turn(world, replica)
-                if number % SCRUB_EVERY == 0 and replica.edited:
-                    world.scrub(replica)
-            clock.now += CALM_SECONDS
-            world.check()
+            _go_on(world, number)
             if all(is_level(world, replica) for replica in world.replicas.values()):
                 for replica in world.replicas.values():
                     world.count_figures(replica)
                 return
+            if _rests(world):
+                check(not is_released, "released once, and held again: " + _why(world))
+                is_released = True
+                _release(world)
     finally:
         world.disks[b"master"].glance = glance
-    raise LawBroken("law 7: never agrees: " + "; ".join(why_not_level(world, r) for r in world.replicas.values()))
+    raise LawBroken("law 7: never agrees: " + _why(world))
+
+
+def _go_on(world: World, number: int) -> None:
+    produce(world)
+    approve(world)
+    for replica in world.replicas.values():
+        turn(world, replica)
+        if number % SCRUB_EVERY == 0 and replica.edited:
+            world.scrub(replica)
+    clock.now += CALM_SECONDS
+    world.check()
 
 
 def settle_on_one(world: World) -> None:
@@ -60,6 +76,61 @@ def approve(world: World) -> None:
         world.count["a person approves"] += 1
 
 
+# ------------------------------------------------------------------------------------------------------------- holds
+
+
+def _rests(world: World) -> bool:
+    """Whether everything is as it should be but for what is held, and that is told."""
+    if not world.producer.is_running or not world.producer.pipeline._is_quiet:
+        return False
+    held = held_in_journal(world.producer.journal._database)
+    if _without(world.published.tree, held) != _without(world.master.tree, held):
+        return False
+    is_told = not held or HOLD_ALARM in world.producer.board.alarms()
+    return is_told and all(_rests_at(world, replica, held) for replica in world.replicas.values())
+
+
+def _rests_at(world: World, replica: Observed, held: set[bytes]) -> bool:
+    """`held`: at the master; who has not the content of such a path yet cannot have it any more."""
+    if not replica.process.is_running:
+        return False
+    claims = claims_of(replica.process.state._database)
+    # What stands below such a path is in its way, and nobody looks at it before.
+    if any(not _is_at(path, claims.unmet) for path in replica.edited):
+        return False
+    if claims.at != tuple(world.producer.journal.stand.position) or not claims.is_proved or claims.floors:
+        return False
+    here = {path for path, why in claims.unmet.items() if why == HELD}
+    if claims.unmet.keys() - here - held:
+        return False
+    check(not claims.unmet or not replica.process.replica._follower.is_agreed(), "it agrees, and something is unmet")
+    world.count["held at a replica in the calm"] += bool(here)
+    is_kept = _without(replica.disk(), claims.unmet) == _without(world.published.tree, claims.unmet)
+    return is_kept and (not here or HOLD_ALARM in replica.process.board.alarms())
+
+
+def _without(tree: Tree, paths: Collection[bytes]) -> Tree:
+    return {path: node for path, node in tree.items() if not _is_at(path, paths)}
+
+
+def _is_at(path: bytes, paths: Collection[bytes]) -> bool:
+    """Whether it is one of them, or below one."""
+    return any(one in paths for one in (path, *parents(path)))
+
+
+def _release(world: World) -> None:
+    """A person releases it at the master, for all; or on each replica, where the master holds nothing."""
+    world.count["held in the calm"] += 1
+    if held_in_journal(world.producer.journal._database) or world.setting.seed % 2:
+        world.release_at_master()
+    else:
+        for replica in world.replicas.values():
+            world.release_at(replica)
+
+
+# ------------------------------------------------------------------------------------------------------------- level
+
+
 def is_level(world: World, replica: Observed) -> bool:
     """Whether it says to agree where the producer stands, and is equal."""
     if not (replica.process.is_running and world.producer.is_running):
@@ -68,6 +139,10 @@ def is_level(world: World, replica: Observed) -> bool:
         return False
     here = replica.process.state.standing().position == world.producer.journal.stand.position
     return here and replica.process.replica._follower.is_agreed() and replica.disk() == world.master.tree
+
+
+def _why(world: World) -> str:
+    return "; ".join(why_not_level(world, replica) for replica in world.replicas.values())
 
 
 def why_not_level(world: World, replica: Observed) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tests.machine.disk import Node, tree_below
+from tests.machine.hold_laws import HeldHere, Holding
 from tests.machine.processes import ReplicaProcess
 from tests.machine.reference import (
     NOWHERE,
@@ -102,6 +103,7 @@ class Observed:
     """Where it stood when it was last looked at."""
     _indexed: AbstractSet[bytes] = frozenset()
     """What its index had then."""
+    holds: HeldHere = field(default_factory=HeldHere)
     _checked: tuple[int, ...] = ()
 
     def disk(self) -> Tree:
@@ -119,6 +121,7 @@ class Observed:
         self._checked = now
         claims = claims_of(database)
         disk = self.disk()
+        edited = set(self.edited)
         self._forget_edits(claims, disk)
         self._check_index(claims, disk)
         if claims.at[0]:
@@ -130,7 +133,14 @@ class Observed:
             self._check_left_alone(claims, disk)
             self.spot, self._indexed = spot, claims.rows.keys()
         self._check_divergence()
+        holding = Holding(claims.at, claims.unmet, set(claims.rows), edited)
+        self.holds.check(holding, disk, self.seen, self.published.released)
         self.seen = disk
+
+    def note_edited(self, paths: set[bytes]) -> None:
+        """Somebody else changed these on its disk."""
+        self.edited |= paths
+        self.holds.edited(paths)
 
     def _forget_edits(self, claims: Claims, disk: Tree) -> None:
         if self.edited:

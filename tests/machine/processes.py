@@ -6,12 +6,14 @@ A process is started, takes rounds of its loop, and ends or is killed. What happ
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from common.board import Board
 from common.errors import AlreadyRunningError
+from common.holds import NO_HOLD, HoldLimit
 from common.orders import Orders
 from common.patterns import Patterns
 from common.settings import ConsumeSettings
@@ -124,11 +126,13 @@ class ProducerProcess:
         watches: bool,
         log_rows: int,
         lateness: float,
+        hold: HoldLimit = NO_HOLD,
         place: str = MASTER,
     ) -> None:
         self.disk = disk
         self.place = place
         self.journal_path = f"/{place}/state/journal.db"
+        self._hold = hold
         self._lateness = lateness
         self._log_rows = log_rows
         self._broker = broker
@@ -156,6 +160,7 @@ class ProducerProcess:
             make_watch=self._make_watch,
             leader=f"{self.place}:1",
             scan_interval_seconds=None if self.watch is not None else SCAN_SECONDS,
+            hold=self._hold,
         )
         self.is_running = True
 
@@ -189,13 +194,13 @@ class Stop(threading.Event):
 class ReplicaProcess:
     """A consumer and its target, at `/NAME/target`."""
 
-    def __init__(self, name: str, disk: Disk, broker: SimulatedBroker) -> None:
+    def __init__(self, name: str, disk: Disk, broker: SimulatedBroker, hold: HoldLimit) -> None:
         self.name = name
         self.disk = disk
         self._broker = broker
         self.life = Life()
         self.is_running = False
-        self.settings = _settings(name)
+        self.settings = _settings(name, hold)
         self.state_path = f"/{name}/state/state.db"
 
     @property
@@ -259,6 +264,11 @@ class ReplicaProcess:
         with suppress(_InterruptedPass):
             rereader._read(here)
 
+    def release(self) -> int:
+        """A person says that what is held here is meant. How many paths were."""
+        released: int = self.replica._handlers["hold-release"]({})["released"]
+        return released
+
     def end(self) -> None:
         """The process is gone."""
         self.life.is_dead = True
@@ -268,17 +278,14 @@ class ReplicaProcess:
         databases.end(self.state_path)
 
 
-_SETTINGS: dict[str, ConsumeSettings] = {}
-
-
-def _settings(name: str) -> ConsumeSettings:
-    if name not in _SETTINGS:
-        _SETTINGS[name] = ConsumeSettings(
-            tree=TREE,
-            broker="sqlite:////nowhere/queue.db",
-            target=Path(f"/{name}/target"),
-            state=Path(f"/{name}/state"),
-            replica=name,
-            adopt=True,
-        )
-    return _SETTINGS[name]
+@cache
+def _settings(name: str, hold: HoldLimit) -> ConsumeSettings:
+    return ConsumeSettings(
+        tree=TREE,
+        broker="sqlite:////nowhere/queue.db",
+        target=Path(f"/{name}/target"),
+        state=Path(f"/{name}/state"),
+        replica=name,
+        adopt=True,
+        hold=hold,
+    )

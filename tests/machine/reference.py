@@ -260,6 +260,8 @@ class Published:
     """What was announced, each with the instance that drew it."""
     told: dict[bytes, list[tuple[Spot, int]]] = field(default_factory=dict)
     """Where each path was published as one that is there, and when, in the time of `Master.looks`."""
+    released: dict[int, int] = field(default_factory=dict)
+    """Up to where each epoch ever stated that deletes are released."""
 
     def begin_epoch(self, told: Read, tree: Tree) -> None:
         """An epoch is announced, from this tree: what was published before, or a base that nobody was told."""
@@ -285,6 +287,12 @@ class Published:
         since = self.master.since.get(path)
         was_there = since is not None and since <= self.told_by(path, spot)
         check(not was_there, f"{path!r} was there all the time, and a delete of it was published")
+
+    def note_released(self, message: bytes) -> None:
+        """What a message says of it, whoever it is for."""
+        fields = _HEADER.unpack_from(message)
+        epoch, released = fields[4], fields[-1]
+        self.released[epoch] = max(released, self.released.get(epoch, 0))
 
     def hear(self, message: bytes) -> None:
         """The producer hands a message over."""

@@ -13,7 +13,7 @@ from random import Random
 from tests.machine.acts import ALWAYS, CHAOS, TO_A_REPLICA, perform
 from tests.machine.calm import calm
 from tests.machine.reference import LawBroken
-from tests.machine.themes import strewn, themes_of
+from tests.machine.themes import fitted, strewn, themes_of
 from tests.machine.world import REPLICAS, Setting, World
 
 Told = tuple[str, int]
@@ -62,7 +62,8 @@ def story_of(seed: int) -> Story:
         odds += [weight] * len(each)
     whats = rng.choices(names, odds, k=rng.choice(LENGTHS))
     acts = tuple((what, rng.randrange(1 << 32)) for what in whats)
-    return Story(setting, strewn(acts, themes_of(seed), seed), begins_level=rng.random() < 0.7)
+    themes = themes_of(seed)
+    return Story(fitted(setting, themes, seed), strewn(acts, themes, seed), begins_level=rng.random() < 0.7)
 
 
 def tell(story: Story, count: Counter[str] | None = None) -> Break | None:

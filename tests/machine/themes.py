@@ -4,19 +4,24 @@ A story without a theme is the same whatever themes there are.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
 
 from tests.machine.acts import TO_A_REPLICA, know
+from tests.machine.acts_holds import HOLDS
 from tests.machine.acts_producers import RIVALS
-from tests.machine.world import REPLICAS
+from tests.machine.world import REPLICAS, Setting
 
 Happening = Callable[..., None]
 Told = tuple[str, int]
 
 THEMES: dict[str, dict[Happening, float]] = {
+    "holds": HOLDS,
     "two producers": RIVALS,
 }
 """How often each act of a theme happens, beside the others of it."""
+HOLD_LIMITS = ((1, None), (3, None), (None, 0), (None, 2), (1, 0), (3, 2))
+"""How many deletes are not too many, at the producer and at a replica; None: any."""
 SHARE = 0.4
 """So many acts more a theme brings, for each of a story's."""
 
@@ -28,6 +33,15 @@ def themes_of(seed: int) -> list[str]:
     """Those of a story: none in each second."""
     rng = Random(f"themes {seed}")
     return sorted(rng.sample(sorted(THEMES), k=min(len(THEMES), rng.choice([0, 0, 1, 1, 1, 2]))))
+
+
+def fitted(setting: Setting, themes: Sequence[str], seed: int) -> Setting:
+    """With what the themes need."""
+    rng = Random(f"fitted {seed}")
+    if "holds" in themes:
+        master, replica = rng.choice(HOLD_LIMITS)
+        setting = replace(setting, hold_paths=master, replica_hold_paths=replica)
+    return setting
 
 
 def strewn(acts: Sequence[Told], themes: Sequence[str], seed: int) -> tuple[Told, ...]:

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
+from common.holds import NO_HOLD, HoldLimit
 from common.transport.ports import Outgoing, Route
 from tests.machine.broker import SimulatedBroker
 from tests.machine.disk import DIRECTORY, FILE, SYMLINK, Disk, Inode, Node, tree_below
+from tests.machine.hold_laws import HeldByMaster, held_in_journal
 from tests.machine.laws import STAGE, Observed
 from tests.machine.process import Killed, Life, chance, clock, databases, system
 from tests.machine.processes import ProducerProcess, ReplicaProcess
 from tests.machine.queues import CopyingQueues, LogQueues
-from tests.machine.reference import HEARTBEAT, PATTERNS, Hand, LawBroken, Master, Published, Read, check, parents, read
+from tests.machine.reference import HEARTBEAT, PATTERNS, Hand, LawBroken, Master, Published, Read, Spot, check, parents, read
 
 PATHS = [
     b"a", b"b", b"c", b"d", b"a/x", b"a/y", b"b/x", b"a/x/p", b"a/x/q", b"b/x/p", b"c/z", b"d/\xff", b"d/\xff/n", b"e",
@@ -45,6 +47,10 @@ class Setting:
     replicas: tuple[str, ...] = REPLICAS
     edits: int | None = None
     """How often the master was edited before anything starts; None: by chance."""
+    hold_paths: int | None = None
+    """More deletes than this are held at the producer; None: all go."""
+    replica_hold_paths: int | None = None
+    """And at a replica, where nobody vouches for them."""
     seed: int = 0
 
 
@@ -89,10 +95,14 @@ class World:
             watches=setting.watches,
             log_rows=setting.log_rows,
             lateness=setting.lateness,
+            hold=limit_of(setting.hold_paths),
         )
+        self.holds = HeldByMaster()
         self.replicas = {name: self._make_replica(name) for name in setting.replicas}
         self.rival: ProducerProcess | None = None
         """Another producer beside the same tree, if somebody started one."""
+        self.gone: dict[bytes, Node] = {}
+        """What went from the master's tree with much else, and may come back."""
         self.backups: dict[str, list[Copy]] = {}
         self.heard: list[Outgoing] = []
 
@@ -111,7 +121,8 @@ class World:
     def _make_replica(self, name: str) -> Observed:
         disk = self.disks[name.encode()]
         Hand(disk, disk.root).put(b"target", DIRECTORY, 0o755)
-        return Observed(ReplicaProcess(name, disk, self.broker), self.published)
+        hold = limit_of(self.setting.replica_hold_paths)
+        return Observed(ReplicaProcess(name, disk, self.broker, hold), self.published)
 
     def _life_of(self, path: str) -> Life:
         for producer in self.producers:
@@ -133,6 +144,14 @@ class World:
         for replica in self.replicas.values():
             if replica.process.is_running:
                 replica.check()
+        self._check_holds()
+
+    def _check_holds(self) -> None:
+        self.holds.let_go -= self.master.tree.keys()
+        if self.producer.is_running and self.setting.hold_paths is not None:
+            journal = self.producer.journal
+            spot = Spot(*journal.stand.position, journal.stand.lineage.instance)
+            self.holds.check(journal._database, self.published.history.get(spot) if journal.is_announced else None)
 
     # -- the master's tree
     def _interleave(self) -> None:
@@ -196,6 +215,20 @@ class World:
             body = b"again" if self.rng.random() < 0.2 else content * self.rng.choice([1, 1, 9, 700])
             hand.put(path, FILE, self.rng.choice(FILE_MODES), body)
         return [path]
+
+    # -- holds
+    def release_at_master(self) -> None:
+        """A person releases what is held there, and vouches for the tree."""
+        if self.producer.is_running:
+            self.holds.let_go |= held_in_journal(self.producer.journal._database) - self.master.tree.keys()
+            released = self.producer.pipeline.release(clock.monotonic())
+            self.count["deletes released at the producer"] += released.held
+
+    def release_at(self, replica: Observed) -> None:
+        """A person releases what is held on a replica."""
+        if replica.process.is_running:
+            replica.holds.is_let_go = True
+            self.count["deletes released at a replica"] += replica.process.release()
 
     # -- deaths
     def bury(self, replica: Observed, *, power: bool) -> None:
@@ -316,12 +349,18 @@ class World:
         self.published.begin_epoch(told, tree)
 
     def _hear(self, producer: ProducerProcess, message: Outgoing) -> None:
+        self.published.note_released(message.body)
         if message.route is Route.EVENTS:
             told = read(message.body)
             if told.kind == HEARTBEAT and (told.epoch, told.instance) not in self.published.epochs:
                 self._begin_epoch(producer, told)
             self.published.hear(message.body)
         self.heard.append(message)
+
+
+def limit_of(paths: int | None) -> HoldLimit:
+    """A limit for small trees."""
+    return NO_HOLD if paths is None else HoldLimit(paths, percent=0)
 
 
 def _never(what: str) -> None:
