@@ -121,6 +121,11 @@ def _nothing(*args: Any, **kwargs: Any) -> None:
     return None
 
 
+def _leave_open(questions: asking.Asking) -> None:
+    """All begins anew, but for the questions that are open."""
+    questions.silences, questions.digests_answered = 0, False
+
+
 def always(answer: Any) -> Callable[..., Any]:
     """A function that says the same whatever it is asked."""
     return lambda *args, **kwargs: answer
@@ -137,7 +142,7 @@ WAIT_FOR_STREAM: Patch = (merging, "is_ahead", always(False))
 NONCE: Patch = (asking.Asking, "expects", always(True))
 FLOOR: Patch = (agreement, "floor_allows", always(True))
 ONLY_STALE: Patch = (merging, "may_level", _level_again)
-CLOSE_QUESTIONS: Patch = (asking.Asking, "close_all", _nothing)
+CLOSE_QUESTIONS: Patch = (asking.Asking, "close_all", _leave_open)
 FLOOR_RAISED: Patch = (agreement, "mark", _mark_keeping_floor)
 
 MUTANTS: dict[str, list[Patch]] = {
