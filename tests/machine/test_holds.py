@@ -3,9 +3,9 @@
 import pytest
 
 from tests.machine.acts import produce, turn
+from tests.machine.acts_holds import unvouch
 from tests.machine.calm import HOLD_ALARM, calm
 from tests.machine.disk import DIRECTORY, FILE
-from tests.machine.acts_holds import unvouch
 from tests.machine.hold_laws import held_in_journal
 from tests.machine.laws import Observed, claims_of
 from tests.machine.process import clock

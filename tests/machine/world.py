@@ -17,7 +17,19 @@ from tests.machine.laws import STAGE, Observed
 from tests.machine.process import Killed, Life, chance, clock, databases, system
 from tests.machine.processes import ProducerProcess, ReplicaProcess
 from tests.machine.queues import CopyingQueues, LogQueues
-from tests.machine.reference import HEARTBEAT, PATTERNS, Hand, LawBroken, Master, Published, Read, Spot, check, parents, read
+from tests.machine.reference import (
+    HEARTBEAT,
+    PATTERNS,
+    Hand,
+    LawBroken,
+    Master,
+    Published,
+    Read,
+    Spot,
+    check,
+    parents,
+    read,
+)
 
 PATHS = [
     b"a", b"b", b"c", b"d", b"a/x", b"a/y", b"b/x", b"a/x/p", b"a/x/q", b"b/x/p", b"c/z", b"d/\xff", b"d/\xff/n", b"e",
@@ -101,6 +113,8 @@ class World:
         self.replicas = {name: self._make_replica(name) for name in setting.replicas}
         self.rival: ProducerProcess | None = None
         """Another producer beside the same tree, if somebody started one."""
+        self.is_calm = False
+        """Nobody edits the master's tree."""
         self.gone: dict[bytes, Node] = {}
         """What went from the master's tree with much else, and may come back."""
         self.backups: dict[str, list[Copy]] = {}
@@ -156,7 +170,7 @@ class World:
     # -- the master's tree
     def _interleave(self) -> None:
         """In the middle of a look: somebody edits the tree."""
-        if self.setting.interleaves and self.producer.is_running and self.rng.random() < 0.01:
+        if self.setting.interleaves and not self.is_calm and self.producer.is_running and self.rng.random() < 0.01:
             self.count["edits in the middle of a look"] += 1
             self.edit_master()
 
