@@ -13,7 +13,7 @@ from treecast.mirroring.layout import make_layout, replica_name, tree_name
 from treecast.mirroring.once import ReplicaResult, Result
 from treecast.mirroring.progress import Alarms, Problems
 from treecast.mirroring.standing import Goal, Lag, Level, Look, Rate, Reaching, look_at
-from treecast.mirroring.words import PROBLEMS_SHOWN, counted, replica_words, share_done
+from treecast.mirroring.words import PROBLEMS_SHOWN, counted, replica_words, result_json, share_done
 
 AT_5 = Position(7, 5)
 QUIET = Look(position=AT_5, is_quiet=True, is_all_found=True)
@@ -179,6 +179,15 @@ def test_the_exit_code_is_that_of_what_needs_a_person_most() -> None:
     assert code(level, ReplicaResult(place, Level.BUT_PROBLEMS, LEVEL, 1.0)) == 1
     assert code(level, ReplicaResult(place, Level.NOT_YET, Look(), 1.0, "why", 4)) == 4
     assert code(level, ReplicaResult(place, Level.HALTED, Look(), 1.0)) == 4
+
+
+def test_a_program_is_told_what_is_held_too() -> None:
+    """How much, the first paths, and the exit code that goes with it."""
+    layout = make_layout(("s", Path("/s")), [("a", Path("/a"))], Path("/t"))
+    level = ReplicaResult(layout.replicas[0], Level.PROVED, LEVEL, 1.0)
+    told = result_json(layout, Result(replace(QUIET, held=100), AT_5, (level,), 1.0, ("1/1", "1/2")), {})
+    assert (told["held"], told["held_paths"], told["exit_code"]) == (100, ["1/1", "1/2"], 4)
+    assert (told["replicas"][0]["level"], told["replicas"][0]["held"]) == (True, 0)
 
 
 def test_names_are_allowed_and_differ_with_the_path() -> None:
