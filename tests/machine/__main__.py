@@ -9,11 +9,14 @@ import argparse
 import sys
 import time
 import traceback
+from collections import Counter
+from collections.abc import Sequence
 
 from tests.machine.acts import perform
 from tests.machine.calm import calm
 from tests.machine.process import installed
-from tests.machine.storms import Story, shorten, story_of, survey, tell
+from tests.machine.storms import Story, shorten, story_of, tell
+from tests.machine.themes import THEMES, themes_of
 from tests.machine.world import World
 
 
@@ -23,27 +26,28 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100, help="how many stories")
     parser.add_argument("--first", type=int, default=0, help="the seed of the first")
     parser.add_argument("--seed", type=int, help="one story")
+    parser.add_argument("--theme", choices=sorted(THEMES), help="only stories with this theme")
     parser.add_argument("--shorten", action="store_true", help="leave out acts as long as a law still breaks")
     arguments = parser.parse_args()
     with installed():
         if arguments.seed is None:
-            return _survey(arguments.first, arguments.seeds)
+            seeds = range(arguments.first, arguments.first + arguments.seeds)
+            return _survey([seed for seed in seeds if arguments.theme in (None, *themes_of(seed))])
         story = story_of(arguments.seed)
         if arguments.shorten:
             story = shorten(story)
         return _tell(story)
 
 
-def _survey(first: int, seeds: int) -> int:
-    began, broken = time.monotonic(), 0
-    for seed in range(first, first + seeds):
-        found = tell(story_of(seed))
+def _survey(seeds: Sequence[int]) -> int:
+    began, broken, count = time.monotonic(), 0, Counter[str]()
+    for seed in seeds:
+        found = tell(story_of(seed), count)
         if found is not None:
             broken += 1
             print(f"seed {seed}, act {found.place}: {found.what}", flush=True)
     seconds = time.monotonic() - began
-    print(f"{broken} of {seeds} from {first} break a law; {seeds / seconds:.1f} a second", flush=True)
-    _, _, count = survey(range(first, first + min(seeds, 50)))
+    print(f"{broken} of {len(seeds)} break a law; {len(seeds) / seconds:.1f} a second", flush=True)
     print("\n".join(f"{number:9d}  {what}" for what, number in sorted(count.items())))
     return int(broken > 0)
 

@@ -87,7 +87,8 @@ class SimulatedBroker:
     def route(self, message: Outgoing) -> bool:
         """It is in the queues now. False: nobody's."""
         name = UPSTREAM if message.route is Route.UPSTREAM else message.replica
-        is_read = self.queues.append(None if message.route is Route.EVENTS else name, message.body, self.now())
+        to = None if message.route is Route.EVENTS else name
+        is_read = self.queues.append(to, message.body, self.now(), is_durable=message.token != 0)
         for losing, left in list(self.losing.items()):
             waiting = self.queues.waiting(losing)[-1:]
             if waiting and waiting[0].body is message.body and left:

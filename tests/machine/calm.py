@@ -51,6 +51,8 @@ def calm(world: World) -> None:
 def _go_on(world: World, number: int) -> None:
     produce(world)
     approve(world)
+    if number % SCRUB_EVERY == 0 and world.is_rot_possible:
+        reread(world)
     for replica in world.replicas.values():
         turn(world, replica)
         if number % SCRUB_EVERY == 0 and replica.edited:
@@ -67,6 +69,14 @@ def settle_on_one(world: World) -> None:
             world.producer.end()
             world.producer, world.rival = world.rival, world.producer
             world.count["the rival stays"] += 1
+
+
+def reread(world: World) -> None:
+    """All files of the master are read again, as the producer does slowly and always."""
+    if world.producer.is_running and world.producer.pipeline.may_reread:
+        for path in world.master.tree:
+            world.producer.pipeline.reread(path)
+        world.is_rot_possible = False
 
 
 def approve(world: World) -> None:

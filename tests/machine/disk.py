@@ -25,6 +25,7 @@ class Saved(NamedTuple):
 
     mode: int
     mtime_ns: int
+    ctime_ns: int
     content: bytes
 
 
@@ -43,11 +44,11 @@ class Inode:
         self.kept: dict[bytes, Inode] = {}
         self.links = 0
         # A symlink's target comes with its name; a file comes empty.
-        self.saved = Saved(mode, now_ns, content if kind == SYMLINK else b"")
+        self.saved = Saved(mode, now_ns, now_ns, content if kind == SYMLINK else b"")
 
     def save(self) -> None:
         """Content, mode and time are durable."""
-        self.saved = Saved(self.mode, self.mtime_ns, self.content)
+        self.saved = Saved(self.mode, self.mtime_ns, self.ctime_ns, self.content)
 
     def node(self) -> Node:
         """What a plain reader sees of it."""
@@ -244,6 +245,8 @@ def _lose(inode: Inode, rng: Random, keep: float) -> None:
         inode.mode = saved.mode
     if rng.random() >= keep:
         inode.mtime_ns = saved.mtime_ns
+    if (inode.mode, inode.mtime_ns) == saved[:2]:
+        inode.ctime_ns = saved.ctime_ns
     if inode.kind == FILE and inode.content != saved.content and rng.random() >= keep:
         size, cut = len(inode.content), rng.randrange(len(inode.content) + 1)
         ways = [saved.content, inode.content[:cut], bytes(size), inode.content[:cut] + bytes(size - cut)]

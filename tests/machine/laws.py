@@ -101,8 +101,8 @@ class Observed:
     """What its disk showed when it was last looked at."""
     spot: Spot = NOWHERE
     """Where it stood when it was last looked at."""
-    _indexed: AbstractSet[bytes] = frozenset()
-    """What its index had then."""
+    _shown: AbstractSet[bytes] = frozenset()
+    """Where its disk showed its index then."""
     holds: HeldHere = field(default_factory=HeldHere)
     _checked: tuple[int, ...] = ()
 
@@ -131,7 +131,8 @@ class Observed:
             check(truth is not None, f"{claims.at} is no boundary of the stream")
             self._check_known(claims, truth or {})
             self._check_left_alone(claims, disk)
-            self.spot, self._indexed = spot, claims.rows.keys()
+            self.spot = spot
+            self._shown = claims.rows.keys() - claims.unmet.keys() - self.edited - self.spoiled
         self._check_divergence()
         holding = Holding(claims.at, claims.unmet, set(claims.rows), edited)
         self.holds.check(holding, disk, self.seen, self.published.released)
@@ -186,7 +187,7 @@ class Observed:
     def _check_left_alone(self, claims: Claims, disk: Tree) -> None:
         """What showed the master's, and the master's was not another since that was published, is not touched."""
         master = self.published.master
-        for path in self._indexed - self.edited - self.spoiled - claims.unmet.keys():
+        for path in self._shown - self.edited - self.spoiled - claims.unmet.keys():
             node = self.seen.get(path)
             if node is None or disk.get(path) == node or node != master.tree.get(path):
                 continue

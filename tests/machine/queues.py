@@ -7,7 +7,7 @@ oldest of the log are dropped for all.
 
 from collections import deque
 from dataclasses import dataclass
-from itertools import count
+from random import Random
 from typing import Protocol
 
 UPSTREAM = ""
@@ -35,7 +35,7 @@ class Queues(Protocol):
     def delete(self, name: str) -> None:
         """It is gone, with what was in it."""
 
-    def append(self, name: str | None, body: bytes, now: float) -> bool:
+    def append(self, name: str | None, body: bytes, now: float, *, is_durable: bool = True) -> bool:
         """To one queue, or to every replica's (None). False: nobody reads it."""
 
     def next(self, name: str) -> Item | None:
@@ -72,7 +72,7 @@ class CopyingQueues:
         self._queues.pop(name, None)
         self._given.pop(name, None)
 
-    def append(self, name: str | None, body: bytes, now: float) -> bool:
+    def append(self, name: str | None, body: bytes, now: float, *, is_durable: bool = True) -> bool:
         names = [name] if name is not None else [other for other in self._queues if other != UPSTREAM]
         for one in names:
             if one in self._queues:
@@ -111,19 +111,24 @@ class CopyingQueues:
         queue[place], queue[place + 1] = queue[place + 1], queue[place]
 
 
+_Kept = tuple[list[tuple[int, str | None, Item]], int, dict[str, int]]
+
+
 class LogQueues:
     """The embedded queue: one log, and a cursor for each queue."""
 
     def __init__(self) -> None:
         self._log: list[tuple[int, str | None, Item]] = []
-        self._numbers = count(1)
         self._last = 0
         self._cursors: dict[str, int] = {UPSTREAM: 0}
+        self._unsynced: list[_Kept] = []
+        """How it was before each change since the last one that was synced."""
         self._read: dict[str, int] = {UPSTREAM: 0}
 
     def make(self, name: str) -> None:
         self._cursors.setdefault(name, self._last)
         self._read.setdefault(name, self._last)
+        self._unsynced.clear()
 
     def exists(self, name: str) -> bool:
         return name in self._cursors
@@ -132,11 +137,14 @@ class LogQueues:
         self._cursors.pop(name, None)
         self._read.pop(name, None)
 
-    def append(self, name: str | None, body: bytes, now: float) -> bool:
+    def append(self, name: str | None, body: bytes, now: float, *, is_durable: bool = True) -> bool:
         if name is not None and name not in self._cursors:
             return False
-        self._last = next(self._numbers)
+        self._unsynced.append(self._kept())
+        self._last += 1
         self._log.append((self._last, name, Item(body, now)))
+        if is_durable:
+            self._unsynced.clear()
         return True
 
     def next(self, name: str) -> Item | None:
@@ -149,6 +157,7 @@ class LogQueues:
     def ack(self, name: str, items: list[Item]) -> None:
         acked = [number for number, _, item in self._log if item in items]
         if name in self._cursors and acked:
+            self._unsynced.append(self._kept())
             self._cursors[name] = max(self._cursors[name], *acked)
 
     def again(self, name: str) -> None:
@@ -164,6 +173,19 @@ class LogQueues:
         numbers = [number for number, _, item in self._log if item in items]
         if numbers:
             self._log = [row for row in self._log if row[0] > max(numbers)]
+
+    def _kept(self) -> "_Kept":
+        return list(self._log), self._last, dict(self._cursors)
+
+    def cut_power(self, rng: Random) -> None:
+        """Some of the last changes are gone; numbers come again."""
+        place = rng.randrange(len(self._unsynced) + 1)
+        if place < len(self._unsynced):
+            log, self._last, cursors = self._unsynced[place]
+            self._log = [row for row in log if row in self._log]
+            self._cursors = {name: cursor for name, cursor in cursors.items() if name in self._cursors}
+        self._unsynced.clear()
+        self._read = dict(self._cursors)
 
     def turn_back(self, name: str) -> None:
         """The cursor is not synced: a power cut puts it back."""

@@ -132,10 +132,11 @@ class _Cut:
 
 @dataclass
 class Hand:
-    """Somebody who edits a tree on a disk, without regard for anybody. What it does is durable at once."""
+    """Somebody who edits a tree on a disk, without regard for anybody. What it does is durable at once, or when it is synced."""
 
     disk: Disk
     top: Inode
+    is_durable: bool = True
 
     def find(self, path: bytes) -> Inode | None:
         """What stands there."""
@@ -192,7 +193,7 @@ class Hand:
             self.remove(path + b"/" + name)
         removed = inode if inode.kind == DIRECTORY else None
         self.disk.change((above, path.rpartition(b"/")[2], None), removed=removed)
-        self.disk.sync_last()
+        self._sync()
 
     def rename(self, path: bytes, to: bytes) -> None:
         """With all that is in it; what stands at the other name goes."""
@@ -204,15 +205,20 @@ class Hand:
             return
         self.remove(to)
         self.disk.change((above, path.rpartition(b"/")[2], None), (to_above, to.rpartition(b"/")[2], inode))
-        self.disk.sync_last()
+        self._sync()
 
     def _link(self, above: Inode, path: bytes, inode: Inode) -> None:
         self.disk.change((above, path.rpartition(b"/")[2], inode))
-        self.disk.sync_last()
+        self._sync()
 
     def _altered(self, inode: Inode) -> None:
         self.disk.altered(inode)
-        inode.save()
+        if self.is_durable:
+            inode.save()
+
+    def _sync(self) -> None:
+        if self.is_durable:
+            self.disk.sync_last()
 
 
 @dataclass

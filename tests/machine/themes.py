@@ -9,6 +9,7 @@ from random import Random
 
 from tests.machine.acts import TO_A_REPLICA, know
 from tests.machine.acts_holds import HOLDS
+from tests.machine.acts_power import POWER
 from tests.machine.acts_producers import RIVALS
 from tests.machine.world import REPLICAS, Setting
 
@@ -18,6 +19,7 @@ Told = tuple[str, int]
 THEMES: dict[str, dict[Happening, float]] = {
     "holds": HOLDS,
     "two producers": RIVALS,
+    "power": POWER,
 }
 """How often each act of a theme happens, beside the others of it."""
 HOLD_LIMITS = ((1, None), (3, None), (None, 0), (None, 2), (1, 0), (3, 2))

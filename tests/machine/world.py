@@ -111,6 +111,8 @@ class World:
         )
         self.holds = HeldByMaster()
         self.replicas = {name: self._make_replica(name) for name in setting.replicas}
+        self.is_rot_possible = False
+        """Whether the master's files may have changed and nothing tells: all are to be read again."""
         self.rival: ProducerProcess | None = None
         """Another producer beside the same tree, if somebody started one."""
         self.is_calm = False
