@@ -5,7 +5,7 @@ A stream message is settled after its step is durable. An answer is settled when
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from common.board import Board
@@ -244,6 +244,10 @@ class Follower:
         """Make one step durable, waiting for room. Raises NoRoomError when there was none for as long as the limit."""
         self._room.patiently(lambda: self._applier.carry_out(decided), limit_seconds)
         self._after_step(decided)
+
+    def patiently(self, act: Callable[[], object]) -> None:
+        """Act, however long that waits for room. Raises Stopping."""
+        self._room.patiently(act, math.inf)
 
     def _after_step(self, decided: Decided) -> None:
         step = decided.step

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from common.errors import AlreadyRunningError, HaltError, SettingError
 from consumer.descriptors import LIST
+from consumer.faults import during, raise_if_general
 
 SETTING = "TREECAST_TARGET"
 _TRIES = 10
@@ -24,12 +25,14 @@ _FIRST_PERSON = 1000
 def open_root(path: Path) -> int:
     """A descriptor of the target's root, held by this process alone until it is closed. Writes nothing.
 
-    Raises SettingError for what no target may be, AlreadyRunningError when another process holds it.
+    Raises SettingError for what no target may be, AlreadyRunningError when another process holds it; NoRoomError and HaltError
+    where the disk fails.
     """
     check_root(path)
     try:
         root = os.open(path, LIST)
     except OSError as error:
+        raise_if_general(error, f"opening {path}")
         raise SettingError(SETTING, str(path), f"a directory that can be read ({error.strerror})") from error
     try:
         _hold(root, path)
@@ -46,6 +49,7 @@ def check_root(path: Path) -> None:
     try:
         seen = os.lstat(path)
     except OSError as error:
+        raise_if_general(error, f"looking at {path}")
         raise SettingError(SETTING, str(path), f"a directory that exists ({error.strerror})") from error
     if stat.S_ISLNK(seen.st_mode):
         raise SettingError(SETTING, str(path), f"a directory, not a symlink; say {os.path.realpath(path)}")
@@ -91,8 +95,10 @@ def _rival(root: int) -> str:
 
 
 def check_is_here(root: int, path: Path) -> None:
-    """Raises HaltError where the directory at the path is not the one that is held any more: another one is mounted there."""
-    ours = os.fstat(root)
+    """Raises HaltError where the directory at the path is not the one that is held any more: another one is mounted there; as
+    `during` where the disk fails."""
+    with during(f"looking at {path}"):
+        ours = os.fstat(root)
     try:
         there = os.lstat(path)
     except OSError as error:

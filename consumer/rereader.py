@@ -25,6 +25,7 @@ from common.resting import rest
 from consumer.appearance import Appearance
 from consumer.clearing import Protects
 from consumer.drifting import Seen
+from consumer.faults import during
 from consumer.rereading import look
 from consumer.scrub_record import Pass
 from consumer.sweep import IndexReader, RekeyedError, Selects, Sweep, every_bucket, is_mostly_stale
@@ -120,13 +121,14 @@ class Rereader:
 
     # -- for other threads
     def start(self, left_off: Pass | None) -> None:
-        """Begin, with the pass that an earlier process left off."""
+        """Begin, with the pass that an earlier process left off. Raises NoRoomError, HaltError."""
         if left_off is not None and (left_off.run or self._interval_seconds is not None):
             self._next = left_off
         self._stop.clear()
         self._wake.clear()
         # One of its own, which it closes: who owns the target may let go of it first.
-        self._root = os.dup(self._disk.root)
+        with during("starting the scrub"):
+            self._root = os.dup(self._disk.root)
         self._thread = threading.Thread(target=self._run, name=LOOP, daemon=True)
         self._thread.start()
 

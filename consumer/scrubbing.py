@@ -15,7 +15,7 @@ from typing import Any
 
 from common.board import Board
 from common.errors import NoRoomError
-from common.names import is_path
+from common.names import ROOT, is_path
 from common.orders import Verb
 from consumer import drifting
 from consumer.agreement import Decided
@@ -47,6 +47,14 @@ UNREADABLE = "unreadable"
 
 PutRight = Callable[[Decided], bool]
 """Carries one step out, waiting for room; False: it was given up for want of it."""
+
+
+Patiently = Callable[[Callable[[], object]], object]
+"""Acts as soon as there is room for it."""
+
+
+def _at_once(act: Callable[[], object]) -> object:
+    return act()
 
 
 @dataclass(slots=True)
@@ -88,12 +96,12 @@ class Scrub:
         self.verbs: Mapping[str, Verb] = {"scrub": self._order}
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """The rereader runs meanwhile, from where an earlier process left off."""
+    def running(self, patiently: Patiently = _at_once) -> Iterator[None]:
+        """The rereader runs meanwhile, from where an earlier process left off. `patiently` acts when there is room."""
         self._record = self._state.scrub.read()
         under_way = self._record.under_way
         self._tally = Tally(under_way.run if under_way is not None else 0, time.monotonic())
-        self._rereader.start(under_way)
+        patiently(lambda: self._rereader.start(under_way))
         try:
             yield
         finally:
@@ -175,6 +183,9 @@ class Scrub:
                     self._again.pop(path, None)
                 if why:
                     self._cannot_read(path, why)
+                elif path == ROOT:
+                    # It could not be listed for a moment. It is no entry: nothing there is to be put right.
+                    continue
                 elif seen.is_busy:
                     self._look_again_later(path)
                 elif (found := drift_at(entry, seen, self._target.appearance)) is not None:

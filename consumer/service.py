@@ -174,7 +174,7 @@ class Replica:
         """Until stopped."""
         self._telling.show_old_problems()
         try:
-            with self._scrub.running():
+            with self._scrub.running(self._follower.patiently):
                 while not self._stop.is_set():
                     self._round()
         except Stopping:

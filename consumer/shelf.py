@@ -13,7 +13,7 @@ from common.names import basename, join, parent
 from consumer.ages import is_label
 from consumer.aside import ASIDE
 from consumer.descriptors import HOLD, LIST
-from consumer.faults import raise_if_general
+from consumer.faults import during, raise_if_general
 from consumer.lane import Lane
 from consumer.walking import Directories
 
@@ -39,11 +39,13 @@ class Shelf:
 
     def labels(self) -> list[bytes]:
         """What we set aside and stands there now."""
-        return [name for name in list_aside(self._home) if is_label(name)]
+        with during("looking at what stands aside"):
+            return [name for name in list_aside(self._home) if is_label(name)]
 
     def free_bytes(self) -> int:
         """How much room the file system has for us."""
-        room = os.fstatvfs(self._home)
+        with during("asking for the room on the disk"):
+            room = os.fstatvfs(self._home)
         return room.f_bavail * room.f_frsize
 
     def remove(self, label: bytes) -> Generator[None, None, bool]:

@@ -93,7 +93,11 @@ class Source:
             root_fd = open_root(self._path)
         except RootGoneError as error:
             return Root(None, why=str(error))
-        found = os.fstat(root_fd)
+        try:
+            found = os.fstat(root_fd)
+        except OSError as error:
+            os.close(root_fd)
+            return Root(None, why=(error.strerror or str(error)).lower())
         self.close()
         self._root_fd, self._open_root = root_fd, (found.st_dev, found.st_ino)
         self.generation += 1

@@ -217,6 +217,7 @@ def spoil(world: World, replica: Observed) -> None:
         return
     path = world.rng.choice(files)
     row = state.rows([path])[path]
+    replica.process.disk.mend()
     with state._transaction(state._standing, state._flags):
         state._index.write({path: row._replace(entry=row.entry._replace(digest=digest_of(b"wrong")))})
     replica.spoiled.add(path)

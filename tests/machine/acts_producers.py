@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from copy import copy
 
-from common.errors import StoppedError
+from common.errors import NoRoomError, StoppedError
 from tests.machine.process import clock, databases
 from tests.machine.processes import ProducerProcess
 from tests.machine.queues import UPSTREAM
@@ -80,7 +80,7 @@ def take_over(world: World) -> None:
         leading = world.rng.choice(running).pipeline.leading
         try:
             world.count[f"a person says start: {leading.start(clock.now, takes_over=world.rng.random() < 0.7)}"] += 1
-        except StoppedError:
+        except (StoppedError, NoRoomError):
             world.count["a person is refused"] += 1
 
 

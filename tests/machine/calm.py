@@ -25,6 +25,8 @@ def calm(world: World) -> None:
     world.is_calm = True
     settle_on_one(world)
     world.broker.is_up = True
+    for disk in world.disks.values():
+        disk.mend()
     world.broker.losing.clear()
     if not world.master.tree:
         # An empty source is a disk that is not mounted, to the guard.

@@ -32,7 +32,19 @@ class Saved(NamedTuple):
 class Inode:
     """A file, directory, symlink or fifo. `names`: what a directory holds, as seen; `kept`: as a power cut leaves it."""
 
-    __slots__ = ("content", "ctime_ns", "kept", "kind", "links", "mode", "mtime_ns", "names", "number", "saved")
+    __slots__ = (
+        "content",
+        "ctime_ns",
+        "is_lost",
+        "kept",
+        "kind",
+        "links",
+        "mode",
+        "mtime_ns",
+        "names",
+        "number",
+        "saved",
+    )
 
     def __init__(self, number: int, kind: int, mode: int, now_ns: int, content: bytes = b"") -> None:
         self.number = number
@@ -43,12 +55,15 @@ class Inode:
         self.names: dict[bytes, Inode] = {}
         self.kept: dict[bytes, Inode] = {}
         self.links = 0
+        self.is_lost = False
+        """Whether a sync of its content failed: the next one says "done", and nothing is."""
         # A symlink's target comes with its name; a file comes empty.
         self.saved = Saved(mode, now_ns, now_ns, content if kind == SYMLINK else b"")
 
     def save(self) -> None:
         """Content, mode and time are durable."""
-        self.saved = Saved(self.mode, self.mtime_ns, self.ctime_ns, self.content)
+        content = self.saved.content if self.is_lost else self.content
+        self.saved = Saved(self.mode, self.mtime_ns, self.ctime_ns, content)
 
     def node(self) -> Node:
         """What a plain reader sees of it."""
@@ -79,6 +94,8 @@ class Disk:
     now_ns: Callable[[], int]
     step: Callable[[str], None] = lambda what: None
     glance: Callable[[], None] = lambda: None
+    fault: Callable[[str], None] = lambda what: None
+    """Called before each call with its kind; raises OSError where the disk fails."""
     is_root_user: bool = True
     """Whether the processes of this machine are above permissions."""
     umask: int = 0o022
@@ -92,6 +109,10 @@ class Disk:
         self._numbers = count(2)
         self.root = self.new(DIRECTORY, 0o755)
         self.root.links = 2
+
+    def mend(self) -> None:
+        """It fails no more."""
+        self.fault = _sound
 
     # -- changes, as processes make them
     def new(self, kind: int, mode: int, content: bytes = b"") -> Inode:
@@ -120,6 +141,11 @@ class Disk:
         self.changes += 1
 
     # -- syncs
+    def fail_sync(self, inodes: Iterable[Inode]) -> None:
+        """A sync of these failed: what of their content was not durable will never be."""
+        for inode in inodes:
+            inode.is_lost = inode.is_lost or inode.content != inode.saved.content
+
     def sync(self, inode: Inode) -> None:
         """fsync of one file or directory."""
         inode.save()
@@ -231,6 +257,10 @@ def tree_below(top: Inode, but: Iterable[bytes] = ()) -> dict[bytes, Node]:
     return found
 
 
+def _sound(what: str) -> None:
+    """Nothing fails."""
+
+
 def _write(change: Change) -> None:
     for directory, name, inode in change.touches:
         directory.kept.pop(name, None)
@@ -247,8 +277,9 @@ def _lose(inode: Inode, rng: Random, keep: float) -> None:
         inode.mtime_ns = saved.mtime_ns
     if (inode.mode, inode.mtime_ns) == saved[:2]:
         inode.ctime_ns = saved.ctime_ns
-    if inode.kind == FILE and inode.content != saved.content and rng.random() >= keep:
+    if inode.kind == FILE and inode.content != saved.content and (inode.is_lost or rng.random() >= keep):
         size, cut = len(inode.content), rng.randrange(len(inode.content) + 1)
         ways = [saved.content, inode.content[:cut], bytes(size), inode.content[:cut] + bytes(size - cut)]
         inode.content = rng.choice(ways)
+    inode.is_lost = False
     inode.save()

@@ -99,6 +99,8 @@ class Observed:
     diverged: int = 0
     seen: Tree = field(default_factory=dict)
     """What its disk showed when it was last looked at."""
+    _earlier: list[Tree] = field(default_factory=list)
+    """What it showed before each death since a process of it lived to do something: some of that may never have been durable."""
     spot: Spot = NOWHERE
     """Where it stood when it was last looked at."""
     _shown: AbstractSet[bytes] = frozenset()
@@ -119,6 +121,7 @@ class Observed:
         if now == self._checked:
             return
         self._checked = now
+        self._earlier.clear()
         claims = claims_of(database)
         disk = self.disk()
         edited = set(self.edited)
@@ -205,18 +208,23 @@ class Observed:
         """Law 3: each path is as it was, or as something says that was published at the position or later."""
         disk = self.disk()
         later = [tree for place, tree in self.published.history.items() if place >= before]
+        self._earlier.append(self.seen)
         for path in (disk.keys() | self.seen.keys()) - self.spoiled:
             if any(path == edited or is_below(path, edited) or is_below(edited, path) for edited in self.edited):
                 continue
-            allowed = {self.seen.get(path), *(tree.get(path) for tree in later)}
+            allowed = {tree.get(path) for tree in (*self._earlier, *later)}
             now, was = _short(disk.get(path)), _short(self.seen.get(path))
             what = f"law 3: {path!r} is {now} after a death at {tuple(before)}, was {was}"
-            check(may_be(disk.get(path), path, allowed, [self.seen, *later]), what)
+            check(may_be(disk.get(path), path, allowed, [*self._earlier, *later]), what)
+        self.seen = disk
 
     def check_promise(self) -> None:
         """Law 5: what was acked survives."""
         at = self.process.state.standing().position
         check(at >= self.promised or not at.epoch, f"law 5: it acked at {self.promised}, and stands at {at}")
+        if not at.epoch:
+            # State and disk were of different age: it begins anew, and may follow what the queue has of earlier epochs.
+            self.promised = (0, 0)
 
 
 def _short(value: object) -> str:

@@ -62,6 +62,7 @@ class DirectoryEntry:
     def stat(self, *, follow_symlinks: bool = True) -> Told:
         """As lstat; a name that went meanwhile still tells what it was, as a cached one does."""
         self._disk.glance()
+        self._disk.fault("stat")
         assert not follow_symlinks
         return told(self._disk, self._inode)
 

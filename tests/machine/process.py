@@ -4,6 +4,7 @@
 in memory; what was committed is durable, and nothing else.
 """
 
+import errno
 import logging
 import sqlite3
 import sys
@@ -22,10 +23,12 @@ import producer.service  # noqa: F401 - all rooms of the producer are there to b
 from common import digests
 from common.entries import BEFORE_ALL
 from consumer import agreement, barrier, gathering, holding, opening, tables
+from consumer.faults import during
 from consumer.rereader import Rereader, _InterruptedPass
 from consumer.scrub_record import Pass
 from consumer.values import Stale
 from producer import since
+from tests.machine.disk import Disk
 from tests.machine.system import SimulatedOs
 
 BUCKET_BITS = 3
@@ -128,14 +131,31 @@ class SimulatedConnection(sqlite3.Connection):
     """A connection whose commits are steps of a life, and whose image outlives the process."""
 
     life: Life
+    fault: Callable[[str], None]
 
     def execute(self, statement: str, *arguments: Any) -> sqlite3.Cursor:
         if statement == "COMMIT":
             self.life.step("commit")
+            self._may_fail()
             done = super().execute(statement, *arguments)
             self.life.step("committed")
             return done
         return super().execute(statement, *arguments)
+
+    def _may_fail(self) -> None:
+        """As SQLite fails to commit: without room nothing was done; after another error it may have been."""
+        try:
+            self.fault("commit")
+        except OSError as error:
+            is_room = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            if not is_room and chance.random() < 0.5:
+                super().execute("COMMIT")
+            elif chance.random() < 0.5:
+                super().execute("ROLLBACK")
+            told = sqlite3.OperationalError("database or disk is full" if is_room else "disk I/O error")
+            told.sqlite_errorcode = sqlite3.SQLITE_FULL if is_room else sqlite3.SQLITE_IOERR
+            told.sqlite_errorname = "SQLITE_FULL" if is_room else "SQLITE_IOERR"
+            raise told from error
 
 
 class Reader:
@@ -158,15 +178,16 @@ class Databases:
         self.images: dict[str, bytes] = {}
         self._open: dict[str, SimulatedConnection] = {}
         self.life_of: Callable[[str], Life] = lambda path: Life()
+        self.disk_of: Callable[[str], Disk | None] = lambda path: None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(sqlite3, name)
 
-    def begin(self, life_of: Callable[[str], Life]) -> None:
+    def begin(self, life_of: Callable[[str], Life], disk_of: Callable[[str], Disk | None]) -> None:
         """Another world."""
         for path in list(self._open):
             self.end(path)
-        self.images, self.life_of = {}, life_of
+        self.images, self.life_of, self.disk_of = {}, life_of, disk_of
 
     def connect(self, path: Any, *, uri: bool = False, **_: Any) -> sqlite3.Connection:
         """Open what was committed last. Who only reads (`uri`) reads between commits of the one who writes."""
@@ -174,6 +195,8 @@ class Databases:
             return Reader(self._open[unquote(urlsplit(path).path)])  # type: ignore[return-value]  # as far as it is used
         connection = sqlite3.connect(":memory:", isolation_level=None, factory=SimulatedConnection)
         connection.life = self.life_of(str(path))
+        disk = self.disk_of(str(path))
+        connection.fault = lambda what: disk.fault(what) if disk is not None else None
         image = self.images.get(str(path))
         if image:
             connection.deserialize(image)
@@ -270,7 +293,8 @@ def _without_threads(patch: pytest.MonkeyPatch) -> None:
 
     def start(rereader: Rereader, left_off: Pass | None) -> None:
         rereader._next = left_off
-        rereader._root = system.dup(rereader._disk.root)
+        with during("starting the scrub"):
+            rereader._root = system.dup(rereader._disk.root)
 
     def rest(rereader: Rereader, seconds: float) -> None:
         raise _InterruptedPass

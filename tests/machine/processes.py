@@ -3,6 +3,8 @@
 A process is started, takes rounds of its loop, and ends or is killed. What happens to it, and when, is the world's business.
 """
 
+import errno
+import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -12,7 +14,7 @@ from random import Random
 from typing import Any
 
 from common.board import Board
-from common.errors import AlreadyRunningError
+from common.errors import AlreadyRunningError, TreecastError
 from common.holds import NO_HOLD, HoldLimit
 from common.orders import Orders
 from common.patterns import Patterns
@@ -58,7 +60,12 @@ class LateAnswerer(LocalAnswerer):
         for _ in range(self._rng.choice([1, 2, 50, 50])):
             if not len(self.answers):
                 break
-            self._late += self.answers.make()
+            try:
+                self._late += self.answers.make()
+            except (TreecastError, OSError):
+                # The process that makes answers dies of it, and is started again.
+                self.die()
+                break
         late, self._late = self._late, []
         while late and self._rng.random() >= self._lateness:
             self._late.append(late.pop(0))
@@ -115,6 +122,20 @@ class HintingWatch:
         return None
 
 
+class HeardBoard(Board):
+    """A board that remembers how often something was said that a person should see."""
+
+    said = 0
+
+    def alarm(self, kind: str, detail: str) -> None:
+        self.said += 1
+        super().alarm(kind, detail)
+
+    def problem(self, path: bytes, what: str) -> None:
+        self.said += 1
+        super().problem(path, what)
+
+
 class ProducerProcess:
     """A producer, beside the master's tree: at `/PLACE/tree`, with its journal at `/PLACE/state`."""
 
@@ -143,7 +164,7 @@ class ProducerProcess:
     def start(self, on_publish: Callable[[Any], None]) -> None:
         """As `producer.service` puts it together."""
         self.life = Life()
-        self.board = Board("producer", TREE)
+        self.board = HeardBoard("producer", TREE)
         self.journal = Journal(Path(self.journal_path), TREE, log_limit_rows=self._log_rows)
         begin_epoch(self.journal)
         self.publisher = self._broker.publisher_of(self.life)
@@ -163,6 +184,12 @@ class ProducerProcess:
             hold=self._hold,
         )
         self.is_running = True
+
+    @property
+    def faults_met(self) -> int:
+        """How often its disk has failed by the fault that it has now."""
+        hits: int = getattr(self.disk.fault, "hits", 0)
+        return hits
 
     def _make_watch(self) -> Watch:
         return self.watch if self.watch is not None else NoWatch(lambda: None, "not watched")
@@ -204,6 +231,12 @@ class ReplicaProcess:
         self.state_path = f"/{name}/state/state.db"
 
     @property
+    def errors_met(self) -> int:
+        """How often its disk has failed by an error that is no want of room: that the reserve may cure in silence."""
+        is_unsound = getattr(self.disk.fault, "number", 0) in (errno.EIO, errno.EROFS)
+        return self.faults_met if is_unsound else 0
+
+    @property
     def target(self) -> Inode:
         """The directory that readers see."""
         target = self.disk.root.names[b"target"]
@@ -216,7 +249,7 @@ class ReplicaProcess:
         self.life.left = steps_to_death
         self.disk.step = self.life.step
         self.is_running = True
-        self.board = Board("consumer", TREE, self.name)
+        self.board = HeardBoard("consumer", TREE, self.name)
         self._parts = ExitStack()
         self.orders = Orders()
         stop = Stop()
@@ -246,6 +279,12 @@ class ReplicaProcess:
         scrub._tally = Tally(under_way.run if under_way is not None else 0, clock.monotonic())
         scrub._rereader.start(under_way)
 
+    @property
+    def faults_met(self) -> int:
+        """How often its disk has failed by the fault that it has now."""
+        hits: int = getattr(self.disk.fault, "hits", 0)
+        return hits
+
     @staticmethod
     def _no_broker() -> Any:
         raise AssertionError("no start here needs a broker")
@@ -261,7 +300,8 @@ class ReplicaProcess:
         rereader = scrub._rereader
         here, rereader._next = rereader._next or Pass(run, clock.time()), None
         rereader._wake.clear()
-        with suppress(_InterruptedPass):
+        # After an error the thread begins the same pass again, later.
+        with suppress(_InterruptedPass, OSError, sqlite3.Error):
             rereader._read(here)
 
     def release(self) -> int:

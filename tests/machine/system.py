@@ -54,6 +54,7 @@ class SimulatedOs:
                 raise error_of(errno.EEXIST, path)
             if inode is None:
                 return self._create(disk, above, name, flags, mode)
+        disk.fault("open")
         inode = self._there(inode, path)
         if flags & os.O_DIRECTORY and inode.kind != DIRECTORY:
             raise error_of(errno.ENOTDIR, path)
@@ -80,11 +81,13 @@ class SimulatedOs:
 
     def dup(self, descriptor: int) -> int:
         opened = self._of(descriptor)
+        opened.disk.fault("dup")
         return self._new(opened.disk, opened.inode, opened.flags)
 
     def read(self, descriptor: int, length: int) -> bytes:
         opened = self._of(descriptor)
         opened.disk.glance()
+        opened.disk.fault("read")
         if opened.inode.kind != FILE:
             raise error_of(errno.EISDIR)
         piece = opened.inode.content[opened.offset : opened.offset + length]
@@ -94,6 +97,7 @@ class SimulatedOs:
     def pread(self, descriptor: int, length: int, offset: int) -> bytes:
         opened = self._of(descriptor)
         opened.disk.glance()
+        opened.disk.fault("read")
         return opened.inode.content[offset : offset + length]
 
     def write(self, descriptor: int, content: bytes) -> int:
@@ -101,6 +105,7 @@ class SimulatedOs:
         self._step(opened.disk, "write", len(content))
         inode, at = opened.inode, opened.offset
         before = inode.content[:at].ljust(at, b"\0")
+        inode.is_lost = False
         inode.content = before + bytes(content) + inode.content[at + len(content) :]
         opened.offset += len(content)
         inode.mtime_ns = opened.disk.now_ns()
@@ -125,19 +130,22 @@ class SimulatedOs:
     def fstat(self, descriptor: int) -> Told:
         opened = self._of(descriptor)
         opened.disk.glance()
+        opened.disk.fault("stat")
         return told(opened.disk, opened.inode)
 
     def stat(self, path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> Told:
         if isinstance(path, int):
             return self.fstat(path)
         disk, _, _, inode = self._find(path, dir_fd, follow=follow_symlinks)
+        disk.fault("stat")
         return told(disk, self._there(inode, path))
 
     def lstat(self, path: Any, *, dir_fd: int | None = None) -> Told:
         return self.stat(path, dir_fd=dir_fd, follow_symlinks=False)
 
     def readlink(self, path: Any, *, dir_fd: int | None = None) -> bytes:
-        _, _, _, inode = self._find(path, dir_fd, follow=False)
+        disk, _, _, inode = self._find(path, dir_fd, follow=False)
+        disk.fault("readlink")
         if self._there(inode, path).kind != SYMLINK:
             raise error_of(errno.EINVAL, path)
         assert inode is not None
@@ -146,17 +154,25 @@ class SimulatedOs:
     def listdir(self, path: int) -> list[str]:
         opened = self._of(path)
         opened.disk.glance()
+        opened.disk.fault("list")
         return [os.fsdecode(name) for name in opened.inode.names]
 
     @contextmanager
-    def scandir(self, descriptor: int) -> Iterator[list[DirectoryEntry]]:
+    def scandir(self, descriptor: int) -> Iterator[Iterator[DirectoryEntry]]:
         opened = self._of(descriptor)
         opened.disk.glance()
-        names = opened.inode.names.items()
-        yield [DirectoryEntry(os.fsdecode(name), opened.disk, inode) for name, inode in names]
+        opened.disk.fault("open")
+        yield self._listed(opened)
+
+    @staticmethod
+    def _listed(opened: Opened) -> Iterator[DirectoryEntry]:
+        for name, inode in list(opened.inode.names.items()):
+            opened.disk.fault("list")
+            yield DirectoryEntry(os.fsdecode(name), opened.disk, inode)
 
     def fstatvfs(self, descriptor: int) -> Room:
         disk = self._of(descriptor).disk
+        disk.fault("stat")
         free = 1 << 40 if disk.room is None else max(0, disk.room)
         return Room(free, 1, 1 << 20, 1 << 20)
 
@@ -261,7 +277,11 @@ class SimulatedOs:
     # -- syncs
     def fsync(self, descriptor: int) -> None:
         opened = self._of(descriptor)
-        self._step(opened.disk, "fsync")
+        try:
+            self._step(opened.disk, "fsync")
+        except OSError:
+            opened.disk.fail_sync([opened.inode])
+            raise
         opened.disk.sync(opened.inode)
 
     fdatasync = fsync
@@ -269,7 +289,11 @@ class SimulatedOs:
     def syncfs(self, descriptor: int) -> int:
         """What the barrier finds in libc."""
         disk = self._of(descriptor).disk
-        self._step(disk, "syncfs")
+        try:
+            self._step(disk, "syncfs")
+        except OSError:
+            disk.fail_sync(disk.inodes())
+            return -1
         disk.sync_all()
         return 0
 
@@ -289,6 +313,7 @@ class SimulatedOs:
 
     def _step(self, disk: Disk, what: str, size: int = 1) -> None:
         disk.step(what)
+        disk.fault(what)
         if disk.room is not None:
             disk.room -= size
             if disk.room < 0 and what in {"write", "create", "mkdir", "symlink", "link", "fallocate"}:
@@ -318,6 +343,8 @@ class SimulatedOs:
     def _find(self, path: Any, dir_fd: int | None, *, follow: bool) -> tuple[Disk, Inode, bytes, Inode | None]:
         """Disk, the directory above, the last name there, and what that leads to."""
         raw = os.fsencode(path) if not isinstance(path, bytes) else path
+        if not raw:
+            raise error_of(errno.ENOENT, path)
         if raw.startswith(b"/"):
             _, name, raw = (raw + b"/").split(b"/", 2)
             disk = self.disks[name]

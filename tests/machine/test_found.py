@@ -1,11 +1,27 @@
 """What the machine found in the product, each as a small story told by hand, so that it stays found."""
 
-from tests.machine.acts import lose_state
+import errno
+from math import inf
+from random import Random
+
+import pytest
+
+from common.errors import HaltError, NoRoomError
+from tests.machine.acts import lose_state, turn
 from tests.machine.calm import calm
 from tests.machine.disk import DIRECTORY, FIFO, FILE
+from tests.machine.faults import Fault
 from tests.machine.laws import Observed
+from tests.machine.process import clock
 from tests.machine.reference import Hand
 from tests.machine.world import Setting, World
+
+
+def failing(replica: Observed, number: int, *whats: str, left: int | None = None) -> Fault:
+    """From now on the replica's disk fails at these calls."""
+    fault = Fault(number, frozenset(whats), 1.0, left, inf, lambda: clock.now, Random(0))
+    replica.process.disk.fault = fault
+    return fault
 
 
 def level(*, is_root_user: bool = True) -> tuple[World, Observed, Hand]:
@@ -65,3 +81,58 @@ def test_a_file_that_its_owner_may_not_read_is_fetched_again_when_its_time_says_
     replica.edited.add(b"secret")
     calm(world)
     assert replica.disk()[b"secret"][-1] == b"published"
+
+
+def test_a_root_that_could_not_be_listed_for_a_moment_is_no_finding() -> None:
+    world, replica, _ = level()
+    failing(replica, errno.EIO, "list", left=1)
+    world.scrub(replica)
+    turn(world, replica)
+    figures = replica.process.board.figures()
+    assert not [name for name, _ in figures if name == "scrub_findings_total"]
+    assert b"aside" not in replica.process.disk.find(b"target", b".treecast").names  # type: ignore[union-attr]
+    assert replica.disk() == world.master.tree
+
+
+@pytest.mark.parametrize(("number", "error"), [(errno.EIO, HaltError), (errno.EMFILE, NoRoomError)])
+@pytest.mark.parametrize("what", ["open", "stat", "dup"])
+def test_a_disk_that_fails_at_the_start_is_no_wrong_setting(number: int, error: type[Exception], what: str) -> None:
+    _, replica, _ = level()
+    replica.process.end()
+    failing(replica, number, what)
+    with pytest.raises(error):
+        replica.process.start()
+
+
+@pytest.mark.parametrize("what", ["open", "stat", "list"])
+def test_a_running_replica_whose_disk_cannot_be_read_halts_or_goes_on(what: str) -> None:
+    world, replica, hand = level()
+    hand.put(b"foreign", FILE, 0o644, b"goes aside")
+    replica.edited.add(b"foreign")
+    calm(world)
+    fault = failing(replica, errno.EIO, what)
+    clock.now += 1000.0
+    for _ in range(5):
+        world.edit_master()
+        world.turn_producer()
+        world.producer.publisher.pump()
+        world.turn_replica(replica)
+    assert fault.hits
+    calm(world)
+
+
+@pytest.mark.parametrize("what", ["open", "stat", "list"])
+def test_a_source_that_cannot_be_read_stops_nothing(what: str) -> None:
+    world, _, _ = level()
+    world.producer.end()
+    world.start_producer()
+    world.disks[b"master"].fault = fault = Fault(
+        errno.EIO, frozenset({what}), 1.0, None, inf, lambda: clock.now, Random(0)
+    )
+    for _ in range(20):
+        world.turn_producer()
+        clock.now += 0.5
+    assert fault.hits
+    assert world.producer.is_running
+    assert world.producer.board.alarms()
+    calm(world)

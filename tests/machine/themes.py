@@ -8,6 +8,7 @@ from dataclasses import replace
 from random import Random
 
 from tests.machine.acts import TO_A_REPLICA, know
+from tests.machine.acts_faults import FAULTS
 from tests.machine.acts_holds import HOLDS
 from tests.machine.acts_power import POWER
 from tests.machine.acts_producers import RIVALS
@@ -20,6 +21,7 @@ THEMES: dict[str, dict[Happening, float]] = {
     "holds": HOLDS,
     "two producers": RIVALS,
     "power": POWER,
+    "faults": FAULTS,
 }
 """How often each act of a theme happens, beside the others of it."""
 HOLD_LIMITS = ((1, None), (3, None), (None, 0), (None, 2), (1, 0), (3, 2))

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
+from common.errors import HaltError, NoRoomError, StateError
 from common.holds import NO_HOLD, HoldLimit
 from common.transport.ports import Outgoing, Route
 from tests.machine.broker import SimulatedBroker
 from tests.machine.disk import DIRECTORY, FILE, SYMLINK, Disk, Inode, Node, tree_below
+from tests.machine.faults import Fault
 from tests.machine.hold_laws import HeldByMaster, held_in_journal
 from tests.machine.laws import STAGE, Observed
 from tests.machine.process import Killed, Life, chance, clock, databases, system
@@ -89,7 +91,7 @@ class World:
         self.rng = Random(setting.seed)
         clock.begin()
         chance.begin(setting.seed)
-        databases.begin(self._life_of)
+        databases.begin(self._life_of, self._disk_of)
         names = [b"master", *(name.encode() for name in setting.replicas)]
         self.disks = {name: Disk(name, clock.file_ns, umask=setting.umask) for name in names}
         system.begin(self.disks)
@@ -111,6 +113,8 @@ class World:
         )
         self.holds = HeldByMaster()
         self.replicas = {name: self._make_replica(name) for name in setting.replicas}
+        self.faults: list[Fault] = []
+        """Those of disks, until now."""
         self.is_rot_possible = False
         """Whether the master's files may have changed and nothing tells: all are to be read again."""
         self.rival: ProducerProcess | None = None
@@ -145,6 +149,9 @@ class World:
             if path == producer.journal_path:
                 return producer.life
         return self.replicas[path.split("/")[1]].process.life
+
+    def _disk_of(self, path: str) -> Disk | None:
+        return self.disks.get(path.split("/")[1].encode())
 
     @property
     def producers(self) -> list[ProducerProcess]:
@@ -260,7 +267,6 @@ class World:
             if isinstance(queues, LogQueues):
                 queues.turn_back(replica.process.name)
         replica.check_death(before)
-        replica.seen = replica.disk()
 
     def count_figures(self, replica: Observed) -> None:
         """What its board counted goes to the counts of this story."""
@@ -277,6 +283,12 @@ class World:
             self.count["died while starting"] += 1
             self.bury(replica, power=self.rng.random() < 0.4 or self.keep is not None)
             return
+        except (HaltError, StateError, NoRoomError):
+            if not replica.process.faults_met:
+                raise
+            self.count["starts refused for a fault"] += 1
+            self.bury(replica, power=False)
+            return
         replica.process.subscriber.on_ack = lambda: self._acked(replica)
         replica.check_promise()
         self.count["replica starts"] += 1
@@ -291,13 +303,21 @@ class World:
             return
         if steps is not None:
             replica.process.life.left = steps
+        said, met = replica.process.board.said, replica.process.errors_met
         try:
             replica.process.round()
+            is_told = replica.process.board.said > said or replica.process.errors_met == met
+            check(is_told, "a disk failed, and nobody is told")
             if steps is not None:
                 replica.process.life.left = None
             replica.process.publisher.pump()
         except Killed:
             self.count["replica deaths"] += 1
+            self.bury(replica, power=power)
+        except HaltError:
+            if not replica.process.faults_met:
+                raise
+            self.count["halts of a replica"] += 1
             self.bury(replica, power=power)
 
     def scrub(self, replica: Observed) -> None:
@@ -309,6 +329,11 @@ class World:
         try:
             replica.process.reread()
             self.count["disks read again"] += 1
+        except (HaltError, NoRoomError):
+            # The order itself could not be noted.
+            if not replica.process.faults_met:
+                raise
+            self.bury(replica, power=False)
         finally:
             disk.glance = lambda: None
 
@@ -327,6 +352,11 @@ class World:
         try:
             producer.start(partial(self._hear, producer))
         except Killed:
+            producer.end()
+        except (HaltError, StateError, NoRoomError):
+            if not producer.faults_met:
+                raise
+            self.count["starts refused for a fault"] += 1
             producer.end()
         self.count["producer starts"] += 1
 
@@ -354,6 +384,11 @@ class World:
                 producer.life.left = None
         except Killed:
             self.count["producer deaths"] += 1
+            producer.end()
+        except (HaltError, StateError):
+            if not producer.faults_met:
+                raise
+            self.count["halts of a producer"] += 1
             producer.end()
 
     def _begin_epoch(self, producer: ProducerProcess, told: Read) -> None:
