@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from common.errors import UnreachableError
+from common.errors import HaltError, StateError, UnreachableError
 
 ANSWER_SECONDS = 8.0
 """So long a verb waits for the loop; the one who asks waits a little longer."""
@@ -54,7 +54,10 @@ class Orders:
         return ask
 
     def serve(self, handlers: Mapping[str, Verb]) -> None:
-        """Carry out what waits. Called by the loop, between two steps; what a handler raises goes to the one who asked."""
+        """Carry out what waits. Called by the loop, between two steps; what a handler raises goes to the one who asked.
+
+        Raises HaltError and StateError, which the loop must hear too: it is unknown what its database holds.
+        """
         with contextlib.suppress(queue.Empty):
             while True:
                 _carry_out(self._waiting.get_nowait(), handlers)
@@ -66,6 +69,9 @@ def _carry_out(order: _Order, handlers: Mapping[str, Verb]) -> None:
         return
     try:
         order.result = handlers[order.verb](order.arguments)
+    except (HaltError, StateError) as error:
+        order.error = error
+        raise
     except Exception as error:  # noqa: BLE001 - it belongs to the one who asked
         order.error = error
     finally:

@@ -4,6 +4,8 @@ What can happen to it is in `acts`. Every choice is taken from `rng`, which each
 """
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -244,14 +246,27 @@ class World:
         """A person releases what is held there, and vouches for the tree."""
         if self.producer.is_running:
             self.holds.let_go |= held_in_journal(self.producer.journal._database) - self.master.tree.keys()
-            released = self.producer.pipeline.release(clock.monotonic())
-            self.count["deletes released at the producer"] += released.held
+            with self.asked(self.producer):
+                released = self.producer.pipeline.release(clock.monotonic())
+                self.count["deletes released at the producer"] += released.held
 
     def release_at(self, replica: Observed) -> None:
         """A person releases what is held on a replica."""
         if replica.process.is_running:
             replica.holds.is_let_go = True
-            self.count["deletes released at a replica"] += replica.process.release()
+            with self.asked(replica.process):
+                self.count["deletes released at a replica"] += replica.process.release()
+
+    @contextmanager
+    def asked(self, process: ProducerProcess | ReplicaProcess) -> Iterator[None]:
+        """A person asks something of a process whose disk may fail: without room nothing is done, else it halts."""
+        try:
+            yield
+        except (HaltError, StateError, NoRoomError) as error:
+            if not process.faults_met:
+                raise
+            if not isinstance(error, NoRoomError):
+                process.end()
 
     # -- deaths
     def bury(self, replica: Observed, *, power: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from common import orders as orders_module
-from common.errors import StoppedError, UnreachableError
+from common.errors import HaltError, StoppedError, UnreachableError
 from common.orders import Orders
 
 
@@ -65,3 +65,28 @@ def test_an_order_that_the_loop_does_not_take_in_time_is_given_up_and_not_carrie
     loop = Loop()
     orders.serve({"double": loop.double})
     assert not loop.served_on
+
+
+def test_a_disk_that_fails_under_an_order_stops_the_loop_too() -> None:
+    orders = Orders()
+
+    def fail(arguments: dict[str, Any]) -> dict[str, Any]:
+        raise HaltError("the state cannot be used")
+
+    asked: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            orders.verb("fail")({})
+        except HaltError as error:
+            asked.append(error)
+
+    woken = threading.Event()
+    orders.wake = woken.set
+    asker = threading.Thread(target=ask)
+    asker.start()
+    woken.wait(10)
+    with pytest.raises(HaltError):
+        orders.serve({"fail": fail})
+    asker.join(10)
+    assert len(asked) == 1
