@@ -6,11 +6,14 @@ Services write, the listener and the control socket read, each under one lock fo
 import logging
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from common.figures import Histogram, Tables
 from common.names import escape
+from common.problems import kind_of
 
 log = logging.getLogger("treecast")
 
@@ -41,13 +44,17 @@ class Board:
         self._status: dict[str, Any] = {"state": "starting"}
         self._gauges: dict[tuple[str, str], float] = {}
         self._counters: dict[tuple[str, str], float] = defaultdict(float)
+        self._histograms: dict[tuple[str, str], Histogram] = defaultdict(Histogram)
         self._alarms: dict[str, Noted] = {}
         self._alarm_kinds: set[str] = set()
         self._problems: dict[bytes, Noted] = {}
+        self._problem_kinds: Counter[str] = Counter()
         self._ticks: dict[str, float] = {}
         self._heartbeat_at: float | None = None
         self._started = time.monotonic()
         self.is_ready = False
+        self.tables: Callable[[], Tables] = dict
+        """Asked by whoever reads metrics, in the reader's thread: the rows of those that come as such."""
 
     def tell(self, **status: Any) -> None:
         """Set values of `status`: state, position, agreed, and what else the role has. Values must be JSON."""
@@ -63,6 +70,11 @@ class Board:
         """Add to a counter; `label` is a short and stable word, never a path."""
         with self._lock:
             self._counters[name, label] += amount
+
+    def observe(self, name: str, label: str, value: float, count: int = 1) -> None:
+        """Add a value to a histogram, as if it had come so many times; 0: only say that there is this histogram."""
+        with self._lock:
+            self._histograms[name, label].observe(value, count)
 
     def tick(self, loop: str) -> None:
         """This loop is alive."""
@@ -102,6 +114,9 @@ class Board:
             old = self._problems.get(path)
             if old is not None and old.what == what:
                 return
+            if old is not None:
+                self._problem_kinds[kind_of(old.what)] -= 1
+            self._problem_kinds[kind_of(what)] += 1
             self._problems[path] = Noted(what, old.since if old else time.time())
         log.warning("problem at %s: %s", escape(path), what)
 
@@ -110,7 +125,12 @@ class Board:
         if self._problems:
             with self._lock:
                 for path in paths:
-                    self._problems.pop(path, None)
+                    self._forget(path)
+
+    def _forget(self, path: bytes) -> None:
+        old = self._problems.pop(path, None)
+        if old is not None:
+            self._problem_kinds[kind_of(old.what)] -= 1
 
     def problem_paths(self) -> list[bytes]:
         """The paths that have a problem now."""
@@ -130,8 +150,21 @@ class Board:
                 **self._gauges,
                 ("heartbeat_age_seconds", ""): self.heartbeat_age_seconds(),
                 ("problems", ""): len(self._problems),
+                ("problem_age_seconds", ""): self._problem_age_seconds(),
+                **{("problem_paths", kind): count for kind, count in self._problem_kinds.items()},
+                ("ready", ""): float(self.is_ready),
                 **{("alarm", kind): float(kind in self._alarms) for kind in self._alarm_kinds},
             }
+
+    def histograms(self) -> dict[tuple[str, str], Histogram]:
+        """Everything that was observed: (name, label) to how often it was how much."""
+        with self._lock:
+            return {key: histogram.copy() for key, histogram in self._histograms.items()}
+
+    def _problem_age_seconds(self) -> float:
+        """Of the first: whoever has another text keeps its place."""
+        first = next(iter(self._problems.values()), None)
+        return 0.0 if first is None else max(0.0, time.time() - first.since)
 
     def heartbeat_age_seconds(self) -> float:
         """Seconds since the last sign of life of the leading producer, or since the start."""

@@ -1,6 +1,6 @@
 """Does: answers readers over HTTP: /metrics, /status, /healthz, /readyz. Nothing can be changed through it.
 
-Knows the board and the table of metrics; no broker, no disk. It starts first and works while everything else does not.
+Knows the board; no broker, no disk. It starts first and works while everything else does not.
 """
 
 import json
@@ -8,21 +8,17 @@ import logging
 import socket
 import socketserver
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
 
 from common.board import Board
 from common.errors import SettingError
-from common.metrics import METRICS, PREFIX, Metric, samples
 from common.quantities import ListenAddress
-from common.version import program_version
-from common.wire.versions import FORMAT
+from common.scraping import BoardCollector
 
 log = logging.getLogger("treecast")
 
@@ -35,29 +31,6 @@ Status = Callable[[dict[str, Any]], dict[str, Any]]
 """Tells everything that `treecast status --json` shows; the argument is not used."""
 Page = tuple[int, str, bytes]
 """Status, content type, body."""
-
-
-class BoardCollector(Collector):
-    """Makes Prometheus' families out of the board at each scrape."""
-
-    def __init__(self, board: Board) -> None:
-        self._board = board
-
-    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
-        figures = self._board.figures()
-        for metric in METRICS:
-            family = _family(metric)
-            for label_value, value in samples(metric, figures):
-                family.add_metric([label_value] if metric.label else [], value)
-            yield family
-        info = GaugeMetricFamily(PREFIX + "build_info", "Version and newest wire format.", labels=["version", "wire"])
-        info.add_metric([program_version(), str(FORMAT)], 1)
-        yield info
-
-
-def _family(metric: Metric) -> GaugeMetricFamily | CounterMetricFamily:
-    kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-    return kind(PREFIX + metric.name, metric.meaning, labels=[metric.label] if metric.label else [])
 
 
 class _Server(socketserver.ThreadingMixIn, HTTPServer):

@@ -37,7 +37,8 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A contiguous run of events, a set in which a path occurs once. `hash` is this message's own, `prev` the one before."""
+    """A contiguous run of events, a set in which a path occurs once. `hash` is this message's own, `prev` the one before;
+    `unix_ns` is the producer's clock when it was numbered (measured by, never trusted), 0: it does not say."""
 
     lineage: Lineage
     first: int
@@ -47,6 +48,7 @@ class Batch:
     after: bytes
     hash: bytes = b""
     released: int = 0
+    unix_ns: int = 0
 
     @property
     def last(self) -> int:

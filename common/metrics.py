@@ -1,37 +1,12 @@
-"""Decides which metrics there are: one table, and the samples that a board's figures make. Knows no HTTP.
+"""Decides which metrics there are: one table. Knows no HTTP, and not how a value is told.
 
 Base units, `_total` on counters, no path in a label. Whatever is in the table without a label is there from the start, but for
 what one role alone can tell.
 """
 
-from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from common.figures import Metric
 
 PREFIX = "treecast_"
-
-MetricKind = Literal["gauge", "counter"]
-
-
-class Metric(NamedTuple):
-    """One metric. `name` without the prefix, as the board has it; `values` of its label that are there from the start.
-
-    `is_always`: 0 is said before there is a value; otherwise nothing is, for 0 would be taken for a fact.
-    """
-
-    name: str
-    kind: MetricKind
-    meaning: str
-    label: str = ""
-    values: tuple[str, ...] = ()
-    is_always: bool = True
-
-
-class Sample(NamedTuple):
-    """One value of a metric; `label_value` "" for a metric without a label."""
-
-    label_value: str
-    value: float
-
 
 POSITION = Metric("position", "gauge", "Last sequence that was numbered (producer) or durably applied (consumer).")
 AGREED = Metric("agreed", "gauge", "1 when this replica is proved equal at its position (producer: when it leads).")
@@ -109,7 +84,107 @@ COMPARE_SUCCESS = Metric(
     "Unix time when all contents were last compared.",
     is_always=False,
 )
-UNANSWERABLE = Metric("unanswerable_total", "counter", "Answers that could not be written.", "reason")
+STAGES = (
+    "seen_to_published",
+    "published_to_confirmed",
+    "published_to_delivered",
+    "delivered_to_visible",
+    "visible_to_durable",
+)
+STAGE_SECONDS = Metric(
+    "stage_seconds",
+    "histogram",
+    "How long live changes take, stage by stage; what a sync brings is not in it. Each event counts, with the time of its batch. "
+    "Producer: seen_to_published from the first hint at the oldest path in the batch (of what was still being written or hashed: "
+    "from when it was not) until the broker's client has it; "
+    "published_to_confirmed until the producer hears that the broker has it. Replica: published_to_delivered from the "
+    "producer's clock to the replica's, when it begins with the batch (at least 0; it holds only while the two clocks agree); "
+    "delivered_to_visible until its files stand under their names (but for large contents, which are fetched apart); "
+    "visible_to_durable until that survives a power cut.",
+    "stage",
+)
+UNCONFIRMED_BYTES = Metric("unconfirmed_bytes", "gauge", "Bytes of batches that the broker has not confirmed yet.")
+UNCONFIRMED_AGE = Metric(
+    "unconfirmed_age_seconds",
+    "gauge",
+    "How long the oldest batch waits for the broker's confirm; 0 when none does.",
+)
+LEADING = Metric(
+    "leading",
+    "gauge",
+    "1 while this producer leads its tree: it holds the upstream queue. Of each tree, one producer does.",
+    is_always=False,
+)
+EPOCH = Metric("epoch", "gauge", "The epoch that is published (producer) or followed (consumer); 0: none.")
+READY = Metric("ready", "gauge", "1 while /readyz says so.")
+PROBLEM_KINDS = ("busy", "disk", "kind", "name", "other", "permission", "size", "time")
+PROBLEM_PATHS = Metric("problem_paths", "gauge", "Paths that fail, by what they fail for.", "kind", PROBLEM_KINDS)
+PROBLEM_AGE = Metric(
+    "problem_age_seconds", "gauge", "For how long the oldest problem has been there; 0: there is none."
+)
+BYTES_RECEIVED = Metric(
+    "bytes_received_total", "counter", "Bytes of messages that this replica took from its queue, answers too."
+)
+SCAN_SUCCESS = Metric(
+    "scan_last_success_timestamp_seconds",
+    "gauge",
+    "Unix time when the whole source was last scanned.",
+    is_always=False,
+)
+SCAN_INTERVAL = Metric(
+    "scan_interval_seconds", "gauge", "The pause until the next scan of the whole source.", is_always=False
+)
+SCRUB_INTERVAL = Metric(
+    "scrub_interval_seconds",
+    "gauge",
+    "Within what time the whole disk is to be read again; not there where that is off.",
+    is_always=False,
+)
+COMPARE_INTERVAL = Metric(
+    "compare_interval_seconds",
+    "gauge",
+    "Within what time all contents of the source are to be compared; not there where that is off.",
+    is_always=False,
+)
+MAX_LAG = Metric(
+    "max_lag_seconds", "gauge", "Beyond this a replica is called behind (TREECAST_MAX_LAG).", is_always=False
+)
+
+# What the producer tells of the fleet; see fleet_figures in producer/.
+REPLICAS_LISTED = 1000
+"""So many replicas are told of one by one, the first by name."""
+REPLICA_POSITION = Metric(
+    "replica_position", "gauge", "Sequence up to which the replica applied, as it reported.", is_table=True
+)
+REPLICA_LAG = Metric(
+    "replica_lag_seconds",
+    "gauge",
+    "Age of the oldest event that the replica has not reported durable, by the producer's clock alone; +Inf: it cannot be told, "
+    "for the replica follows what was never published here.",
+    is_table=True,
+)
+REPLICA_STATE = Metric("replica_state", "gauge", "1 for the word that says how the replica stands.", is_table=True)
+REPLICA_HEARD = Metric(
+    "replica_heard_seconds",
+    "gauge",
+    "How long the replica has said nothing, as far as this producer listened.",
+    is_table=True,
+)
+REPLICA_PROBLEMS = Metric("replica_problems", "gauge", "Paths that fail there, as it reported.", is_table=True)
+REPLICA_INFO = Metric(
+    "replica_info", "gauge", "Version and newest wire format of the replica; always 1.", is_table=True
+)
+REPLICA_LABELS = Metric(
+    "replica_labels", "gauge", "The labels of the replica, each with `label_` before its key; always 1.", is_table=True
+)
+REPLICAS = Metric("replicas", "gauge", "How many replicas of the roster stand so.", is_table=True)
+REPLICAS_BEHIND = Metric(
+    "replicas_behind", "gauge", "Replicas of the roster that are behind the limit, or silent.", is_table=True
+)
+REPLICAS_UNLISTED = Metric(
+    "replicas_unlisted", "gauge", f"Replicas beyond the {REPLICAS_LISTED} that are told of one by one.", is_table=True
+)
+
 ANSWER_KINDS = ("same", "bucket", "since", "body", "part")
 ANSWERS = Metric("answers_total", "counter", "Answers to replicas' questions.", "kind", ANSWER_KINDS)
 ANSWER_BYTES = Metric("answer_bytes_total", "counter", "Bytes of answers, as sent.", "kind", ANSWER_KINDS)
@@ -154,18 +229,31 @@ METRICS: tuple[Metric, ...] = (
     COMPARE_FINDINGS,
     COMPARE_PROGRESS,
     COMPARE_SUCCESS,
-    UNANSWERABLE,
     ANSWERS,
     ANSWER_BYTES,
     ANSWER_WAITS,
+    STAGE_SECONDS,
+    UNCONFIRMED_BYTES,
+    UNCONFIRMED_AGE,
+    LEADING,
+    EPOCH,
+    READY,
+    PROBLEM_PATHS,
+    PROBLEM_AGE,
+    BYTES_RECEIVED,
+    SCAN_SUCCESS,
+    SCAN_INTERVAL,
+    SCRUB_INTERVAL,
+    COMPARE_INTERVAL,
+    MAX_LAG,
+    REPLICA_POSITION,
+    REPLICA_LAG,
+    REPLICA_STATE,
+    REPLICA_HEARD,
+    REPLICA_PROBLEMS,
+    REPLICA_INFO,
+    REPLICA_LABELS,
+    REPLICAS,
+    REPLICAS_BEHIND,
+    REPLICAS_UNLISTED,
 )
-
-
-def samples(metric: Metric, figures: Mapping[tuple[str, str], float]) -> list[Sample]:
-    """The metric's samples out of a board's figures, (name, label) to value; 0 where nothing was counted yet."""
-    if not metric.label:
-        is_there = metric.is_always or (metric.name, "") in figures
-        return [Sample("", figures.get((metric.name, ""), 0.0))] if is_there else []
-    found = dict.fromkeys(metric.values, 0.0)
-    found.update({label: value for (name, label), value in figures.items() if name == metric.name and label})
-    return [Sample(label, value) for label, value in sorted(found.items())]

@@ -28,6 +28,8 @@ class Applier:
         self._state = state
         self._board = board
         self._change_log = change_log
+        self.visible_at: float | None = None
+        """When the last step stood under its names, in monotonic seconds; None: the disk had nothing to do."""
 
     def carry_out(self, decided: Decided) -> Outcome:
         """One step, durable when this returns; done again after a crash it comes to the same.
@@ -35,7 +37,7 @@ class Applier:
         Raises NoRoomError (nothing is committed, the step may be tried again) and HaltError.
         """
         step, plan = decided.step, decided.plan
-        outcome = Outcome()
+        outcome, self.visible_at = Outcome(), None
         if plan.keeps:
             self.target.keep(plan.keeps)
         if plan.patterns is not None:
@@ -67,6 +69,7 @@ class Applier:
         staged = self.target.stage(plan, step.standing.commits, token)
         self.target.barrier(staged)
         outcome = self.target.swap(plan, staged)
+        self.visible_at = time.monotonic()
         self.target.names_barrier()
         self._state.commit(step, plan, outcome, token=token)
         self.target.finish_plan()

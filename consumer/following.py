@@ -27,6 +27,7 @@ from consumer.progress import KINDS, Progress, paths_in
 from consumer.questions import Identity
 from consumer.retrying import Retrying
 from consumer.room import Patience, Room
+from consumer.stages import Stages
 from consumer.state import State
 from consumer.syncing import Owner, Syncing
 from consumer.trying import Trying
@@ -72,6 +73,7 @@ class Follower:
         self._complaints = Complaints(parts.board, patience.clock)
         self._incoming = Incoming(parts.subscriber, identity.tree, self._complaints.refused)
         self._room = Room(parts.board, patience)
+        self._stages = Stages(parts.board)
         self._clock = patience.clock
         self._withholding = parts.withholding
         owner = Owner(self._try_if, self._complaints.dropped, self._came, lambda: parts.withholding.judge)
@@ -124,8 +126,10 @@ class Follower:
         while message is not None:
             self._take(message, delivery)
             message, delivery = self._incoming.left() or (None, delivery)
+        self._board.count("bytes_received_total", self._incoming.take_received_bytes())
 
     def _take(self, message: Downstream, delivery: Delivery) -> None:
+        self._stages.begin()
         if isinstance(message, Heartbeat):
             self.master_unix_seconds = message.unix_ns / 1e9
         if isinstance(message, Batch) and agreement.is_next(self._state.standing(), message):
@@ -148,8 +152,11 @@ class Follower:
         batches = [batch for batch, _ in together]
         decision = agreement.apply(self._state.standing(), self._state, batches, self._withholding.judge)
         self._board.heartbeat_seen()
-        if isinstance(decision, Decided) and not self._try(decision):
-            self._skip(batches[-1])
+        if isinstance(decision, Decided):
+            if self._try(decision):
+                self._stages.applied(batches, self._applier.visible_at)
+            else:
+                self._skip(batches[-1])
         for _, delivery in together:
             self._subscriber.settle(delivery)
         self._after_stream()
@@ -181,6 +188,8 @@ class Follower:
             if not self._try(decision):
                 self._skip(message)
                 return True
+            if isinstance(message, Batch) and decision.step.want:
+                self._stages.applied([message], self._applier.visible_at)
             if not decision.again:
                 return True
 

@@ -26,9 +26,16 @@ class Incoming:
         self._tree = tree
         self._refuse = refuse
         self._left: tuple[Downstream, Delivery] | None = None
+        self._received_bytes = 0
+
+    def take_received_bytes(self) -> int:
+        """How many have come since the last call."""
+        received_bytes, self._received_bytes = self._received_bytes, 0
+        return received_bytes
 
     def decode(self, delivery: Delivery) -> Downstream | None:
         """The message; None for one that is refused, which is settled by then."""
+        self._received_bytes += len(delivery.body)
         try:
             return decode_downstream(delivery.body, self._tree)
         except RefusedError as error:

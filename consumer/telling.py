@@ -137,6 +137,7 @@ class Telling:
             unconfirmed=0,
         )
         board.gauge("position", news.position.sequence)
+        board.gauge("epoch", news.position.epoch)
         board.gauge("agreed", float(news.is_agreed))
         board.gauge("stale_buckets", left.buckets)
         for reason in Reason:

@@ -14,6 +14,9 @@ from producer.values import Taken
 
 _FROM_SCAN = 1
 _FORCE = 2
+_FLAGS = _FROM_SCAN | _FORCE
+_MOMENT_SHIFT = 2
+"""A path's mark is one number, for there may be many: flags, and above them the milliseconds of its first hint."""
 
 
 class DirtySet:
@@ -23,62 +26,66 @@ class DirtySet:
     """
 
     def __init__(self) -> None:
-        self._flags: dict[bytes, int] = {}
+        self._marks: dict[bytes, int] = {}
         self._order: deque[bytes] = deque()
         self._delayed: dict[bytes, tuple[float, int]] = {}
         self._due: list[tuple[float, bytes]] = []
         self._subtrees = PathSet()
+        self._now, self._moment = 0.0, 0
 
     def __len__(self) -> int:
-        return len(self._flags) + len(self._delayed) + len(self._subtrees)
+        return len(self._marks) + len(self._delayed) + len(self._subtrees)
 
     def __contains__(self, path: bytes) -> bool:
-        return path in self._flags or path in self._delayed
+        return path in self._marks or path in self._delayed
 
     def add(
         self, path: bytes, now: float, not_before: float = 0.0, *, from_scan: bool = False, force: bool = False
     ) -> None:
         """This path may have changed. Idempotent: it keeps its place; the earlier time counts; once hinted at by more than a
         scan, it is no more `from_scan`; once forced, it stays so until it is taken."""
-        flags = (_FROM_SCAN if from_scan else 0) | (_FORCE if force else 0)
-        ready = self._flags.get(path)
+        if now != self._now:
+            self._now, self._moment = now, _moment(now)
+        mark = self._moment | (_FROM_SCAN if from_scan else 0) | (_FORCE if force else 0)
+        ready = self._marks.get(path)
         if ready is not None:
-            self._flags[path] = _merged(ready, flags)
+            if ready & _FROM_SCAN or force:
+                self._marks[path] = _merged(ready, mark)
             return
         delayed = self._delayed.get(path)
         if delayed is not None:
-            not_before, flags = min(not_before, delayed[0]), _merged(delayed[1], flags)
+            not_before, mark = min(not_before, delayed[0]), _merged(delayed[1], mark)
         if not_before > now:
-            self._delayed[path] = (not_before, flags)
+            self._delayed[path] = (not_before, mark)
             heappush(self._due, (not_before, path))
             return
         self._delayed.pop(path, None)
-        self._flags[path] = flags
+        self._marks[path] = mark
         self._order.append(path)
 
     def take(self, limit: int, now: float) -> list[Taken]:
         """Up to `limit` paths that are due, in the order of their first hint. They are in the set no more."""
         self._ripen(now)
-        next_path, flags_of = self._order.popleft, self._flags.pop
+        next_path, mark_of = self._order.popleft, self._marks.pop
         paths = [next_path() for _ in range(min(limit, len(self._order)))]
-        return [_take(path, flags_of(path)) for path in paths]
+        return [_take(path, mark_of(path)) for path in paths]
 
     def give_back(self, taken: Iterable[Taken]) -> None:
         """These were not looked at after all: back to the front, in their order."""
-        for path, from_scan, force in reversed(list(taken)):
-            flags = (_FROM_SCAN if from_scan else 0) | (_FORCE if force else 0)
+        for path, from_scan, force, since in reversed(list(taken)):
+            mark = _moment(since) | (_FROM_SCAN if from_scan else 0) | (_FORCE if force else 0)
             delayed = self._delayed.pop(path, None)
             if delayed is not None:
-                flags = _merged(delayed[1], flags)
-            if path in self._flags:
-                self._flags[path] = _merged(self._flags[path], flags)
+                mark = _merged(mark, delayed[1])
+            if path in self._marks:
+                self._marks[path] = _merged(mark, self._marks[path])
                 continue
-            self._flags[path] = flags
+            self._marks[path] = mark
             self._order.appendleft(path)
 
     def paths(self) -> set[bytes]:
         """All paths, delayed ones too; not the subtrees."""
-        return self._flags.keys() | self._delayed.keys()
+        return self._marks.keys() | self._delayed.keys()
 
     def ready(self, now: float) -> int:
         """How many paths could be taken now."""
@@ -120,14 +127,20 @@ class DirtySet:
             ):  # taken since, or its time was changed: another row of the heap has it
                 continue
             del self._delayed[path]
-            self._flags[path] = delayed[1]
+            self._marks[path] = delayed[1]
             self._order.append(path)
 
 
-def _take(path: bytes, flags: int) -> Taken:
+def _moment(now: float) -> int:
+    return round(max(0.0, now) * 1000) << _MOMENT_SHIFT
+
+
+def _take(path: bytes, mark: int) -> Taken:
     # A tuple's own constructor takes half the time of the named tuple's.
-    return tuple.__new__(Taken, (path, bool(flags & _FROM_SCAN), bool(flags & _FORCE)))
+    since = (mark >> _MOMENT_SHIFT) / 1000
+    return tuple.__new__(Taken, (path, bool(mark & _FROM_SCAN), bool(mark & _FORCE), since))
 
 
-def _merged(one: int, other: int) -> int:
-    return (one & other & _FROM_SCAN) | ((one | other) & _FORCE)
+def _merged(first: int, later: int) -> int:
+    """Of two marks, the first one's moment."""
+    return (first & ~_FLAGS) | (first & later & _FROM_SCAN) | ((first | later) & _FORCE)

@@ -4,6 +4,7 @@ A start after downtime, an overflow, a lost watch and a periodic check are one a
 the first scan. Knows nothing of publishing; `may_publish` says whether what is found may be believed.
 """
 
+import time
 from collections.abc import Callable
 
 from common.board import Board
@@ -284,7 +285,10 @@ class Finding:
             self._scans.start(ROOT, only_scanned=self._journal.is_base_complete)
             return
         self.is_scan_complete = True
-        self._next_scan = now + self._scan_pause_seconds(finished.spent_seconds)
+        pause_seconds = self._scan_pause_seconds(finished.spent_seconds)
+        self._next_scan = now + pause_seconds
+        self._board.gauge("scan_interval_seconds", pause_seconds)
+        self._board.gauge("scan_last_success_timestamp_seconds", time.time())
         self._next_uncovered = min(self._next_uncovered, now + SCAN_PAUSE_LIMIT_SECONDS)
         for path in self._comparer.problems:
             self._comparer.hint(path, now)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from common.board import Board
-from common.entries import Position
+from common.entries import BEFORE_ALL, Position
 from common.errors import NoRoomError, SettingError, StoppedError
 from common.labels import Labels
 from common.messages import Report
@@ -52,6 +52,8 @@ class Membership:
         self._clock = clock or _unix
         self._roster = Roster(journal.roster.members(), 0.0)
         self._is_listening = False
+        self.seen = FleetView(BEFORE_ALL, ())
+        """The fleet as it was seen last, at most a second ago: for whoever reads it in another thread."""
         self._tend_at = float("-inf")
 
     def hear(self, report: Report, now: float) -> None:
@@ -85,7 +87,8 @@ class Membership:
             Heard(member, self._fleet.report_of(member.name), self._roster.silent_seconds(member.name, now))
             for member in self._roster.members()
         ]
-        return fleet_view.see(heard, stand.lineage, stand.position, self._lag_seconds, self._clock())
+        self.seen = fleet_view.see(heard, stand.lineage, stand.position, self._lag_seconds, self._clock())
+        return self.seen
 
     def wires(self) -> list[int]:
         """The newest formats that the members can read: whoever belongs to the fleet must be able to read what is written."""

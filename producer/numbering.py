@@ -77,14 +77,15 @@ def _growth(change: Change) -> int:
     return (change.new is not None) - (change.old is not None) if change.path != PATTERNS_PATH else 0
 
 
-def number(stand: Stand, changes: Sequence[Change]) -> Numbered:
-    """The next batch: these changes, in this order. At least one."""
+def number(stand: Stand, changes: Sequence[Change], unix_ns: int = 0) -> Numbered:
+    """The next batch: these changes, in this order. At least one. `unix_ns`: the time, for whoever measures by it."""
     applied = apply(stand, changes)
     first = stand.sequence + 1
     events = tuple(Event(change.path, change.new, change.body, change.keep) for change in changes)
     last = stand.sequence + len(changes)
     released = last if stand.released else 0
-    batch = Batch(stand.lineage, first, events, stand.head, stand.digest, applied.after.digest, released=released)
+    digests = (stand.head, stand.digest, applied.after.digest)
+    batch = Batch(stand.lineage, first, events, *digests, released=released, unix_ns=unix_ns)
     message, head = codec.encode_batch(batch)
     after = replace(applied.after, sequence=last, head=head, released=released)
     return Numbered(changes, applied.buckets, after, first, message)

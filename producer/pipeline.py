@@ -144,7 +144,7 @@ class Pipeline:
                     changes = self._next_batch(now)
             if changes:
                 self.holds.note(changes, now)
-            if self._stream.exchange(changes, now) is not None:
+            if self._stream.exchange(changes, now, self._round.seen(changes)) is not None:
                 self._linger.left(now)
         except NoRoomError:
             self._round.give_up()

@@ -101,6 +101,7 @@ class Rereading:
     def start(self, left_off: Reread) -> None:
         """Begin, where an earlier process left off."""
         self._here = self._saved = left_off
+        self._board.gauge("compare_interval_seconds", self._interval_seconds)
         self._board.gauge("compare_last_success_timestamp_seconds", left_off.ended)
         self._thread = threading.Thread(target=self._run, name=LOOP, daemon=True)
         self._thread.start()

@@ -1,7 +1,7 @@
 """Decides what is left of a round: changes that are being cut into batches, and what was taken for them, which goes back if that
 fails. Knows the dirty set alone."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from producer.dirty import DirtySet
 from producer.values import Change, Taken
@@ -51,6 +51,11 @@ class Round:
                 self.on_end(self.number, self.settles)
             self.taken, self.settles, self._batches = (), tuple, None
         return batch or []
+
+    def seen(self, changes: Iterable[Change]) -> float | None:
+        """When the oldest of these paths was hinted at first; None: nothing was taken for any."""
+        paths = {change.path for change in changes}
+        return min((taken.since for taken in self.taken if taken.path in paths), default=None)
 
     def give_up(self) -> None:
         """Its paths are looked at again: those that were published already will show no difference. Idempotent."""

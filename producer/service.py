@@ -23,6 +23,7 @@ from common.transport.ports import Broker, Publisher
 from common.transport.urls import shown
 from common.version import program_version
 from common.wire.codec import decode_downstream
+from producer import fleet_figures
 from producer.answering_process import AnsweringProcess
 from producer.carrying import Carrying
 from producer.epoch_orders import LOCK_NAME, epoch_handlers
@@ -67,10 +68,12 @@ def run(
         program_version(), settings.tree, settings.source, shown(settings.broker),
     )  # fmt: skip
     board.tell(max_lag_seconds=settings.max_lag_seconds)
+    board.gauge("max_lag_seconds", settings.max_lag_seconds)
     wake = threading.Event()
     orders.wake = wake.set
     with ExitStack() as parts:
         pipeline, journal = _open_pipeline(settings, board, wake, parts, held_limit_seconds)
+        board.tables = lambda: fleet_figures.tables(pipeline.members.seen, settings.max_lag_seconds)
         rereading = _begin_rereading(settings, journal, board, wake)
         if rereading is not None:
             parts.callback(rereading.close, journal)

@@ -14,6 +14,7 @@ from producer.epochs import new_lineage
 from producer.journal import Journal
 from producer.numbering import Numbered, number
 from producer.outbox import Unconfirmed
+from producer.stages import Stages
 from producer.values import Change
 
 log = logging.getLogger("treecast")
@@ -42,6 +43,8 @@ class Stream:
         self._publisher = publisher
         self._board = board
         self._leader = leader
+        self.stages = Stages(board)
+        """When the last batches were where."""
         self._left: Iterator[Unconfirmed] | None = journal.outbox.unconfirmed()
         self._next_heartbeat = self._last_heartbeat = float("-inf")
         self._counter = 0
@@ -57,13 +60,17 @@ class Stream:
         batches, batch_bytes = self._publisher.in_flight()
         return batches < WINDOW_BATCHES and batch_bytes < WINDOW_BYTES
 
-    def exchange(self, changes: Sequence[Change], now: float) -> Numbered | None:
-        """The sacred order: journal, publish, confirm, forget. Confirms come later: those of earlier batches are taken in."""
-        numbered = number(self._journal.stand, changes) if changes else None
+    def exchange(self, changes: Sequence[Change], now: float, seen: float | None = None) -> Numbered | None:
+        """The sacred order: journal, publish, confirm, forget. Confirms come later: those of earlier batches are taken in.
+
+        `seen`: when the oldest of the paths was hinted at first, None: now."""
+        numbered = number(self._journal.stand, changes, time.time_ns()) if changes else None
         if numbered is not None:
             self._journal.commit(numbered)
             self._publish(numbered)
+            self.stages.published(numbered, now if seen is None else seen)
         confirmed = self._publisher.confirmed()
+        self.stages.confirmed(confirmed)
         self._forget(confirmed, now)
         return numbered
 
@@ -93,6 +100,7 @@ class Stream:
                 self._left = None
             else:
                 self._publisher.publish(Outgoing(Route.EVENTS, unconfirmed.message, token=unconfirmed.first))
+                self.stages.published_again(unconfirmed.first)
 
     def beat(self, now: float) -> None:
         """A heartbeat when one is due; at once when the broker is reached. It states what went the same way before it."""

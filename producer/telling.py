@@ -76,14 +76,17 @@ class Telling:
     def tell(self, facts: Facts, now: float) -> None:
         """Tell everything."""
         self._told_at, self._told_quiet = now, facts.is_quiet
-        unconfirmed = self._publisher.in_flight()[0]
+        unconfirmed, unconfirmed_bytes = self._publisher.in_flight()
         position = facts.stand.position
         link = _worse(self._subscriber.link, self._publisher.link)
         self._judge_link(link, now)
         self._board.is_ready = facts.is_ready
         self._board.gauge("position", position.sequence)
         self._board.gauge("dirty_paths", facts.dirty)
+        self._board.gauge("epoch", position.epoch)
+        self._board.gauge("leading", float(facts.leads))
         self._board.gauge("unconfirmed_batches", unconfirmed)
+        self._board.gauge("unconfirmed_bytes", unconfirmed_bytes)
         self._board.gauge("agreed", float(facts.is_ready))
         self._board.tell(
             state=_state(facts, link),

@@ -113,11 +113,12 @@ class Change(NamedTuple):
 
 class Taken(NamedTuple):
     """A path that left the dirty set to be looked at. `from_scan`: nobody but a scan saw it; `force`: read it even if its
-    identity is unchanged."""
+    identity is unchanged; `since`: when it was hinted at first, in seconds of the dirty set's clock, to the millisecond."""
 
     path: bytes
     from_scan: bool = False
     force: bool = False
+    since: float = 0.0
 
 
 class Logged(NamedTuple):

@@ -149,6 +149,7 @@ def _write_batch(batch: Batch) -> tuple[Header, Contents]:
         before=batch.before,
         after=batch.after,
         needs=int(Need.KEEP) if has_keep(batch.events) else 0,
+        unix_ns=batch.unix_ns,
         released=batch.released,
     )
     return header, write_events(batch.events)
@@ -158,8 +159,8 @@ def _read_batch(header: Header, message_hash: bytes, contents: Contents) -> Batc
     events = read_events(contents, header.rows)
     if has_keep(events) != bool(header.needs & Need.KEEP):
         raise RefusedError("need-keep", "said and done differ")
-    lineage, first = _lineage(header), header.first
-    return Batch(lineage, first, events, header.prev, header.before, header.after, message_hash, header.released)
+    digests = (header.prev, header.before, header.after, message_hash)
+    return Batch(_lineage(header), header.first, events, *digests, header.released, header.unix_ns)
 
 
 def _write_heartbeat(heartbeat: Heartbeat) -> tuple[Header, Contents]:

@@ -101,7 +101,7 @@ _ALWAYS = "type tree epoch bucket_bits codec frame_length raw_length frame_hash"
 _ANSWER = "instance salt rows replica nonce at"
 _QUESTION = "rows replica nonce unix_ns"
 _USED = {
-    MessageType.BATCH: "instance first rows prev before after salt needs released",
+    MessageType.BATCH: "instance first rows prev before after salt needs unix_ns released",
     MessageType.HEARTBEAT: "instance first prev before after salt counter unix_ns released",
     MessageType.TRIAL: "instance first after salt counter unix_ns",
     MessageType.COMMAND: "instance salt replica nonce",

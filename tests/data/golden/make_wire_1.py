@@ -77,7 +77,9 @@ MESSAGES: dict[str, Downstream | Upstream] = {
     "batch": Batch(LINEAGE, 42, (_file(b"a/b", b"content"), Event(b"a/c", None)), HEAD, BEFORE, AFTER),
     "batch-all-kinds": Batch(LINEAGE, 1, ALL_KINDS, bytes(32), BEFORE, AFTER),
     "batch-owned": Batch(LINEAGE, 1, OWNED, bytes(32), BEFORE, AFTER),
-    "batch-released": Batch(LINEAGE, 44, (Event(b"a/c", None),), HEAD, BEFORE, AFTER, released=44),
+    "batch-released": Batch(
+        LINEAGE, 44, (Event(b"a/c", None),), HEAD, BEFORE, AFTER, released=44, unix_ns=1_760_000_100_000_000_001
+    ),
     "heartbeat": Heartbeat(LINEAGE, 53, HEAD, AFTER, 17, 1_760_000_100_000_000_001, "master.example:4711", 53),
     "heartbeat-at-nothing": Heartbeat(LINEAGE, 0, bytes(32), BEFORE, 0, 0),
     "heartbeat-resting": Heartbeat(
