@@ -33,7 +33,7 @@ ATTEMPTS = 3
 ADMIN = ("guest", "guest")
 WRITER = ("writer", "writer-secret")
 """May read and write everything of Treecast's, and configure nothing."""
-LEAST = ("replica-a", "least-secret")
+LEAST = ("least", "least-secret")
 """May what the README gives to the replica `a`, of any tree."""
 
 needs_rabbit = (pytest.mark.rabbit, pytest.mark.xdist_group("rabbit"))
