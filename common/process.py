@@ -36,7 +36,7 @@ ConsumeService = Service[ConsumeSettings]
 
 PRODUCE_VERBS: tuple[str, ...] = (
     "hold-list", "hold-show", "hold-release", "epoch-show", "epoch-start", "fleet", "replica-add", "replica-forget",
-    "wait-begin", "wait-look", "hint-begin",
+    "wait-begin", "wait-look", "hint-begin", "prove-begin", "prove-look", "scrub-begin", "scrub-look",
 )  # fmt: skip
 """What a person may order a producer's loop to do; `producer.service` serves them."""
 CONSUME_VERBS: tuple[str, ...] = ("scrub", "hold-list", "hold-show", "hold-release")

@@ -14,6 +14,7 @@ SIZES_ALLOWED = "bytes, or a number with KiB, MiB, GiB, TiB, kB, MB, GB or TB"
 TIMES_ALLOWED = "seconds, or a number with ms, s, m, h or d"
 BANDWIDTH_ALLOWED = f"off, or a size for each second, as in 50MB ({SIZES_ALLOWED})"
 LISTEN_ALLOWED = "PORT, :PORT, ADDRESS:PORT or [IPv6]:PORT, with a port of 1 to 65535"
+SHARE_ALLOWED = "a percentage, as in 50%"
 MODE_ALLOWED = "three octal digits, such as 644"
 QUEUE_LIMIT_ALLOWED = f"a size, an age, or both with a comma, as in 1GiB,7d ({SIZES_ALLOWED}; {TIMES_ALLOWED})"
 
@@ -27,6 +28,7 @@ _SIZES = {
     "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
 }  # fmt: skip
 _TIMES = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_SHARE = re.compile(r"\s*([0-9]{1,3}(?:\.[0-9]{1,3})?)\s*%\s*")
 _LISTEN = re.compile(r"(?:(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^\s:\[\]/]*)):)?(?P<port>[0-9]{1,5})")
 _PORT_LIMIT = 65_535
 
@@ -70,6 +72,16 @@ def parse_seconds(given: object) -> float:
     if factor is None:
         raise ValueError(TIMES_ALLOWED)
     return number * factor
+
+
+def parse_share(given: object) -> float:
+    """A share, 0 to 1: "50%"."""
+    if isinstance(given, float) and 0 <= given <= 1:
+        return given
+    match = _SHARE.fullmatch(str(given))
+    if match is None or float(match[1]) > 100:
+        raise ValueError(SHARE_ALLOWED)
+    return float(match[1]) / 100
 
 
 def parse_mode(given: object) -> int:

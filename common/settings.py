@@ -20,6 +20,7 @@ from common.quantities import (
     LISTEN_ALLOWED,
     MODE_ALLOWED,
     QUEUE_LIMIT_ALLOWED,
+    SHARE_ALLOWED,
     SIZES_ALLOWED,
     TIMES_ALLOWED,
     AsideLimits,
@@ -30,6 +31,7 @@ from common.quantities import (
     parse_mode,
     parse_queue_limit,
     parse_seconds,
+    parse_share,
     parse_size_bytes,
 )
 from common.setting_kinds import (
@@ -189,6 +191,11 @@ class ProduceSettings(CommonSettings):
         "120s",
         name="max_lag",
     )
+    ready_floor: Annotated[float, PlainValidator(parse_share)] = _about(
+        "Which share of all replicas must be ready before one may step out of service because it is behind.",
+        SHARE_ALLOWED,
+        "50%",
+    )
     wire: Annotated[int | None, Field(ge=LOWEST_WRITTEN, le=FORMAT)] = _about(
         "Pins the format version of messages, for an upgrade in steps.",
         f"{LOWEST_WRITTEN} to {FORMAT}",
@@ -248,6 +255,13 @@ class ConsumeSettings(CommonSettings):
         f"at least 1 s: {TIMES_ALLOWED}",
         "5m",
         name="on_applied_timeout",
+    )
+    ready_max_lag_seconds: Annotated[float | None, PlainValidator(parse_interval_or_off)] = _about(
+        "How far behind this replica may know itself to be and still say that it is ready. It steps out of service only while "
+        "enough others are ready (`ready_floor` of the producer), and never because nothing is heard.",
+        f"{TIMES_ALLOWED}, or off",
+        "off",
+        name="ready_max_lag",
     )
     change_log: OptionalPath = _about(
         "A file that gets one line for each path that changes on this replica's disk; it may be rotated.",

@@ -19,6 +19,7 @@ from consumer.asking import Asking
 from consumer.complaints import Complaints
 from consumer.first_copy import FirstCopy
 from consumer.gathering import Gathering
+from consumer.heeding import Heeding
 from consumer.incoming import Incoming
 from consumer.large import Large
 from consumer.merging import Answer
@@ -56,6 +57,7 @@ class Parts:
     gathering: Gathering
     trying: Trying
     withholding: Withholding
+    heeding: Heeding
     board: Board
 
 
@@ -76,6 +78,7 @@ class Follower:
         self._stages = Stages(parts.board)
         self._clock = patience.clock
         self._withholding = parts.withholding
+        self._heeding = parts.heeding
         owner = Owner(self._try_if, self._complaints.dropped, self._came, lambda: parts.withholding.judge)
         self.progress = Progress()
         self._syncing = Syncing(parts.state, parts.asking, parts.gathering, self._room, self._clock, owner)
@@ -130,6 +133,7 @@ class Follower:
 
     def _take(self, message: Downstream, delivery: Delivery) -> None:
         self._stages.begin()
+        self._heeding.take(message, self._state.standing())
         if isinstance(message, Heartbeat):
             self.master_unix_seconds = message.unix_ns / 1e9
         if isinstance(message, Batch) and agreement.is_next(self._state.standing(), message):

@@ -23,7 +23,7 @@ from consumer.drifting import drift_at
 from consumer.rereader import Disk, Over, Reached, Rereader, Suspicion
 from consumer.rereading import look, look_twice, why_unlisted
 from consumer.scrub_record import Pass, ScrubRecord
-from consumer.scrub_tally import Tally
+from consumer.scrub_tally import Tally, report_details
 from consumer.state import State
 from consumer.target import Target
 from consumer.values import Drift, Reason
@@ -93,6 +93,7 @@ class Scrub:
         self._saved_at = self._settled_at = 0.0
         self._is_saved = True
         self._last: dict[str, Any] = {}
+        self._told: dict[str, Any] = {}
         self.verbs: Mapping[str, Verb] = {"scrub": self._order}
 
     @contextmanager
@@ -121,7 +122,7 @@ class Scrub:
     def _order(self, _: Mapping[str, Any]) -> dict[str, Any]:
         """Everything at once, from now on. One that is under way already is joined."""
         if not self._tally.run:
-            number = int(time.time() * 1000)
+            number = max(int(time.time() * 1000), self._last.get("run", 0) + 1)
             # What is open already will not be found again, and belongs to this one.
             found = Counter(str(finding.drift) for finding in self._open.values())
             self._tally = Tally(number, time.monotonic(), found)
@@ -331,20 +332,24 @@ class Scrub:
         state = "repairing" if self._over is not None else progress.state
         self._board.gauge("scrub_progress_ratio", progress.ratio)
         self._board.gauge("scrub_last_success_timestamp_seconds", self._record.ended)
-        self._board.tell(
-            scrub={
-                "state": state,
-                **self._tally.summary(progress.paths, progress.size_bytes),
-                "ratio": round(progress.ratio, 4),
-                "left_seconds": progress.left_seconds,
-                "open": len(self._open),
-                "problems": len(self._unreadable | self._seen_unreadable),
-                "ended": self._record.ended,
-                "last": self._last,
-            }
-        )
+        self._told = {
+            "state": state,
+            **self._tally.summary(progress.paths, progress.size_bytes),
+            "ratio": round(progress.ratio, 4),
+            "left_seconds": progress.left_seconds,
+            "open": len(self._open),
+            "problems": len(self._unreadable | self._seen_unreadable),
+            "ended": self._record.ended,
+            "last": self._last,
+        }
+        self._board.tell(scrub=self._told)
+
+    @property
+    def news(self) -> tuple[int, int]:
+        """The run that somebody asked for and that is under way, and the last one that ended; 0: none."""
+        return self._tally.run, self._last.get("run", 0)
 
     def details(self) -> dict[str, Any]:
-        """For the report: what was found since the start by kind, and when all was last read."""
-        found = {f"scrub_found_{kind.replace('-', '_')}": count for kind, count in sorted(self._total.items())}
-        return {**found, "scrub_open": len(self._open), "scrub_ended": int(self._record.ended)}
+        """For the report; see `report_details`."""
+        self._tell()
+        return report_details(self._told, self._total)

@@ -12,7 +12,7 @@ from typing import Any
 
 from common.board import Board
 from common.errors import AlreadyRunningError, HaltError, NoRoomError
-from common.messages import NONCE_BYTES, ReplicaState
+from common.messages import NONCE_BYTES, CommandVerb, ReplicaState
 from common.orders import Orders, Verb
 from common.places import check_apart
 from common.settings import ConsumeSettings
@@ -26,8 +26,10 @@ from consumer.apply import Applier
 from consumer.asking import Asking
 from consumer.change_log import SETTING as CHANGE_LOG_SETTING
 from consumer.change_log import ChangeLog
+from consumer.errands import Errands
 from consumer.following import Follower, Parts
 from consumer.gathering import Gathering
+from consumer.heeding import Heeding
 from consumer.hooking import Hooks
 from consumer.large import Large
 from consumer.opening import Stopping, open_replica
@@ -157,9 +159,12 @@ class Replica:
         withholding = Withholding(settings.hold, state, board, time.monotonic, time.time)
         gathering = Gathering(Spool(state.path.with_name(SPOOL_NAME)))
         self._reports = ReportClock()
+        self._errands = Errands()
+        heeding = Heeding(settings.replica, settings.ready_max_lag_seconds, board, time.monotonic)
+        heeding.verbs = {CommandVerb.PROVE: self._prove, CommandVerb.SCRUB: self._scrub_for}
         self._asked_for_queue_at = self._told_at = self._asked_at = 0.0
         parts = Parts(
-            state, applier, self._large, subscriber, self._asking, gathering, self._trying, withholding, board
+            state, applier, self._large, subscriber, self._asking, gathering, self._trying, withholding, heeding, board
         )
         self._follower = Follower(whose, parts, Patience(stop, time.monotonic, self._speak))
         if settings.scrub_interval_seconds is not None:
@@ -168,7 +173,15 @@ class Replica:
         self._hooks = Hooks(settings, state, board, time.monotonic)
         links = Links(subscriber, publisher)
         self._telling = Telling(
-            settings, state, self._follower, board, links, large=self._large, details=self._details, trial=self._trial
+            settings,
+            state,
+            self._follower,
+            board,
+            links,
+            large=self._large,
+            heeding=heeding,
+            details=self._details,
+            more=self._more,
         )
         self._handlers: dict[str, Verb] = {**self._scrub.verbs, "scrub": self._scrub_now, **withholding.verbs}
 
@@ -219,12 +232,19 @@ class Replica:
         self._follower.retry_at_once()
         return self._scrub.verbs["scrub"](arguments)
 
+    def _prove(self, nonce: bytes) -> None:
+        self._errands.prove(nonce, time.monotonic())
+
+    def _scrub_for(self, nonce: bytes) -> None:
+        self._errands.scrub(nonce, self._scrub_now({})["run"])
+
     def _details(self) -> dict[str, Any]:
         """What a report says beside how the replica stands."""
-        return {**self._scrub.details(), **self._trying.details(), **self._hooks.details()}
+        errands = self._errands.details(self._state.tree_digest, time.monotonic())
+        return {**self._scrub.details(), **self._trying.details(), **self._hooks.details(), **errands}
 
-    def _trial(self) -> str:
-        return self._trying.news
+    def _more(self) -> tuple[object, ...]:
+        return self._trying.news, self._errands.count, self._scrub.news
 
     def _bring_large(self) -> None:
         """Large contents go on beside everything else, as far as can be without waiting."""

@@ -19,6 +19,7 @@ from common.version import program_version
 from common.wire.versions import FORMAT
 from consumer.alarming import Alarming, Seen
 from consumer.following import Follower
+from consumer.heeding import Heeding
 from consumer.large import Large
 from consumer.progress import Left, Told
 from consumer.state import State
@@ -37,7 +38,7 @@ class News(NamedTuple):
     position: Position
     is_agreed: bool
     word: ReplicaState
-    trial: str = ""
+    more: tuple[object, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +61,11 @@ class Telling:
         links: Links,
         *,
         large: Large,
+        heeding: Heeding,
         details: Callable[[], dict[str, Any]],
-        trial: Callable[[], str] = str,
+        more: Callable[[], tuple[object, ...]] = tuple,
     ) -> None:
-        """`details`: what else a report says. `trial`: how the comparison with an epoch on trial stands."""
+        """`details`: what else a report says. `more`: what else makes one worth sending at once."""
         self._settings = settings
         self._state = state
         self._follower = follower
@@ -72,14 +74,24 @@ class Telling:
         self.alarming = Alarming()
         self._large = large
         self._details = details
-        self._trial = trial
+        self._more = more
+        self._heeding = heeding
         self._sync: Told | None = None
         self._said: tuple[ReplicaState, int] | None = None
         self.is_halted = False
 
     def news(self) -> News:
         """How it stands now."""
-        return News(self._state.standing().position, self._follower.is_agreed(), self._word(), self._trial())
+        standing = self._state.standing()
+        lacks_bodies = bool(self._state.count_unmet().get(Reason.BODY))
+        self._heeding.turn(standing, lacks_bodies=lacks_bodies, could_serve=self._could_serve)
+        more = (self._heeding.news, *self._more())
+        return News(standing.position, self._follower.is_agreed(), self._word(), more)
+
+    @property
+    def _could_serve(self) -> bool:
+        """Whether it may be relied on, however far behind it is."""
+        return self._state.first_copy_complete and not self.is_halted
 
     def report(self, news: News, unix_ns: int) -> Report:
         """What the producer is told."""
@@ -94,6 +106,7 @@ class Telling:
             "ready": self._board.is_ready,
             "entries": self._state.counts.entries,
             "problems": problems,
+            **self._heeding.details(),
             **self._details(),
         }
         if standing.is_forked:
@@ -120,7 +133,7 @@ class Telling:
         standing, unmet = state.standing(), state.count_unmet()
         left = Left(len(standing.stale), unmet.get(Reason.BODY, 0), self._follower.received_share)
         self._sync = self._follower.progress.see(left, now) if standing.epoch else None
-        board.is_ready = state.first_copy_complete and not self.is_halted
+        board.is_ready = self._could_serve and not self._heeding.is_resting
         queue = self._links.queue.link
         board.tell(
             state=str(news.word),
@@ -132,6 +145,11 @@ class Telling:
             entries=counts.entries,
             files=counts.files,
             first_copy_complete=state.first_copy_complete,
+            readiness={
+                "behind_seconds": round(self._heeding.behind_seconds, 1),
+                "resting": self._heeding.is_resting,
+                "wants_rest": self._heeding.wants_rest,
+            },
             link={"phase": str(queue.phase), "detail": queue.detail},
             dirty=0,
             unconfirmed=0,

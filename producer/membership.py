@@ -15,15 +15,18 @@ from common.messages import Report
 from common.names import is_name
 from common.setting_kinds import NAME_ALLOWED
 from common.transport.ports import Publisher, Subscriber
+from common.wire.header import INTEGER_LIMIT
 from producer import fleet_view
 from producer.fleet import Fleet
 from producer.fleet_view import GONE_SECONDS, FleetView, Heard, ReplicaView, Word
 from producer.journal import Journal
+from producer.resting import InService, Resting
 from producer.roster import Member, Roster
 
 log = logging.getLogger("treecast")
 
 TEND_SECONDS = 1.0
+READY_FLOOR = 0.5
 GONE_ALARM = "replicas-gone"
 NAMED_IN_ALARM = 10
 NEW_LIMIT_SECONDS = 600.0
@@ -42,8 +45,9 @@ class Membership:
         publisher: Publisher,
         subscriber: Subscriber,
         clock: Callable[[], float] | None = None,
+        ready_floor: float = READY_FLOOR,
     ) -> None:
-        """`clock`: unix seconds; None: the system's."""
+        """`clock`: unix seconds; None: the system's. `ready_floor`: the share of all that stays ready, whoever is behind."""
         self._journal = journal
         self._fleet = fleet
         self._board = board
@@ -51,14 +55,37 @@ class Membership:
         self._subscriber = subscriber
         self._clock = clock or _unix
         self._roster = Roster(journal.roster.members(), 0.0)
+        self._resting = Resting(ready_floor)
         self._is_listening = False
         self.seen = FleetView(BEFORE_ALL, ())
         """The fleet as it was seen last, at most a second ago: for whoever reads it in another thread."""
         self._tend_at = float("-inf")
 
-    def hear(self, report: Report, now: float) -> None:
-        """Somebody reported."""
+    def hear(self, report: Report, now: float) -> bool:
+        """Somebody reported. Returns whether a heartbeat should come soon: it asks to step out of service, and did not before."""
         self._roster.hear(report, now, self._clock())
+        asks = report.details.get("wants_rest")
+        return self._resting.hear(
+            report.replica,
+            is_ready=report.details.get("ready") is True,
+            asks=asks if type(asks) is int and 0 <= asks <= INTEGER_LIMIT else None,
+            now=now,
+        )
+
+    def in_service(self, now: float) -> InService:
+        """How many are ready, and who may step out of service: for the heartbeat that goes now."""
+        silent_seconds = self._roster.silent_seconds
+        counted = [
+            one.name
+            for one in self._roster.members()
+            if not one.is_ephemeral or silent_seconds(one.name, now) < GONE_SECONDS
+        ]
+        return self._resting.decide(counted, now)
+
+    @property
+    def last_in_service(self) -> InService:
+        """What the last heartbeat said of that."""
+        return self._resting.last
 
     def tend(self, now: float) -> None:
         """Make durable what changed, forget who is to be forgotten, alarm for who is gone. Raises as the journal does."""
@@ -135,6 +162,7 @@ class Membership:
     def _drop(self, name: str) -> None:
         self._roster.forget(name)
         self._fleet.forget(name)
+        self._resting.forget(name)
         self._publisher.drop_queue(name)
 
     def _alarm(self, now: float) -> None:

@@ -23,6 +23,7 @@ from producer.hashing import HashingThread
 from producer.holds import Holds, Released
 from producer.journal import Journal
 from producer.leading import Leading, Parts
+from producer.membership import READY_FLOOR
 from producer.rounds import Round
 from producer.source import Source
 from producer.stream import Stream
@@ -57,6 +58,7 @@ class Pipeline:
         wire_pin: int | None = None,
         wake: Callable[[], None] = lambda: None,
         bandwidth_bytes: int | None = None,
+        ready_floor: float = READY_FLOOR,
         hold: HoldLimit = NO_HOLD,
         held_limit_seconds: float = HELD_LIMIT_SECONDS,
     ) -> None:
@@ -77,6 +79,7 @@ class Pipeline:
             subscriber=subscriber,
             doubt=self.reread,
             bandwidth_bytes=bandwidth_bytes,
+            ready_floor=ready_floor,
         )
         self._finding = Finding(
             source,
@@ -88,7 +91,7 @@ class Pipeline:
             told_entries=self._upstream.fleet.most_entries,
             scan_interval_seconds=scan_interval_seconds,
         )
-        self.members = self._upstream.members
+        self.members, self.commanding = self._upstream.members, self._upstream.commanding
         self._telling = Telling(board, publisher, subscriber, self._upstream, wire_pin=wire_pin)
         parts = Parts(journal, self._stream, self._upstream, subscriber, board)
         self.leading = Leading(parts, hold, reopen=self._begin_anew, held_limit_seconds=held_limit_seconds)
@@ -112,7 +115,7 @@ class Pipeline:
             self.leading.judge(now)
             self.members.tend(now)
             if self._is_live:
-                self._stream.beat(now)
+                self._stream.beat(now, self.members.in_service)
             self._finding.hear(now)
             self._comparer.hear_hashed(now)
             self.waiting.step(now, is_live=self._is_live)

@@ -26,6 +26,7 @@ from common.wire.codec import decode_downstream
 from producer import fleet_figures
 from producer.answering_process import AnsweringProcess
 from producer.carrying import Carrying
+from producer.command_orders import command_handlers
 from producer.epoch_orders import LOCK_NAME, epoch_handlers
 from producer.epochs import HELD_LIMIT_SECONDS
 from producer.fleet_orders import fleet_handlers
@@ -108,6 +109,7 @@ def _open_pipeline(
         wire_pin=settings.wire,
         wake=wake.set,
         bandwidth_bytes=settings.bandwidth_bytes,
+        ready_floor=settings.ready_floor,
         hold=settings.hold,
         held_limit_seconds=held_limit_seconds,
     )
@@ -176,6 +178,7 @@ def _handlers(pipeline: Pipeline, settings: ProduceSettings) -> dict[str, Verb]:
         **hold_handlers(pipeline),
         **epoch_handlers(pipeline),
         **fleet_handlers(pipeline),
+        **command_handlers(pipeline),
         **wait_handlers(pipeline, os.fsencode(settings.source)),
     }
 

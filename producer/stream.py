@@ -5,7 +5,8 @@ Knows the journal and the publisher; not where changes come from. What is number
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from common.board import Board
 from common.transport.ports import Outgoing, Publisher, Route
@@ -14,6 +15,8 @@ from producer.epochs import new_lineage
 from producer.journal import Journal
 from producer.numbering import Numbered, number
 from producer.outbox import Unconfirmed
+from producer.proofs import RecentDigests
+from producer.resting import InService
 from producer.stages import Stages
 from producer.values import Change
 
@@ -35,6 +38,10 @@ def begin_epoch(journal: Journal) -> None:
     log.info("epoch %d, sequence %d, %d paths known", lineage.epoch, stand.sequence, stand.entries)
 
 
+def _nobody(_: float) -> InService:
+    return InService()
+
+
 class Stream:
     """See the module. Owned by one thread; `now`: seconds of a steady clock. Journaling may raise NoRoomError."""
 
@@ -45,6 +52,7 @@ class Stream:
         self._leader = leader
         self.stages = Stages(board)
         """When the last batches were where."""
+        self.recent = RecentDigests()
         self._left: Iterator[Unconfirmed] | None = journal.outbox.unconfirmed()
         self._next_heartbeat = self._last_heartbeat = float("-inf")
         self._counter = 0
@@ -75,6 +83,7 @@ class Stream:
         return numbered
 
     def _publish(self, numbered: Numbered) -> None:
+        self.recent.note(numbered.after.position, numbered.after.digest)
         self._publisher.publish(Outgoing(Route.EVENTS, numbered.message, token=numbered.first))
         self._board.count("events_published_total", len(numbered.changes))
         self._board.count("bytes_published_total", len(numbered.message))
@@ -102,15 +111,20 @@ class Stream:
                 self._publisher.publish(Outgoing(Route.EVENTS, unconfirmed.message, token=unconfirmed.first))
                 self.stages.published_again(unconfirmed.first)
 
-    def beat(self, now: float) -> None:
-        """A heartbeat when one is due; at once when the broker is reached. It states what went the same way before it."""
+    def beat(self, now: float, decide: Callable[[float], InService] = _nobody) -> None:
+        """A heartbeat when one is due; at once when the broker is reached. It states what went the same way before it.
+
+        `decide`: who is in service, and who may rest."""
         if not self._publisher.link.is_open:
             self._next_heartbeat = float("-inf")
         elif now >= self._next_heartbeat:
             self._last_heartbeat, self._next_heartbeat = now, now + HEARTBEAT_SECONDS
             self._counter += 1
-            heartbeat = self._journal.stand.heartbeat(self._counter, time.time_ns(), self._leader)
-            self._publisher.publish(Outgoing(Route.EVENTS, codec.encode(heartbeat)))
+            stand, service = self._journal.stand, decide(now)
+            self.recent.note(stand.position, stand.digest)
+            heartbeat = stand.heartbeat(self._counter, time.time_ns(), self._leader)
+            said = replace(heartbeat, ready=service.ready, members=service.members, resting=service.resting)
+            self._publisher.publish(Outgoing(Route.EVENTS, codec.encode(said)))
             self._board.heartbeat_seen()
 
     def beat_now(self) -> None:

@@ -111,8 +111,14 @@ class Telling:
             return {}
         self._told_replicas_at = now
         self._board.gauge("catch_up_window_seconds", facts.catch_up_window_seconds())
+        service = self._members.last_in_service
         return {
             **fleet_view.told(self._members.view(now)),
+            "in_service": {
+                "ready": service.ready,
+                "members": service.members,
+                "resting": [n for n, _ in service.resting],
+            },
             "wire": versions.writes(self._members.wires(), self._wire_pin),
         }
 

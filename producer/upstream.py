@@ -15,9 +15,10 @@ from common.messages import Question, Report
 from common.transport.ports import Outgoing, Publisher, Route, Subscriber
 from common.wire import codec
 from producer.answerer import Alarming, Answerer, Doubted, Made, may_publish
+from producer.commanding import Commanding
 from producer.fleet import Fleet, Reply, tells_of_fork
 from producer.journal import Journal
-from producer.membership import Membership
+from producer.membership import READY_FLOOR, Membership
 from producer.pacing import TokenBucket, Window
 from producer.stream import Stream
 
@@ -44,6 +45,7 @@ class Upstream:
         subscriber: Subscriber,
         doubt: Doubt,
         bandwidth_bytes: int | None = None,
+        ready_floor: float = READY_FLOOR,
     ) -> None:
         """`bandwidth_bytes`: what answers may take of the way to the broker in a second; None: all that batches leave."""
         self._journal = journal
@@ -56,7 +58,10 @@ class Upstream:
         self._tokens = TokenBucket(bandwidth_bytes)
         self._window = Window()
         self.fleet = Fleet()
-        self.members = Membership(journal, self.fleet, board, publisher=publisher, subscriber=subscriber)
+        self.members = Membership(
+            journal, self.fleet, board, publisher=publisher, subscriber=subscriber, ready_floor=ready_floor
+        )
+        self.commanding = Commanding(journal, stream.recent, publisher)
         self._has_fork = False
         self.is_outdone = False
         """Whether a replica follows an epoch that ours is not above: before it is announced, a higher one is drawn."""
@@ -90,7 +95,9 @@ class Upstream:
         elif reply is Reply.ANSWER and isinstance(message, Question):
             self._answerer.ask(body, now)
         elif not isinstance(message, Question):
-            self.members.hear(message, now)
+            if self.members.hear(message, now):
+                self._stream.beat_soon()
+            self.commanding.hear(message, now)
             self._take_report(message, reply)
 
     def _take_report(self, report: Report, reply: Reply) -> None:

@@ -13,7 +13,7 @@ _PLACED = frozenset(
     {
         *_FIRST, "role", "tree", "replica", "state", "ready", "problems", "problem_count", "alarms", "broker", "equal",
         "equal_at", "figures", "max_lag_seconds", "of", "scrub", "sync", "version", "pid", "uptime_seconds", "state_directory",
-        "replicas", "link", "hook",
+        "replicas", "link", "hook", "readiness", "in_service",
     }
 )  # fmt: skip
 
@@ -54,7 +54,7 @@ def _facts(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "hook", hook_words(status["hook"])
     link = status.get("link") or {}
     yield "broker", " ".join(str(word) for word in (link.get("phase"), link.get("detail")) if word) or "none yet"
-    yield "ready", _text(status.get("ready"))
+    yield "ready", ready_words(status)
     yield "problems", _text(status.get("problem_count", 0))
     yield (
         "process",
@@ -96,6 +96,21 @@ def scrub_words(scrub: Mapping[str, Any]) -> str:
     found = ", ".join(f"{count:,} {kind}" for kind, count in scrub["findings"].items())
     problems = f", {scrub['problems']:,} cannot be read" if scrub["problems"] else ""
     return f"{state}; found: {found or 'nothing'}{problems}"
+
+
+def ready_words(status: Mapping[str, Any]) -> str:
+    """Whether a process may be relied on; of a replica also whether it is behind, of a producer how many replicas may be."""
+    words, here, fleet = [_text(status.get("ready"))], status.get("readiness") or {}, status.get("in_service") or {}
+    if here.get("wants_rest"):
+        words.append(f"behind for {duration(here['behind_seconds'])}")
+        words.append(
+            "out of service until it is not" if here["resting"] else "still in service: too few others are ready"
+        )
+    if fleet.get("members"):
+        words.append(f"{fleet['ready']:,} of {fleet['members']:,} replicas ready")
+    if fleet.get("resting"):
+        words.append(f"{len(fleet['resting']):,} may be out of service, being behind")
+    return ", ".join(words)
 
 
 def hook_words(hook: Mapping[str, Any]) -> str:

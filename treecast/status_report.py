@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from common.codes import DONE, FAILED, STOPPED
+from common.errors import SettingError
 from common.labels import Selector
 from treecast import fleet_page
 from treecast.fleet_page import Moment
@@ -14,11 +15,20 @@ MAX_LAG_SECONDS = 120.0
 _STOPPED_ALARMS = frozenset({"fork", "halt", "hold"})
 
 
-def selected(status: Mapping[str, Any], selector: Selector) -> dict[str, Any]:
-    """The status with those replicas alone that the selector picks, counted anew."""
-    if "replicas" not in status or not selector.conditions:
+def selected(status: Mapping[str, Any], selector: Selector, names: Sequence[str] | None = None) -> dict[str, Any]:
+    """The status with those replicas alone that the selector picks, and that have these names where any are told; counted anew.
+
+    Raises SettingError for a name that no replica of the fleet has.
+    """
+    if "replicas" not in status or not (selector.conditions or names):
         return dict(status)
-    replicas = {name: one for name, one in status["replicas"].items() if selector.picks(one["labels"])}
+    if unknown := sorted(set(names or ()) - set(status["replicas"])):
+        raise SettingError("ID", unknown[0], "a replica of this fleet; see: treecast replica list")
+    replicas = {
+        name: one
+        for name, one in status["replicas"].items()
+        if selector.picks(one["labels"]) and (not names or name in names)
+    }
     equal = [one["position"]["sequence"] for one in replicas.values() if one["word"] == "equal"]
     at = min(equal, default=(status.get("position") or {}).get("sequence", 0))
     return {**status, "replicas": replicas, "equal": len(equal), "of": len(replicas), "equal_at": at}

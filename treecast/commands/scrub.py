@@ -1,4 +1,4 @@
-"""`treecast scrub`: has the consumer that runs here read its whole disk again at once, and watches until it is over."""
+"""`treecast scrub`: a consumer, or those of a fleet, read their whole disks again at once; it watches until that is over."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from treecast.commands.replica import producer_of
 from treecast.plain_help import PlainCommand
 
 if TYPE_CHECKING:
@@ -20,11 +21,19 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 POLL_SECONDS = 0.5
 
 
-@app.command(cls=PlainCommand, epilog="Example: treecast scrub --state /var/lib/treecast")
+@app.command(cls=PlainCommand, epilog="Example: treecast scrub --all")
 def scrub(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="ID", help="Beside the master: these replicas of the fleet.")
+    ] = None,
+    is_all: Annotated[bool, typer.Option("--all", help="Beside the master: every replica of the fleet.")] = False,
+    select: Annotated[
+        str, typer.Option("-l", "--label", metavar="LABELS", help="Beside the master: all that have these labels.")
+    ] = "",
+    tree: Annotated[str, typer.Option(metavar="TREE", help="Default: the one tree that is produced here.")] = "",
     state: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="The consumer's state directory; default: the one that runs here."),
+        typer.Option(metavar="DIR", help="The state directory of the process to ask; default: the one that runs here."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what came of it as JSON, and no progress.")] = False,
 ) -> None:
@@ -32,7 +41,11 @@ def scrub(
 
     Ends with 0 when everything that was found is repaired, 1 when a problem remains. Ctrl-C ends the watching: the scrub
     itself goes on in the consumer, which does the same by itself all the time, slowly (see TREECAST_SCRUB_INTERVAL).
+
+    With ID, --all or -l it is asked of replicas through the producer that runs here; 1 then also where one is gone or silent.
     """
+    if names or is_all or select:
+        _scrub_fleet(names, select, producer_of(state, tree), as_json=as_json, is_all=is_all)
     consumer = _consumer(state)
     run = consumer.ask("scrub")["run"]
     try:
@@ -42,6 +55,51 @@ def scrub(
         raise
     typer.echo(json.dumps(result, indent=2) if as_json else summary(result))
     raise typer.Exit(1 if result["problems"] else 0)
+
+
+def _scrub_fleet(
+    names: list[str] | None, select: str, producer: "ControlClient", *, as_json: bool, is_all: bool
+) -> None:
+    """Asks, shows progress, prints and exits."""
+    from common.errors import SettingError
+    from treecast import scrub_page
+    from treecast.moments import clock_time
+
+    if names and is_all:
+        raise SettingError("--all", f"{len(names)} named", "either every replica, or these")
+    ticket = producer.ask("scrub-begin", names=names or None, select=select)["ticket"]
+    line = StatusLine(is_shown=not as_json and sys.stderr.isatty())
+    try:
+        while not (found := producer.ask("scrub-look", ticket=ticket))["is_done"]:
+            line.show(scrub_page.progress(found))
+            time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:
+        print("treecast: no longer watching; the scrubs go on, see: treecast status --all", file=sys.stderr)
+        raise
+    finally:
+        line.clear()
+    typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(scrub_page.report(found, clock_time)))
+    raise typer.Exit(scrub_page.exit_code(found))
+
+
+class StatusLine:
+    """One line of a terminal, written over again and again."""
+
+    def __init__(self, *, is_shown: bool) -> None:
+        self._is_shown = is_shown
+        self._is_there = False
+
+    def show(self, text: str) -> None:
+        """This stands there now."""
+        if self._is_shown:
+            print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
+            self._is_there = True
+
+    def clear(self) -> None:
+        """Nothing stands there any more. Idempotent."""
+        if self._is_there:
+            self._is_there = False
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _consumer(state: Path | None) -> "ControlClient":
@@ -61,18 +119,16 @@ def _consumer(state: Path | None) -> "ControlClient":
 
 def _watch(consumer: "ControlClient", run: int, *, shows: bool) -> dict[str, Any]:
     """What came of the run, once it is over."""
-    is_shown = False
+    line = StatusLine(is_shown=shows)
     while True:
         told = consumer.ask("status")
         scrub: Mapping[str, Any] = told.get("scrub", {})
         last: dict[str, Any] = scrub.get("last", {})
         if last.get("run", 0) >= run:
-            if is_shown:
-                print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            line.clear()
             return {"replica": told["replica"], **last}
-        if shows and scrub.get("run") == run:
-            print(f"\r{progress(scrub)}\x1b[K", end="", file=sys.stderr, flush=True)
-            is_shown = True
+        if scrub.get("run") == run:
+            line.show(progress(scrub))
         time.sleep(POLL_SECONDS)
 
 
