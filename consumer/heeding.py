@@ -20,6 +20,8 @@ from consumer.values import Standing
 log = logging.getLogger("treecast")
 
 NONCES_LIMIT = 256
+COMING_SECONDS = 60.0
+"""So long a content is awaited of which nothing comes."""
 
 CarryOut = Callable[[bytes], None]
 """Told of the nonce of a command."""
@@ -35,6 +37,7 @@ class Heeding:
         self._clock = clock
         self._readiness = Readiness(limit_seconds, secrets.randbits(48))
         self._taken: deque[bytes] = deque(maxlen=NONCES_LIMIT)
+        self._missing, self._missing_since = (0, 0), 0.0
         self._could_serve = self._was_resting = False
         self.verbs: Mapping[str, CarryOut] = {}
 
@@ -64,11 +67,15 @@ class Heeding:
         self.verbs[command.verb](command.nonce)
 
     # -- how it stands
-    def turn(self, standing: Standing, *, lacks_bodies: bool, could_serve: bool) -> None:
-        """Call it in each round. `lacks_bodies`: contents are missing on the disk. `could_serve`: it is ready but for what it
-        is behind."""
+    def turn(self, standing: Standing, *, missing: int, came_bytes: int, could_serve: bool) -> None:
+        """Call it in each round. `missing`: how many contents the disk lacks; `came_bytes`: what came of large ones since the
+        start. `could_serve`: it is ready but for what it is behind."""
         self._could_serve = could_serve
-        if standing.epoch and not (standing.stale or standing.is_forked or lacks_bodies):
+        if (missing, came_bytes) != self._missing:
+            self._missing, self._missing_since = (missing, came_bytes), self._clock()
+        # A content that does not come is the master's silence: it puts nobody out of service.
+        lacks = missing and self._clock() - self._missing_since < COMING_SECONDS
+        if standing.epoch and not (standing.stale or standing.is_forked or lacks):
             self._readiness.reached(standing.position)
         is_resting = self.is_resting
         if is_resting != self._was_resting:

@@ -83,8 +83,9 @@ class Telling:
     def news(self) -> News:
         """How it stands now."""
         standing = self._state.standing()
-        lacks_bodies = bool(self._state.count_unmet().get(Reason.BODY))
-        self._heeding.turn(standing, lacks_bodies=lacks_bodies, could_serve=self._could_serve)
+        missing = self._state.count_unmet().get(Reason.BODY, 0)
+        came_bytes = self._large.came_bytes
+        self._heeding.turn(standing, missing=missing, came_bytes=came_bytes, could_serve=self._could_serve)
         more = (self._heeding.news, *self._more())
         return News(standing.position, self._follower.is_agreed(), self._word(), more)
 
