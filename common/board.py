@@ -137,6 +137,12 @@ class Board:
         with self._lock:
             return list(self._problems)
 
+    def problem_at(self, path: bytes) -> str | None:
+        """What is wrong at this path; None: nothing."""
+        with self._lock:
+            noted = self._problems.get(path)
+        return noted.what if noted is not None else None
+
     def problem_texts(self, limit: int) -> list[str]:
         """The first problems, one printable line each."""
         with self._lock:

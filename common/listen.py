@@ -1,4 +1,5 @@
-"""Does: answers readers over HTTP: /metrics, /status, /healthz, /readyz. Nothing can be changed through it.
+"""Does: answers readers over HTTP: /metrics, /status, /healthz, /readyz, and beside the master /trace. Nothing can be changed
+through it.
 
 Knows the board; no broker, no disk. It starts first and works while everything else does not.
 """
@@ -8,15 +9,20 @@ import logging
 import socket
 import socketserver
 import threading
+from base64 import b64encode
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
+from common import error_json
 from common.board import Board
-from common.errors import SettingError
+from common.endings import line_for
+from common.errors import SettingError, TreecastError
+from common.names import PATH_LIMIT_BYTES
 from common.quantities import ListenAddress
 from common.scraping import BoardCollector
 
@@ -24,13 +30,19 @@ log = logging.getLogger("treecast")
 
 REQUEST_TIMEOUT_SECONDS = 10.0
 REQUESTS_AT_ONCE = 16
+QUERY_PATH_LIMIT_BYTES = 2 * PATH_LIMIT_BYTES
+"""It may begin with where the source lies."""
+NUMBER_LIMIT_DIGITS = 10
 
 PLAIN = "text/plain; charset=utf-8"
 
 Status = Callable[[dict[str, Any]], dict[str, Any]]
 """Tells everything that `treecast status --json` shows; the argument is not used."""
+Trace = Callable[[dict[str, Any]], dict[str, Any]]
+"""Tells what `treecast trace --json` shows of a `path` (base64), `n` changes at most."""
 Page = tuple[int, str, bytes]
 """Status, content type, body."""
+JSON = "application/json"
 
 
 class _Server(socketserver.ThreadingMixIn, HTTPServer):
@@ -38,9 +50,10 @@ class _Server(socketserver.ThreadingMixIn, HTTPServer):
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self, address: ListenAddress, board: Board, status: Status) -> None:
+    def __init__(self, address: ListenAddress, board: Board, status: Status, trace: Trace | None) -> None:
         self.board = board
         self.status = status
+        self.trace = trace
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(BoardCollector(board))
         ProcessCollector(registry=self.registry)
@@ -94,7 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def _answer(self, *, with_body: bool) -> None:
-        status, content_type, body = self._page(self.path.partition("?")[0])
+        path, _, query = self.path.partition("?")
+        status, content_type, body = self._page(path, query)
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
@@ -104,13 +118,15 @@ class _Handler(BaseHTTPRequestHandler):
         if with_body:
             self.wfile.write(body)
 
-    def _page(self, path: str) -> Page:
+    def _page(self, path: str, query: str) -> Page:
         match path:
             case "/metrics":
                 encode, content_type = choose_encoder(self.headers.get("Accept", ""))
                 return 200, content_type, encode(self.server.registry)
             case "/status":
-                return 200, "application/json", json.dumps(self.server.status({})).encode()
+                return 200, JSON, json.dumps(self.server.status({})).encode()
+            case "/trace" if self.server.trace is not None:
+                return trace_page(self.server.trace, query)
             case "/healthz":
                 return health_page(self.server.board)
             case "/readyz":
@@ -119,6 +135,24 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         log.debug("%s asked: %s", self.client_address[0], ascii(format % args))
+
+
+def trace_page(trace: Trace, query: str) -> Page:
+    """What became of a path: `path=` with any byte percent-encoded, `n=`. An error is told as `error_json` says."""
+    try:
+        return 200, JSON, json.dumps(trace(_trace_arguments(query))).encode()
+    except TreecastError as error:
+        status = 400 if isinstance(error, SettingError) else 503
+        return status, JSON, json.dumps(error_json.told(error, line_for(error))).encode()
+
+
+def _trace_arguments(query: str) -> dict[str, Any]:
+    told = dict(part.partition("=")[::2] for part in query.split("&"))
+    path = unquote_to_bytes(told.get("path", ""))
+    if not 0 < len(path) <= QUERY_PATH_LIMIT_BYTES:
+        raise SettingError("path", f"{len(path)} bytes", f"1 to {QUERY_PATH_LIMIT_BYTES}, as in /trace?path=a/b")
+    number = {"n": int(told["n"])} if told.get("n", "").isdecimal() and len(told["n"]) < NUMBER_LIMIT_DIGITS else {}
+    return {"path": b64encode(path).decode(), **number}
 
 
 def health_page(board: Board) -> Page:
@@ -135,9 +169,12 @@ def readiness_page(board: Board) -> Page:
 class Listener:
     """The HTTP server in a thread of its own. Raises SettingError, naming `setting`, when the address cannot be had."""
 
-    def __init__(self, setting: str, address: ListenAddress, board: Board, status: Status) -> None:
+    def __init__(
+        self, setting: str, address: ListenAddress, board: Board, status: Status, trace: Trace | None = None
+    ) -> None:
+        """`trace`: what answers /trace; None: nothing does."""
         try:
-            self._server = _Server(address, board, status)
+            self._server = _Server(address, board, status, trace)
         except (OSError, OverflowError) as error:
             raise SettingError(setting, str(address), f"an address that is free on this machine ({error})") from error
         self.port: int = self._server.server_address[1]

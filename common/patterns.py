@@ -12,7 +12,7 @@ from pathspec import GitIgnoreSpec
 from common.digests import content_digest
 from common.entries import Entry, file_entry
 from common.errors import SettingError
-from common.names import PATTERNS_LIMIT_BYTES, escape, parent
+from common.names import PATTERNS_LIMIT_BYTES, ancestors, escape, parent
 
 SETTING = "TREECAST_EXCLUDE"
 CACHED_DIRECTORIES = 20_000
@@ -58,6 +58,16 @@ class Patterns:
             return self._excludes_directory(path)
         return self._excludes_directory(parent(path)) or self._matches(path)
 
+    def line_for(self, path: bytes, is_directory: bool) -> str | None:
+        """The line that excludes this path, or a directory above it; None: it is not excluded."""
+        if self._spec is None:
+            return None
+        for one in [*(above + b"/" for above in ancestors(path)), path + b"/" * is_directory]:
+            found = self._spec.check_file(_text(one))
+            if found.include and found.index is not None:
+                return [line for line in self.lines if line][found.index]
+        return None
+
     def _excludes_directory(self, path: bytes) -> bool:
         """The same for a directory, remembered. Not recursive in depth: a path may have 1,024 components."""
         unknown: list[bytes] = []
@@ -74,9 +84,12 @@ class Patterns:
         return answer
 
     def _matches(self, path: bytes) -> bool:
-        # A NUL is in no path, and a dot in the rules' expressions matches it; a line feed would be their end.
-        text = path.decode("utf-8", "surrogateescape").replace("\n", "\0")
-        return self._spec is not None and self._spec.match_file(text)
+        return self._spec is not None and self._spec.match_file(_text(path))
+
+
+def _text(path: bytes) -> str:
+    # A NUL is in no path, and a dot in the rules' expressions matches it; a line feed would be their end.
+    return path.decode("utf-8", "surrogateescape").replace("\n", "\0")
 
 
 def _compile(lines: tuple[str, ...]) -> GitIgnoreSpec | None:

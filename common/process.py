@@ -34,9 +34,13 @@ Service = Callable[[S, threading.Event, Board, Orders], None]
 ProduceService = Service[ProduceSettings]
 ConsumeService = Service[ConsumeSettings]
 
+TRACE = "trace"
+"""The one order that the listener takes too: it changes nothing."""
+TRACE_SECONDS = 3.0
+"""So long the listener waits for the loop."""
 PRODUCE_VERBS: tuple[str, ...] = (
     "hold-list", "hold-show", "hold-release", "epoch-show", "epoch-start", "fleet", "replica-add", "replica-forget",
-    "wait-begin", "wait-look", "hint-begin", "prove-begin", "prove-look", "scrub-begin", "scrub-look",
+    "wait-begin", "wait-look", "hint-begin", "prove-begin", "prove-look", "scrub-begin", "scrub-look", TRACE,
 )  # fmt: skip
 """What a person may order a producer's loop to do; `producer.service` serves them."""
 CONSUME_VERBS: tuple[str, ...] = ("scrub", "hold-list", "hold-show", "hold-release")
@@ -78,7 +82,7 @@ def _run(
     load: Callable[[], Service[S]],
     order_names: Sequence[str],
 ) -> int:
-    settings = loaded.settings
+    settings, orders = loaded.settings, Orders()
     logs.set_up(settings.log_level, settings.log_format)
     for line in loaded.warnings:
         log.warning("%s", line)
@@ -86,13 +90,13 @@ def _run(
         if settings.listen is not None:
             from common.listen import Listener
 
-            listener = Listener(loaded.spelled("listen"), settings.listen, board, status_verb(board, settings))
+            trace = orders.verb(TRACE, TRACE_SECONDS) if TRACE in order_names else None
+            listener = Listener(loaded.spelled("listen"), settings.listen, board, status_verb(board, settings), trace)
             open_parts.callback(listener.close)
         check_directory(loaded.spelled(root_name), root)
         check_apart(loaded.spelled("state"), settings.state, root)
         _check_queue_apart(loaded, root)
         make_state_directory(loaded.spelled("state"), settings.state)
-        orders = Orders()
         verbs = {"status": status_verb(board, settings)} | {name: orders.verb(name) for name in order_names}
         control = ControlServer(settings.state, holder(board), verbs, os.environ)
         open_parts.callback(control.close)

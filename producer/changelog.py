@@ -8,7 +8,7 @@ or the first position of the epoch. Rows of earlier epochs stay readable for a p
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from common.names import ROOT, is_below
@@ -104,6 +104,25 @@ def history(
     else:
         found = islice(filter(is_wanted, _rows_downwards(database, path, from_unix_ms)), newest)
         yield from reversed(list(found))
+
+
+def newest_at(
+    database: sqlite3.Connection, path: bytes, limit: int, up_to: int, is_over: Callable[[], bool]
+) -> tuple[list[Logged], int | None]:
+    """The newest changes at one path, none after the sequence `up_to`, newest last; and back to which time the log was read, in
+    milliseconds since 1970: None: all of it. `is_over`: asked now and then, whether that took too long."""
+    found: list[Logged] = []
+    before = up_to + 1
+    where = f"last < ? ORDER BY last DESC LIMIT {_PAGE_BATCHES}"
+    while page := database.execute(_SELECT + where, (before,)).fetchall():
+        for batch in page:
+            found += [row for row in reversed(list(unpack_rows(*batch, holding=path))) if row.path == path]
+            if len(found) >= limit:
+                return found[limit - 1 :: -1], None
+        before = page[-1][2]
+        if is_over():
+            return found[::-1], page[-1][4]
+    return found[::-1], None
 
 
 def _rows_upwards(database: sqlite3.Connection, path: bytes, from_unix_ms: int) -> Iterator[Logged]:

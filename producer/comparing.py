@@ -40,6 +40,8 @@ class Compared:
     """What was looked at and is there, changed or not."""
     put_off: set[bytes] = field(default_factory=set)
     """What was looked at and could not be told yet; it comes back by itself."""
+    seen: dict[bytes, float] = field(default_factory=dict)
+    """When what was looked at was hinted at first, before it was busy or hashed; in seconds of the dirty set's clock."""
     raw_bytes: int = 0
     until: float = field(default_factory=lambda: perf_counter() + ROUND_SECONDS)
 
@@ -77,6 +79,8 @@ class Comparer:
         self._board = board
         self._is_selective = bool(source.patterns)
         self._again: dict[bytes, _Again] = {}
+        self._first_seen: dict[bytes, float] = {}
+        """Of what was put off: the time of its first hint."""
         self._hashing = hashing
         self.unhashed = Unhashed()
         self.problems = PathSet()
@@ -134,6 +138,7 @@ class Comparer:
 
     def _compare_one(self, taken: Taken, known: Known | None, compared: Compared, looker: Looker, now: float) -> None:
         path = taken.path
+        compared.seen[path] = self._first_seen.pop(path, taken.since) if self._first_seen else taken.since
         if self._is_selective and self._source.excludes(path, True) and self._source.excludes(path, False):
             self._leave(path, known, compared)
             return
@@ -143,7 +148,7 @@ class Comparer:
         if isinstance(looked, Large):
             refused = self._hash(taken, looker) if hashed is None else Busy(path, AGAIN_SECONDS)
             if refused is None:
-                compared.put_off.add(path)
+                self._leave_for_later(path, compared)
                 return
             looked = refused
         self.unhashed.settled(path)
@@ -158,11 +163,15 @@ class Comparer:
             if looked.why:
                 self._show(path, looked.why)
         elif isinstance(looked, Busy):
-            compared.put_off.add(path)
+            self._leave_for_later(path, compared)
             self._put_off(taken, looked, now)
         else:
             self._again.pop(path, None)
             self._show(path, looked.why)
+
+    def _leave_for_later(self, path: bytes, compared: Compared) -> None:
+        compared.put_off.add(path)
+        self._first_seen[path] = compared.seen[path]
 
     def _hash(self, taken: Taken, looker: Looker) -> Busy | Problem | None:
         """Have a large file hashed when it is its turn; it comes back then (None). Otherwise why it cannot be."""
@@ -193,6 +202,7 @@ class Comparer:
             self.hint(finished.path, now)
         elif finished.why:
             self._again.pop(finished.path, None)
+            self._first_seen.pop(finished.path, None)
             self._show(finished.path, finished.why)
         else:
             self.look_again(finished.path, now, AGAIN_SECONDS)

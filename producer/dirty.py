@@ -83,6 +83,14 @@ class DirtySet:
             self._marks[path] = mark
             self._order.appendleft(path)
 
+    def is_delayed(self, path: bytes) -> bool:
+        """Whether it waits for its time."""
+        return path in self._delayed
+
+    def is_to_be_scanned(self, path: bytes) -> bool:
+        """Whether it is in a subtree that waits to be scanned."""
+        return any(wider in self._subtrees for wider in (ROOT, *ancestors(path), path))
+
     def paths(self) -> set[bytes]:
         """All paths, delayed ones too; not the subtrees."""
         return self._marks.keys() | self._delayed.keys()
@@ -100,7 +108,7 @@ class DirtySet:
 
     def add_subtree(self, path: bytes) -> None:
         """Everything at and below this path may have changed. What lies in a subtree that is here already adds nothing."""
-        if any(wider in self._subtrees for wider in (ROOT, *ancestors(path), path)):
+        if self.is_to_be_scanned(path):
             return
         for narrower in self._subtrees.below(path):
             self._subtrees.discard(narrower)

@@ -28,6 +28,7 @@ from producer.rounds import Round
 from producer.source import Source
 from producer.stream import Stream
 from producer.telling import Facts, Telling
+from producer.tracing import Tracing
 from producer.upstream import Upstream
 from producer.values import Change
 from producer.vouching import REPLICAS_SPEAK_SECONDS
@@ -97,7 +98,9 @@ class Pipeline:
         self.leading = Leading(parts, hold, reopen=self._begin_anew, held_limit_seconds=held_limit_seconds)
         self._linger = batching.Linger()
         self._round = Round(self._dirty)
-        self.waiting = Waiting(journal, self._finding, self._dirty, self._comparer, self._round, self.holds)
+        passed = (self._finding, self._dirty, self._comparer, self._round)
+        self.waiting = Waiting(journal, *passed, self.holds)
+        self.tracing = Tracing(source, board, self._stream.stages, journal, *passed)
         self._scans_seen = 0
         self._paused_until = self._now = float("-inf")
         self._patterns = PublishedPatterns(source.patterns, journal.entry)
@@ -211,7 +214,7 @@ class Pipeline:
 
     def _begin_round(self, now: float, *, with_bodies: bool) -> None:
         compared = self._comparer.compare(now, with_bodies=with_bodies)
-        self._round.begin(compared.taken)
+        self._round.begin(compared.taken, compared.seen)
         # After the looks: what they did not find is believed only if the root is still there and not empty.
         if compared.takes_away and not self._is_root_sound(now, is_base=not with_bodies):
             self._round.give_up()

@@ -14,7 +14,7 @@ from common.board import Board
 from common.errors import NoRoomError, RefusedError
 from common.lock import ProcessLock, this_process
 from common.messages import Heartbeat
-from common.orders import Orders, Verb
+from common.orders import Handler, Orders
 from common.patterns import Patterns
 from common.places import make_state_directory
 from common.settings import ProduceSettings
@@ -38,6 +38,7 @@ from producer.pipeline import Pipeline
 from producer.rereading import Rereading
 from producer.source import Source
 from producer.stream import begin_epoch
+from producer.trace_orders import trace_handlers
 from producer.wait_orders import wait_handlers
 from producer.watch.choice import choose_watch
 from producer.watch.port import Watch
@@ -172,7 +173,7 @@ def _serve(rereading: Rereading | None, pipeline: Pipeline, journal: Journal) ->
         rereading.serve(pipeline.reread, journal, may_read=pipeline.may_reread)
 
 
-def _handlers(pipeline: Pipeline, settings: ProduceSettings) -> dict[str, Verb]:
+def _handlers(pipeline: Pipeline, settings: ProduceSettings) -> dict[str, Handler]:
     """What a person may ask of the loop."""
     return {
         **hold_handlers(pipeline),
@@ -180,6 +181,7 @@ def _handlers(pipeline: Pipeline, settings: ProduceSettings) -> dict[str, Verb]:
         **fleet_handlers(pipeline),
         **command_handlers(pipeline),
         **wait_handlers(pipeline, os.fsencode(settings.source)),
+        **trace_handlers(pipeline, settings.state / JOURNAL_NAME, os.fsencode(settings.source)),
     }
 
 

@@ -68,15 +68,16 @@ class Stream:
         batches, batch_bytes = self._publisher.in_flight()
         return batches < WINDOW_BATCHES and batch_bytes < WINDOW_BYTES
 
-    def exchange(self, changes: Sequence[Change], now: float, seen: float | None = None) -> Numbered | None:
+    def exchange(self, changes: Sequence[Change], now: float, seen: Sequence[float | None] = ()) -> Numbered | None:
         """The sacred order: journal, publish, confirm, forget. Confirms come later: those of earlier batches are taken in.
 
-        `seen`: when the oldest of the paths was hinted at first, None: now."""
+        `seen`: when each of the paths was hinted at first, None: now."""
         numbered = number(self._journal.stand, changes, time.time_ns()) if changes else None
         if numbered is not None:
             self._journal.commit(numbered)
+            self.stages.journaled(numbered, [now if one is None else one for one in seen] or [now] * len(changes))
             self._publish(numbered)
-            self.stages.published(numbered, now if seen is None else seen)
+            self.stages.published(numbered.first)
         confirmed = self._publisher.confirmed()
         self.stages.confirmed(confirmed)
         self._forget(confirmed, now)

@@ -25,6 +25,10 @@ class Unhashed:
         """All of them."""
         return self._waiting.keys() | self._in_hand | self._hashed.keys()
 
+    def is_in_hand(self, path: bytes) -> bool:
+        """Whether the thread has it."""
+        return path in self._in_hand
+
     @property
     def owes(self) -> bool:
         """Whether any was found that has not been looked at with its digest yet; those that keep changing aside."""

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from common.entries import Entry, Kind
+from common.names import PATTERNS_PATH
 
 
 class Identity(NamedTuple):
@@ -140,3 +141,9 @@ class Logged(NamedTuple):
         if not self.kind:
             return "exclude" if self.kept else "delete"
         return "modify" if self.old_kind else "create"
+
+    def kind_word(self, kind: int) -> str:
+        """One of its kinds in a word. The tree's exclude patterns are a row too; what a person sees of it is none of a file."""
+        if not kind:
+            return "absent"
+        return "patterns" if self.path == PATTERNS_PATH else Kind(kind).name.lower()

@@ -15,12 +15,13 @@ from stat import S_ISDIR
 from typing import Any
 
 from common.entries import Position
-from common.errors import PathError, SettingError, UnreachableError
+from common.errors import UnreachableError
 from common.labels import parse_selector
-from common.names import ROOT, check_path, escape
+from common.names import escape
 from common.orders import Verb
 from producer import fleet_view
 from producer.pipeline import Pipeline
+from producer.typed_paths import in_tree
 from producer.waiting import Wait
 from producer.waits import Verdict, Wanted, judge
 
@@ -69,23 +70,8 @@ def _wanted(arguments: dict[str, Any]) -> Wanted:
     )
 
 
-def _in_tree(path: bytes, source: bytes) -> bytes:
-    """A path as it was typed, in the tree: those below the source may be absolute."""
-    for root in (source, os.path.realpath(source)):
-        if path == root or path.startswith(root + b"/"):
-            path = path[len(root) :]
-            break
-    return os.path.normpath(path.strip(b"/")) if path.strip(b"/") not in (b"", b".") else ROOT
-
-
 def _paths(arguments: dict[str, Any], source: bytes) -> set[bytes]:
-    paths = {_in_tree(b64decode(text), source) for text in arguments.get("paths") or ()}
-    for path in paths - {ROOT}:
-        try:
-            check_path(path)
-        except PathError as error:
-            raise SettingError("PATH", escape(path), f"a path in the tree, as in a/b ({error})") from error
-    return paths
+    return {in_tree(b64decode(text), source) for text in arguments.get("paths") or ()}
 
 
 def _told(wait: Wait, pipeline: Pipeline, now: float) -> dict[str, Any]:

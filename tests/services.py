@@ -141,10 +141,15 @@ class Service:
         """Whether it says to be proved equal to the master."""
         return bool(self.status().get("agreed"))
 
+    @property
+    def url(self) -> str:
+        """Of its listener."""
+        return f"http://127.0.0.1:{self._port}"
+
     def page(self, path: str) -> tuple[int, str]:
         """Status and text of a page of its listener; status 0 where nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=PAGE_SECONDS) as answer:
+            with urllib.request.urlopen(f"{self.url}{path}", timeout=PAGE_SECONDS) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

@@ -22,7 +22,7 @@ def told_by(state: Path | None, tree: str, url: str) -> list[dict[str, Any]]:
 
 
 def fetched(url: str, path: str) -> dict[str, Any]:
-    """What a process answers at its --listen address. Raises UnreachableError, SettingError."""
+    """What a process answers at its --listen address. Raises UnreachableError, SettingError, and what it tells as an error."""
     from common.errors import SettingError, UnreachableError
 
     if not url.startswith(("http://", "https://")):
@@ -30,8 +30,24 @@ def fetched(url: str, path: str) -> dict[str, Any]:
     try:
         with urllib.request.urlopen(url.rstrip("/") + path, timeout=URL_TIMEOUT_SECONDS) as answer:
             found = json.loads(answer.read(ANSWER_LIMIT_BYTES))
+    except urllib.error.HTTPError as error:
+        raise _told_there(error, url) from error
     except (OSError, ValueError, urllib.error.URLError) as error:
         raise UnreachableError(f"nobody answers as a treecast process at {url}{path} ({error})") from error
     if not isinstance(found, dict):
         raise UnreachableError(f"what answers at {url}{path} is no treecast process")
     return found
+
+
+def _told_there(error: urllib.error.HTTPError, url: str) -> Exception:
+    from common.error_json import error_from
+    from common.errors import UnreachableError
+
+    with error:
+        try:
+            told = json.loads(error.read(ANSWER_LIMIT_BYTES))
+        except (OSError, ValueError):
+            told = None
+    if isinstance(told, dict) and "error" in told:
+        return error_from(told)
+    return UnreachableError(f"what answers at {url} does not tell that ({error})")

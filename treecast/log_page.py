@@ -6,17 +6,13 @@ from common.entries import Kind
 from common.names import PATTERNS_PATH, escape
 from producer.values import Logged
 
-_KINDS = {0: "absent", **{kind.value: kind.name.lower() for kind in Kind}}
-_PATTERNS = "patterns"
-"""The tree's exclude patterns are a row of the index; what a person sees of them is none of a file."""
-
 
 def line(row: Logged, time: str) -> str:
     """One line: time, epoch.sequence, what, kind and size (of what went, where it went), path."""
     kind, size = (row.kind, row.size) if row.kind else (row.old_kind, row.old_size)
     shown = str(size) if kind != Kind.DIRECTORY else "-"
     path = escape(row.path) if row.path != PATTERNS_PATH else "(what is excluded)"
-    return f"{time} {row.epoch}.{row.sequence:<9} {row.what:<7} {_kind(row, kind):<9} {shown:>9} {path}"
+    return f"{time} {row.epoch}.{row.sequence:<9} {row.what:<7} {row.kind_word(kind):<9} {shown:>9} {path}"
 
 
 def as_json(row: Logged, time: str) -> dict[str, Any]:
@@ -26,13 +22,9 @@ def as_json(row: Logged, time: str) -> dict[str, Any]:
         "epoch": row.epoch,
         "sequence": row.sequence,
         "what": row.what,
-        "kind": _kind(row, row.kind),
+        "kind": row.kind_word(row.kind),
         "size": row.size,
-        "old_kind": _kind(row, row.old_kind),
+        "old_kind": row.kind_word(row.old_kind),
         "old_size": row.old_size,
         "path": escape(row.path),
     }
-
-
-def _kind(row: Logged, kind: int) -> str:
-    return _PATTERNS if kind and row.path == PATTERNS_PATH else _KINDS[kind]

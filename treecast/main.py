@@ -25,6 +25,7 @@ COMMANDS = (
     "replica",
     "wait",
     "hint",
+    "trace",
     "hold",
     "epoch",
     "log",

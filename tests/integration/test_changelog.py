@@ -318,3 +318,22 @@ def test_the_log_opens_as_it_was_left(logged: LoggedJournal) -> None:
     again = Journal(logged.path, "music")
     assert isinstance(again.changed_since(0), Changed)
     again.close()
+
+
+def test_the_newest_at_one_path_are_found_and_how_far_back_was_looked(logged: LoggedJournal) -> None:
+    """None below it, none of a path that begins with the same bytes, none after the sequence; where time is up it says so."""
+    logged.commit((b"a", DIRECTORY), (b"a/b", file("1")), (b"a/bc", file("1")))
+    for number in range(40):
+        logged.commit((b"a/b", file(f"{number:03}")), (b"a/b/c", file("x")))
+    logged.commit((b"a/b", None))
+    last = logged.at
+
+    def newest(path: bytes, limit: int, up_to: int = last, *, is_over: bool = False) -> tuple[list[int], bool]:
+        rows, read_back_to = changelog.newest_at(logged.journal._database, path, limit, up_to, lambda: is_over)
+        return [row.sequence for row in rows], read_back_to is None
+
+    assert newest(b"a/b", 2) == ([last - 1, last], True)
+    assert newest(b"a/b", 1, last - 1) == ([last - 1], True)
+    assert newest(b"a/bc", 9) == ([3], True)
+    assert newest(b"a/bc", 9, is_over=True) == ([], False)
+    assert newest(b"none", 9) == ([], True)

@@ -118,3 +118,19 @@ def test_ten_thousand_directories_that_come_at_once_cost_no_more_each_than_one()
     for number in range(20_000):
         dirty.add_subtree(b"artist%d/album" % number)
     assert time.process_time() - began < 5
+
+
+def test_the_time_of_the_first_hint_stays() -> None:
+    """Through later hints, a delay, a force and being given back; a path that was taken begins anew."""
+    dirty = DirtySet()
+    dirty.add(b"a", 5.0)
+    dirty.add(b"a", 7.5, force=True)
+    dirty.add(b"b", 6.0, not_before=9.0)
+    dirty.add(b"b", 8.0)
+    (a, b) = dirty.take(9, 10.0)
+    assert [(one.path, one.since, one.force) for one in (a, b)] == [(b"a", 5.0, True), (b"b", 6.0, False)]
+    dirty.add(b"a", 11.0)
+    dirty.give_back([a])
+    assert dirty.take(9, 12.0) == [Taken(b"a", force=True, since=5.0)]
+    dirty.add(b"a", 13.0)
+    assert dirty.take(9, 13.0) == [Taken(b"a", since=13.0)]

@@ -7,7 +7,7 @@ import pytest
 
 from common import orders as orders_module
 from common.errors import HaltError, StoppedError, UnreachableError
-from common.orders import Orders
+from common.orders import Finish, Orders
 
 
 class Loop:
@@ -23,11 +23,15 @@ class Loop:
         while not self.stop.is_set():
             self.woken.wait(10)
             self.woken.clear()
-            self.orders.serve({"double": self.double, "refuse": self.refuse})
+            self.orders.serve({"double": self.double, "refuse": self.refuse, "later": self.finish_later})
 
     def double(self, arguments: dict[str, Any]) -> dict[str, Any]:
         self.served_on.append(threading.get_ident())
         return {"result": 2 * arguments["number"]}
+
+    def finish_later(self, arguments: dict[str, Any]) -> Finish:
+        began_on = threading.get_ident()
+        return lambda: {"began_on": began_on, "ended_on": threading.get_ident()}
 
     def refuse(self, arguments: dict[str, Any]) -> dict[str, Any]:
         raise StoppedError("no hold is on")
@@ -46,6 +50,13 @@ def test_an_order_is_carried_out_by_the_loop_and_its_answer_comes_back() -> None
     with Loop() as loop:
         assert loop.orders.verb("double")({"number": 21}) == {"result": 42}
         assert loop.served_on == [loop.thread.ident]
+
+
+def test_the_rest_of_an_order_is_done_by_the_one_who_asked() -> None:
+    """What takes long holds up nobody but who wants it."""
+    with Loop() as loop:
+        found = loop.orders.verb("later")({})
+        assert found == {"began_on": loop.thread.ident, "ended_on": threading.get_ident()}
 
 
 def test_what_the_loop_raises_goes_to_the_one_who_asked_and_the_loop_goes_on() -> None:

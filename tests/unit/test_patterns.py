@@ -63,3 +63,14 @@ def test_a_path_of_a_thousand_components_is_no_danger() -> None:
 )
 def test_is_false_when_nothing_can_be_excluded(lines: list[str], any_rule: bool) -> None:
     assert bool(Patterns(lines)) is any_rule
+
+
+def test_the_line_that_excludes_is_named() -> None:
+    """The one of the directory above first; a line that takes back in names none."""
+    patterns = Patterns(["# what nobody needs", "", "*.tmp", "!keep.tmp", "/cache/"])
+    assert patterns.line_for(b"a/x.tmp", False) == "*.tmp"
+    assert patterns.line_for(b"cache/x.tmp", False) == "/cache/"
+    assert patterns.line_for(b"cache", True) == "/cache/"
+    assert patterns.line_for(b"cache", False) is None
+    assert patterns.line_for(b"a/keep.tmp", False) is None
+    assert Patterns().line_for(b"a", False) is None

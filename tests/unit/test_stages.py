@@ -33,6 +33,12 @@ def numbered(first: int, events: int) -> Numbered:
     return Numbered((), (), after, first, b"")
 
 
+def leave(stages: Stages, batch: Numbered, *, seen: float) -> None:
+    """It is journaled and handed over, all of it hinted at in one moment."""
+    stages.journaled(batch, [seen] * (batch.after.sequence - batch.first + 1))
+    stages.published(batch.first)
+
+
 def seen_in(board: Board, stage: str) -> tuple[int, float]:
     """How many values, and their sum."""
     histogram = board.histograms()["stage_seconds", stage]
@@ -42,7 +48,7 @@ def seen_in(board: Board, stage: str) -> tuple[int, float]:
 def test_a_batch_counts_with_each_of_its_events() -> None:
     board, clock = Board("producer", "t"), Clock()
     stages = Stages(board, clock)
-    stages.published(numbered(1, 10), seen=99.5)
+    leave(stages, numbered(1, 10), seen=99.5)
     assert seen_in(board, "seen_to_published") == (10, 5.0)
     clock.now = 100.25
     stages.confirmed([1])
@@ -57,7 +63,7 @@ def test_the_oldest_that_is_not_confirmed_has_an_age() -> None:
     stages = Stages(board, clock)
     stages.published_again(1)
     clock.now = 130.0
-    stages.published(numbered(2, 1), seen=130.0)
+    leave(stages, numbered(2, 1), seen=130.0)
     stages.confirmed([])
     assert board.figures()["unconfirmed_age_seconds", ""] == 30
     clock.now = 135.0
@@ -70,12 +76,28 @@ def test_the_oldest_that_is_not_confirmed_has_an_age() -> None:
 
 def test_the_times_of_the_last_batches_are_found_by_sequence() -> None:
     stages = Stages(Board("producer", "t"), Clock())
-    stages.published(numbered(5, 3), seen=99.0)
-    stages.published(numbered(10, 1), seen=99.0)
+    leave(stages, numbered(5, 3), seen=99.0)
+    leave(stages, numbered(10, 1), seen=99.0)
     stages.confirmed([5])
-    assert stages.times_of(6) == BatchTimes(5, 7, 99.0, 100.0, 100.0)
-    assert stages.times_of(10) == BatchTimes(10, 10, 99.0, 100.0)
+    assert stages.times_of(6) == BatchTimes(5, 7, 99.0, 100.0, 100.0, 100.0)
+    assert stages.times_of(10) == BatchTimes(10, 10, 99.0, 100.0, 100.0)
     assert [stages.times_of(sequence) for sequence in (4, 8, 11)] == [None] * 3
+
+
+def test_each_event_of_a_batch_has_its_own_first_hint_and_the_oldest_batches_are_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The last one never is, and who has a snapshot sees what was then."""
+    monkeypatch.setattr("producer.stages.REMEMBERED_EVENTS", 3)
+    stages = Stages(Board("producer", "t"), Clock())
+    stages.journaled(numbered(1, 2), [99.5, 98.0])
+    first = stages.times_of(1)
+    assert first is not None
+    assert (first.seen, first.seen_seconds(1), first.seen_seconds(2)) == (98.0, 0.5, 2.0)
+    before = stages.snapshot()
+    stages.journaled(numbered(3, 5), [100.0] * 5)
+    assert (stages.times_of(1), stages.times_of(7) is None, before(1), before(7)) == (None, False, first, None)
+    stages.confirmed([1, 3])
 
 
 def batch(events: int, unix: float) -> Batch:
@@ -106,15 +128,14 @@ def test_what_a_replica_cannot_measure_it_leaves_out() -> None:
     assert seen_in(board, "delivered_to_visible") == (0, 0.0)
 
 
-@pytest.mark.parametrize(("hinted", "expected"), [((b"a", b"b"), 1.5), ((b"b",), 2.0), ((b"c",), None)])
-def test_a_round_knows_when_the_oldest_of_some_paths_was_hinted_at(
-    hinted: tuple[bytes, ...], expected: float | None
-) -> None:
+def test_a_round_knows_when_each_path_was_hinted_at_or_what_took_it_away() -> None:
     dirty = DirtySet()
     for path, now in ((b"a", 1.5), (b"b", 2.0), (b"a", 3.0)):
         dirty.add(path, now)
     round_ = Round(dirty)
-    round_.begin(dirty.take(9, 3.0))
-    assert round_.seen([Change(path, None, None) for path in hinted]) == expected
+    taken = dirty.take(9, 3.0)
+    round_.begin(taken, {one.path: one.since for one in taken})
+    paths = (b"b", b"a", b"a/below", b"c")
+    assert round_.seen([Change(path, None, None) for path in paths]) == [2.0, 1.5, 1.5, None]
     round_.give_up()
     assert dirty.take(9, 4.0) == [Taken(b"a", since=1.5), Taken(b"b", since=2.0)]

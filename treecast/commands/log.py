@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,7 +55,7 @@ def log(
 
     if newest < 0:
         raise SettingError("-n", newest, "0 or more")
-    wanted = _tree_path(path)
+    wanted = tree_path(path)
     from_unix_ms = _from_unix_ms(since)
     journal = find_journal(state, os.environ.get("TREECAST_TREE") or None, os.environ)
     with journal_schema.converted(journal):
@@ -71,30 +71,27 @@ def log(
 
 def _print(rows: "Iterator[Logged]", *, as_json: bool) -> int:
     from treecast import log_page
+    from treecast.moments import exact_time
 
     printed = 0
     for row in rows:
         if as_json:
-            print(json.dumps(log_page.as_json(row, _stamp(row.unix_ms, UTC))))
+            print(json.dumps(log_page.as_json(row, exact_time(row.unix_ms / 1000, UTC))))
         else:
-            print(log_page.line(row, _stamp(row.unix_ms)))
+            print(log_page.line(row, exact_time(row.unix_ms / 1000)))
         printed += 1
     return printed
 
 
-def _stamp(unix_ms: int, zone: tzinfo | None = None) -> str:
-    """The time in this zone, or where we are: with its offset."""
-    return datetime.fromtimestamp(unix_ms / 1000, UTC).astimezone(zone).isoformat(timespec="milliseconds")
-
-
 def _reach(database: "sqlite3.Connection") -> str:
     from producer import changelog
+    from treecast.moments import exact_time
 
     oldest_ms = changelog.time_of(database, 0)
-    return f"reaches back to {_stamp(oldest_ms)}" if oldest_ms is not None else "is empty"
+    return f"reaches back to {exact_time(oldest_ms / 1000)}" if oldest_ms is not None else "is empty"
 
 
-def _tree_path(given: str) -> bytes:
+def tree_path(given: str) -> bytes:
     """The path as the log has it. Raises SettingError where it is none of a tree."""
     if given.startswith("/"):
         raise SettingError("PATH", given, "a path in the tree, without the source before it, as in a/b")
