@@ -5,6 +5,7 @@ Raises NoRoomError and HaltError.
 
 import sqlite3
 from array import array
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +39,13 @@ class ScrubRecord(NamedTuple):
 
     under_way: Pass | None = None
     ended: float = 0.0
+
+    def leaving(self, buckets: Iterable[int], salt: bytes) -> "ScrubRecord":
+        """With these buckets, numbered by this salt, left to be read: behind a restart nobody knows of single paths."""
+        here = self.under_way
+        if here is None or here.salt != salt:
+            return self
+        return self._replace(under_way=here._replace(left=here.left.union(buckets)))
 
 
 class ScrubTable:

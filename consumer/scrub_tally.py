@@ -54,3 +54,27 @@ def _kinds(findings: Mapping[str, int]) -> list[str]:
 
 def _words(state: str, ratio: float) -> str:
     return f"{ratio:.0%}" if state == "reading" else state
+
+
+class Unreadable:
+    """Paths of which nothing is concluded, because they could not be read: in this pass, or in the last one and not since."""
+
+    def __init__(self) -> None:
+        self._known: set[bytes] = set()
+        self._seen: set[bytes] = set()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def see(self, path: bytes) -> bool:
+        """This one could not be read. Whether that is new."""
+        is_new = path not in self._known
+        self._known.add(path)
+        self._seen.add(path)
+        return is_new
+
+    def end_pass(self) -> set[bytes]:
+        """Everything was tried. Those that could be read again, and are forgotten."""
+        readable = self._known - self._seen
+        self._known, self._seen = self._seen, set()
+        return readable

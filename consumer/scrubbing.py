@@ -23,7 +23,7 @@ from consumer.drifting import drift_at
 from consumer.rereader import Disk, Over, Reached, Rereader, Suspicion
 from consumer.rereading import look, look_twice, why_unlisted
 from consumer.scrub_record import Pass, ScrubRecord
-from consumer.scrub_tally import Tally, report_details
+from consumer.scrub_tally import Tally, Unreadable, report_details
 from consumer.state import State
 from consumer.target import Target
 from consumer.values import Drift, Reason
@@ -84,8 +84,7 @@ class Scrub:
         self._again: dict[bytes, int] = {}
         self._waiting: set[bytes] = set()
         """Those of `_again` whose bucket became stale before they were checked: looked at again once it is level."""
-        self._unreadable: set[bytes] = set()
-        self._seen_unreadable: set[bytes] = set()
+        self._unreadable = Unreadable()
         self._total: Counter[str] = Counter()
         self._tally = Tally()
         self._record = ScrubRecord()
@@ -222,7 +221,7 @@ class Scrub:
 
     def _repair(self, drift: dict[bytes, Drift]) -> None:
         for path in [path for path in drift if not is_path(path)]:
-            self._count(drift.pop(path), self._repaired_aside(path))
+            self._count(drift.pop(path), is_repaired=self._repaired_aside(path))
         decision = drifting.put_right(self._state.standing(), self._state, drift, self._target.foreign)
         if not isinstance(decision, Decided) or not self._put_right(decision) or decision.step.alarm:
             return
@@ -231,7 +230,7 @@ class Scrub:
         for path, found in drift.items():
             if path in kept and path not in unmet:
                 continue
-            self._count(found, path not in unmet)
+            self._count(found, is_repaired=path not in unmet)
             if path in unmet:
                 self._open[path] = _Finding(found, now)
 
@@ -251,25 +250,21 @@ class Scrub:
 
     def _cannot_read(self, path: bytes, why: str) -> None:
         """Nothing is concluded from that: the path stays as it is, shown as a problem until it can be read."""
-        if path not in self._unreadable:
-            self._total[UNREADABLE] += 1
-            self._tally.found[UNREADABLE] += 1
-            self._board.count("scrub_findings_total", label=UNREADABLE)
-        self._unreadable.add(path)
-        self._seen_unreadable.add(path)
+        if self._unreadable.see(path):
+            self._count(UNREADABLE, is_repaired=False)
         self._board.problem(path, why)
 
     # -- account
-    def _count(self, drift: Drift, is_repaired: bool) -> None:
-        self._total[drift] += 1
-        self._tally.found[drift] += 1
-        self._board.count("scrub_findings_total", label=drift)
+    def _count(self, kind: str, *, is_repaired: bool) -> None:
+        self._total[kind] += 1
+        self._tally.found[kind] += 1
+        self._board.count("scrub_findings_total", label=kind)
         if is_repaired:
-            self._count_repaired(drift)
+            self._count_repaired(kind)
 
-    def _count_repaired(self, drift: Drift) -> None:
-        self._tally.repaired[drift] += 1
-        self._board.count("scrub_repaired_total", label=drift)
+    def _count_repaired(self, kind: str) -> None:
+        self._tally.repaired[kind] += 1
+        self._board.count("scrub_repaired_total", label=kind)
 
     def _settle(self, now: float) -> None:
         """What was unmet and is no more was put right. The pass is over when nothing is open but what stays a problem."""
@@ -288,10 +283,9 @@ class Scrub:
             self._end(self._over, len(stays), now)
 
     def _end(self, over: Over, problems: int, now: float) -> None:
-        readable = self._unreadable - self._seen_unreadable
+        readable = self._unreadable.end_pass()
         for path in readable.difference(self._state.unmet(readable)):
             self._board.solved(path)
-        self._unreadable, self._seen_unreadable = self._seen_unreadable, set()
         problems += len(self._unreadable)
         self._open.clear()
         self._stays = 0
@@ -314,18 +308,11 @@ class Scrub:
         self._saved_at = time.monotonic()
         if not self._is_saved:
             try:
-                self._state.scrub.save(self._with_what_waits())
+                left = map(self._state.bucket_of, self._waiting)
+                self._state.scrub.save(self._record.leaving(left, self._state.standing().salt))
             except NoRoomError:
                 return
             self._is_saved = True
-
-    def _with_what_waits(self) -> ScrubRecord:
-        """Behind a restart nobody knows of single paths: their buckets are left to be read."""
-        here, state = self._record.under_way, self._state
-        if here is None or not self._waiting or here.salt != state.standing().salt:
-            return self._record
-        left = here.left.union(map(state.bucket_of, self._waiting))
-        return self._record._replace(under_way=here._replace(left=left))
 
     def _tell(self) -> None:
         progress = self._rereader.progress
@@ -338,7 +325,7 @@ class Scrub:
             "ratio": round(progress.ratio, 4),
             "left_seconds": progress.left_seconds,
             "open": len(self._open),
-            "problems": len(self._unreadable | self._seen_unreadable),
+            "problems": len(self._unreadable),
             "ended": self._record.ended,
             "last": self._last,
         }

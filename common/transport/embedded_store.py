@@ -9,7 +9,6 @@ processes and threads have their own. Nothing here opens the file but sqlite3: c
 drop the locks of the whole process.
 """
 
-import logging
 import os
 import sqlite3
 import time
@@ -19,24 +18,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import NoRoomError, StateError, UnreachableError
+from common.transport.embedded_pruning import ROW_BYTES, Pruning
 from common.transport.limits import QueueLimits
-
-log = logging.getLogger("treecast")
 
 APPLICATION_ID = 0x54435131
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 2.0
 BACKOFF_FIRST_SECONDS = 0.05
 BACKOFF_LIMIT_SECONDS = 2.0
-PRUNE_SECONDS = 1.0
-PRUNE_BYTES = 2 * 1024 * 1024
-"""Pruned so often that it is never much at once: a batch would wait for it."""
 PAGE_BYTES = 16384
 """Measured: bodies of 1 MiB are read seven times as fast as with 4,096, small messages are no slower."""
 WAL_PAGES = 1024
 WAL_KEPT_BYTES = 64 * 1024 * 1024
-ROW_BYTES = 100
-"""What a message costs beside its body, about."""
 
 _SCHEMA = f"""
 CREATE TABLE message (
@@ -105,16 +98,14 @@ class Store:
 
     def __init__(self, path: Path, limits: QueueLimits | None = None, clock: Callable[[], float] = time.time) -> None:
         self.path = path
-        self._limits = limits or QueueLimits()
         self._clock = clock
-        self._pruned_at = float("-inf")
-        self._unpruned_bytes = 0
         self._is_durable = True
         with _converted(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
             try:
                 self._prepare()
+                self._pruning = Pruning(self._db, path, limits or QueueLimits())
                 self._identity = _identity(path)
             except BaseException:
                 self._db.close()
@@ -134,7 +125,7 @@ class Store:
         done = Done([], set())
         with self._transaction(is_durable):
             now = self._clock()
-            self._make_room(sum(len(act.body) + ROW_BYTES for act in acts if isinstance(act, Append)), now)
+            self._pruning.make_room(sum(len(act.body) + ROW_BYTES for act in acts if isinstance(act, Append)), now)
             readers = self._readers()
             for place, act in enumerate(acts):
                 if isinstance(act, Make):
@@ -196,7 +187,6 @@ class Store:
             self._create()
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
-        self._page_bytes = self._pragma("page_size")
         self._db.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
 
     def _create(self) -> None:
@@ -265,58 +255,6 @@ class Store:
             "INSERT INTO message (address, at, expires, body) VALUES (?, ?, ?, ?)",
             (act.address, now, expires, act.body),
         )
-
-    def _make_room(self, needed_bytes: int, now: float) -> None:
-        excess = self._used_bytes() + needed_bytes - self._limits.limit_bytes
-        self._unpruned_bytes += needed_bytes
-        is_due = abs(now - self._pruned_at) >= PRUNE_SECONDS or self._unpruned_bytes >= PRUNE_BYTES
-        if excess <= 0 and not is_due:
-            return
-        self._pruned_at, self._unpruned_bytes = now, 0
-        self._forget_read()
-        self._db.execute("DELETE FROM message WHERE expires <= ?", (now,))
-        dropped = self._drop_older(now - self._limits.limit_seconds)
-        excess = self._used_bytes() + needed_bytes - self._limits.limit_bytes
-        dropped += self._drop_oldest(excess) if excess > 0 else 0
-        if dropped:
-            log.warning(
-                "%s is at its limit: dropped its %d oldest messages, which somebody had not read", self.path, dropped
-            )
-
-    def _used_bytes(self) -> int:
-        return (self._pragma("page_count") - self._pragma("freelist_count")) * self._page_bytes
-
-    def _forget_read(self) -> None:
-        """Delete what every queue that it is for is past."""
-        behind = self._db.execute(
-            "SELECT name, cursor FROM queue"
-            " UNION ALL SELECT also, min(cursor) FROM queue WHERE also <> '' GROUP BY also"
-        ).fetchall()
-        self._db.executemany("DELETE FROM message WHERE address = ? AND id <= ?", behind)
-
-    def _drop_older(self, than: float) -> int:
-        """Drop from the front while what is there is older. The log is in order of time, unless the clock was set."""
-        last = 0
-        with closing(self._db.execute("SELECT id, at FROM message ORDER BY id")) as rows:
-            for id_, at in rows:
-                if at >= than:
-                    break
-                last = id_
-        return self._drop_until(last) if last else 0
-
-    def _drop_oldest(self, excess_bytes: int) -> int:
-        """Drop from the front until so many bytes are free, or the log is empty."""
-        last = 0
-        with closing(self._db.execute("SELECT id, length(body) FROM message ORDER BY id")) as rows:
-            for id_, length in rows:
-                last = id_
-                excess_bytes -= length + ROW_BYTES
-                if excess_bytes <= 0:
-                    break
-        return self._drop_until(last) if last else 0
-
-    def _drop_until(self, last: int) -> int:
-        return self._db.execute("DELETE FROM message WHERE id <= ?", (last,)).rowcount
 
 
 def check_store(path: Path) -> None:
