@@ -59,9 +59,11 @@ class Announced:
         heard = self.has_heard_replicas
         return Announced(True, lineage.epoch, lineage.instance, unix_seconds, has_heard_replicas=heard)
 
-    def wishing(self, wish: Wish) -> "Announced":
-        """After a person said what the next epoch is to be. To take over says more than to start."""
-        return replace(self, wish=self.wish if self.wish is Wish.TAKE_OVER else wish)
+    def wishing(self, wish: Wish, *, leads: bool = False) -> "Announced":
+        """After a person said what the next epoch is to be. To take over says more than to start, as long as there may be
+        somebody to take over from: not where this one `leads`, nor where a replica was compared with it and it was doubted."""
+        is_kept = self.wish is Wish.TAKE_OVER and not leads and self.doubt is None
+        return replace(self, wish=self.wish if is_kept else wish)
 
     def reopened(self) -> "Announced":
         """After the index was found to be older than what was published: nobody vouches for it."""

@@ -256,7 +256,8 @@ class Leading:
     def approve(self) -> None:
         """A person says that the source is right, whatever replicas hold."""
         if not self._journal.is_announced:
-            self._journal.note(self._journal.announced.wishing(Wish.START))
+            leads = self.standing is Standing.LEADS
+            self._journal.note(self._journal.announced.wishing(Wish.START, leads=leads))
 
     def told(self) -> dict[str, Any]:
         """How the epoch stands, for a person. `since`: unix seconds, None where no epoch was announced yet."""

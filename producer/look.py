@@ -116,8 +116,9 @@ class Looker:
         Present: with `body` unless the content is the known one or a large file's; a file whose identity, size and mtime are the
         known ones is not read, unless `force`. LeftOut: a symlink that is not carried. Absent: nothing there, and the way there
         could be walked. Busy: it changed while it was read, or it would be read and its times are younger than `settle_seconds`.
-        Large: it must be hashed first, and `hashed`, what came of that, is not of the file that is there now. Problem: too large,
-        of a kind that is not carried, no permission, or a path that no tree may hold. `now_ns`: the clock, for tests.
+        Large: it must be hashed first, and `hashed`, what came of that, is not of the file that is there now; one that became
+        small is read. Problem: too large, of a kind that is not carried, no permission, or a path that no tree may hold.
+        `now_ns`: the clock, for tests.
         Raises RootGoneError when something is absent because the root is, NoRoomError when descriptors run out.
         """
         try:
@@ -193,7 +194,7 @@ class Looker:
             return self._look_at_link(path, found, os.readlink(name, dir_fd=above), owner, known)
         if kind is None:
             return Problem(path, f"{_special(found.st_mode)} is not carried")
-        if hashed is not None and _is_hashed(found, hashed):
+        if hashed is not None and found.st_size > self._inline_bytes and _is_hashed(found, hashed):
             entry = file_entry(found.st_mode, found.st_mtime_ns, found.st_size, hashed.digest, owner)
             return self._prove(path, found, entry, None)
         if not force and known is not None and _is_known(found, known):

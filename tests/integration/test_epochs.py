@@ -356,3 +356,12 @@ def test_what_is_noted_in_a_journal_is_there_after_it_was_opened_again(world: Wo
     assert noted.has_heard_replicas
     world.end()
     assert world.run().journal.announced == replace(noted)
+
+
+def test_who_wished_to_take_over_from_somebody_who_is_gone_is_heard_when_he_says_start(world: World) -> None:
+    doubted(world)
+    journal = world.producer.journal
+    journal.note(replace(journal.announced, wish=Wish.TAKE_OVER))
+    handlers = epoch_handlers(world.producer.pipeline, world.producer.now)
+    assert handlers["epoch-start"]({"take_over": False})["done"] == "approved"
+    world.producer.run_until(lambda: bool(world.published), "published")
