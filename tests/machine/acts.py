@@ -13,6 +13,7 @@ from tests.machine.process import clock, databases
 from tests.machine.processes import JOURNAL
 from tests.machine.queues import UPSTREAM, CopyingQueues
 from tests.machine.reference import NOWHERE, Hand, digest_of
+from tests.machine.working import hash_files, work
 from tests.machine.world import PATHS, Copy, World
 
 FOREIGN = [b"foreign", b"a/foreign", b"b/foreign"]
@@ -48,6 +49,7 @@ def produce(world: World) -> None:
     for _ in range(world.rng.choice([1, 3])):
         clock.now += world.rng.choice(PAUSES)
         world.turn_producer()
+        hash_files(world, world.producer, world.rng.choice([0, 1, 3]))
         if world.producer.is_running:
             world.producer.publisher.pump()
 
@@ -57,6 +59,7 @@ def turn(world: World, replica: Observed) -> None:
     for _ in range(world.rng.choice([1, 3])):
         clock.now += world.rng.choice(PAUSES)
         world.turn_replica(replica)
+        work(world, replica, world.rng.choice([0, 1, 3]))
 
 
 def wait(world: World) -> None:

@@ -7,6 +7,7 @@ from common.errors import StoppedError
 from tests.machine.process import clock, databases
 from tests.machine.processes import ProducerProcess
 from tests.machine.queues import UPSTREAM
+from tests.machine.working import hash_files
 from tests.machine.world import World, limit_of
 
 RIVAL = "rival"
@@ -48,6 +49,7 @@ def produce_rival(world: World) -> None:
         clock.now += world.rng.choice(PAUSES)
         if world.rival is not None and world.rival.is_running:
             world.turn_producer(producer=world.rival)
+            hash_files(world, world.rival, world.rng.choice([0, 1, 3]))
         if world.rival is not None and world.rival.is_running:
             world.rival.publisher.pump()
 

@@ -11,6 +11,7 @@ from tests.machine.hold_laws import HELD, held_in_journal
 from tests.machine.laws import Observed, claims_of
 from tests.machine.process import clock
 from tests.machine.reference import LawBroken, Tree, check, parents
+from tests.machine.working import hash_files, work
 from tests.machine.world import World
 
 CALM_ROUNDS = 400
@@ -52,11 +53,13 @@ def calm(world: World) -> None:
 
 def _go_on(world: World, number: int) -> None:
     produce(world)
+    hash_files(world, world.producer)
     approve(world)
     if number % SCRUB_EVERY == 0 and world.is_rot_possible:
         reread(world)
     for replica in world.replicas.values():
         turn(world, replica)
+        work(world, replica)
         if number % SCRUB_EVERY == 0 and replica.edited:
             world.scrub(replica)
     clock.now += CALM_SECONDS

@@ -128,6 +128,8 @@ class Observed:
         self._forget_edits(claims, disk)
         self._check_index(claims, disk)
         if claims.at[0]:
+            self._check_readers(disk)
+        if claims.at[0]:
             check(claims.at >= self.promised, f"it acked at {self.promised}, and stands at {claims.at}")
             spot = Spot(*claims.at, claims.instance)
             truth = self.published.history.get(spot)
@@ -145,6 +147,16 @@ class Observed:
         """Somebody else changed these on its disk."""
         self.edited |= paths
         self.holds.edited(paths)
+        disk = self.disk()
+        self.seen = {path: node for path, node in self.seen.items() if path not in paths}
+        self.seen |= {path: disk[path] for path in paths & disk.keys()}
+
+    def _check_readers(self, disk: Tree) -> None:
+        """Law 2: no reader sees a content that this path never had on the master, whole or in part."""
+        for path, node in disk.items():
+            if node[0] in ("f", "l") and node != self.seen.get(path) and path not in self.edited | self.spoiled:
+                had = {other[-1] for other in self.published.master.states.get(path, ())}
+                check(node[-1] in had, f"law 2: {path!r} shows {_short(node)}, and never was that")
 
     def _forget_edits(self, claims: Claims, disk: Tree) -> None:
         if self.edited:

@@ -11,7 +11,6 @@ import sys
 import time as real_time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import replace
 from random import Random
 from types import ModuleType
 from typing import Any
@@ -20,20 +19,12 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import producer.service  # noqa: F401 - all rooms of the producer are there to be put on the simulation
-from common import digests
-from common.entries import BEFORE_ALL
-from consumer import agreement, barrier, gathering, holding, opening, tables
-from consumer.faults import during
-from consumer.rereader import Rereader, _InterruptedPass
-from consumer.scrub_record import Pass
-from consumer.values import Stale
-from producer import since
+from consumer import barrier, holding, opening
 from tests.machine.disk import Disk
+from tests.machine.sizes import shrink
 from tests.machine.system import SimulatedOs
+from tests.machine.threads import without_threads
 
-BUCKET_BITS = 3
-BUCKETS = 1 << BUCKET_BITS
-"""Few, so that a small tree has several paths in one."""
 ROOMS = ("common.", "consumer.", "producer.")
 
 
@@ -262,8 +253,8 @@ def installed() -> Iterator[None]:
     try:
         for module in _rooms():
             _put_under(module, patch)
-        _shrink(patch)
-        _without_threads(patch)
+        shrink(patch, _rooms())
+        without_threads(patch, system.dup, clock.sleep)
         patch.setattr(holding, "fcntl", _Locks())
         patch.setattr(holding, "_homes", set)
         patch.setattr(opening, "ProcessLock", lambda path: nullcontext())
@@ -286,36 +277,3 @@ def _put_under(module: ModuleType, patch: pytest.MonkeyPatch) -> None:
             patch.setattr(module, name, stand_in)
     if hasattr(module, "perf_counter"):
         patch.setattr(module, "perf_counter", clock.perf_counter)
-
-
-def _without_threads(patch: pytest.MonkeyPatch) -> None:
-    """The thread that re-reads a disk is a turn of its own: where it would rest, its turn is over."""
-
-    def start(rereader: Rereader, left_off: Pass | None) -> None:
-        rereader._next = left_off
-        with during("starting the scrub"):
-            rereader._root = system.dup(rereader._disk.root)
-
-    def rest(rereader: Rereader, seconds: float) -> None:
-        raise _InterruptedPass
-
-    patch.setattr(Rereader, "start", start)
-    patch.setattr(Rereader, "_rest", rest)
-
-
-def _shrink(patch: pytest.MonkeyPatch) -> None:
-    """Eight buckets instead of 4,096; on the wire nothing changes. What comes in parts, comes in many."""
-    patch.setattr(since, "PART_ROWS", 2)
-    patch.setattr(gathering, "SLICE_ROWS", 2)
-    patch.setattr(digests, "BUCKET_BITS", BUCKET_BITS)
-    stale = dict.fromkeys(range(BUCKETS), Stale(BEFORE_ALL, None))
-    fewer = {
-        "BUCKETS": (digests.BUCKETS, BUCKETS),
-        "ALL_BUCKETS": (agreement.ALL_BUCKETS, range(BUCKETS)),
-        "ALL_STALE": (tables.ALL_STALE, stale),
-        "FRESH": (tables.FRESH, replace(tables.FRESH, stale=stale)),
-    }
-    for module in [digests, *_rooms()]:
-        for name, (many, few) in fewer.items():
-            if getattr(module, name, None) is many and not module.__name__.startswith("common.wire"):
-                patch.setattr(module, name, few)

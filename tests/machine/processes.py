@@ -5,7 +5,6 @@ A process is started, takes rounds of its loop, and ends or is killed. What happ
 
 import errno
 import sqlite3
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import cache
@@ -38,6 +37,7 @@ from tests.machine.broker import SimulatedBroker
 from tests.machine.disk import DIRECTORY, Disk, Inode
 from tests.machine.process import Life, clock, databases, system
 from tests.machine.queues import UPSTREAM
+from tests.machine.threads import Stop, do_one, hash_one
 
 TREE = "tree"
 MASTER = "master"
@@ -201,6 +201,10 @@ class ProducerProcess:
         except AlreadyRunningError:
             self.end()
 
+    def hash_one(self) -> bool:
+        """What the hashing thread does next. False: nothing waits."""
+        return hash_one(self.pipeline._comparer._hashing)
+
     def end(self) -> None:
         """The process is gone; all it had open is closed, all it had not committed is lost."""
         self.life.is_dead = True
@@ -208,14 +212,6 @@ class ProducerProcess:
         self._broker.forget(self.life)
         system.forget_process(self.disk)
         databases.end(self.journal_path)
-
-
-class Stop(threading.Event):
-    """Nobody stops; who waits lets the clock go on."""
-
-    def wait(self, timeout: float | None = None) -> bool:
-        clock.now += timeout or 0.0
-        return False
 
 
 class ReplicaProcess:
@@ -252,7 +248,7 @@ class ReplicaProcess:
         self.board = HeardBoard("consumer", TREE, self.name)
         self._parts = ExitStack()
         self.orders = Orders()
-        stop = Stop()
+        stop = Stop(clock.sleep)
         self.state: State
         self.state, target = open_replica(self.settings, stop, self.board, self._parts, self._no_broker)
         self.subscriber = self._broker.subscriber_of(self.name, self.life)
@@ -303,6 +299,11 @@ class ReplicaProcess:
         # After an error the thread begins the same pass again, later.
         with suppress(_InterruptedPass, OSError, sqlite3.Error):
             rereader._read(here)
+
+    def work_one(self) -> bool:
+        """What the threads for large contents do next. False: nothing waits."""
+        large = self.replica._large
+        return do_one(large._lane) or do_one(large._copying._lane)
 
     def release(self) -> int:
         """A person says that what is held here is meant. How many paths were."""

@@ -36,7 +36,9 @@ NOWHERE = Spot(0, 0, b"")
 
 _HEADER = Struct(">4sHB64sQ16sQI32s32s32s32sBBII32sQ64s16sQQII32sQqQ")
 _FRAME_OFFSET = 445 + 32 + 8 + 64
-BATCH, HEARTBEAT, COMMAND = 1, 2, 10
+BATCH, HEARTBEAT, PART, COMMAND = 1, 2, 9, 10
+INLINE_BYTES = 2048
+"""A larger content travels in parts; outside of the machine it is 512 times as much."""
 PATTERNS = b".treecast"
 """The reserved path at which the patterns are published: in the index, on no disk."""
 
@@ -97,13 +99,18 @@ def read(message: bytes) -> Read:
     kind, epoch, instance, first, count = fields[2], *fields[4:8]
     if kind != BATCH:
         return Read(kind, epoch, instance, first, ())
+    document, sections = _frame(message)
+    return Read(kind, epoch, instance, first, tuple(_rows(document, sections, count)))
+
+
+def _frame(message: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
     raw = zstd.decompress(message[_FRAME_OFFSET:])
     length = int.from_bytes(raw[:4], "big")
     document = json.loads(raw[4 : 4 + length])
     sections, at = {}, 4 + length
     for name, size in document["sections"]:
         sections[name], at = raw[at : at + size], at + size
-    return Read(kind, epoch, instance, first, tuple(_rows(document, sections, count)))
+    return document, sections
 
 
 def _rows(document: dict[str, Any], sections: dict[str, bytes], count: int) -> list[Row]:
@@ -300,6 +307,15 @@ class Published:
         epoch, released = fields[4], fields[-1]
         self.released[epoch] = max(released, self.released.get(epoch, 0))
 
+    def hear_answer(self, message: bytes) -> None:
+        """The producer answers one replica. A part is one of the content that it names (law 8)."""
+        fields = _HEADER.unpack_from(message)
+        if fields[2] == PART:
+            offset, digest = fields[21], fields[24]
+            content, part = self.master.contents.get(digest), _frame(message)[1]["bodies"]
+            is_of_it = content is not None and content[offset : offset + len(part)] == part
+            check(is_of_it, f"law 8: a part at {offset} of {digest.hex()} is of another content")
+
     def hear(self, message: bytes) -> None:
         """The producer hands a message over."""
         batch = read(message)
@@ -328,7 +344,8 @@ class Published:
         node = self.node_of(row.path, row.kind, row.mode, row.mtime_ns, row.digest)
         if row.body is not None:
             check(digest_of(row.body) == row.digest, f"law 8: {row.path!r} came with another content")
-        elif row.kind != 2:
+            check(len(row.body) <= INLINE_BYTES, f"a large content in a batch: {row.path!r}")
+        elif row.kind != 2 and row.size <= INLINE_BYTES:
             before = self.tree.get(row.path)
             check(before is not None and before[-1] == node[-1], f"a content that nobody was told: {row.path!r}")
         self.tree[row.path] = node

@@ -10,6 +10,7 @@ from random import Random
 from tests.machine.acts import TO_A_REPLICA, know
 from tests.machine.acts_faults import FAULTS
 from tests.machine.acts_holds import HOLDS
+from tests.machine.acts_large import LARGE
 from tests.machine.acts_power import POWER
 from tests.machine.acts_producers import RIVALS
 from tests.machine.world import REPLICAS, Setting
@@ -19,6 +20,7 @@ Told = tuple[str, int]
 
 THEMES: dict[str, dict[Happening, float]] = {
     "holds": HOLDS,
+    "large contents": LARGE,
     "two producers": RIVALS,
     "power": POWER,
     "faults": FAULTS,

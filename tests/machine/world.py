@@ -340,7 +340,7 @@ class World:
         if not replica.process.is_running:
             return
         disk = replica.process.disk
-        disk.glance = lambda: self._go_on_meanwhile(replica)
+        disk.glance = lambda: self.go_on_meanwhile(replica)
         try:
             replica.process.reread()
             self.count["disks read again"] += 1
@@ -352,7 +352,8 @@ class World:
         finally:
             disk.glance = lambda: None
 
-    def _go_on_meanwhile(self, replica: Observed) -> None:
+    def go_on_meanwhile(self, replica: Observed) -> None:
+        """In the middle of what a thread of it does, its loop goes on."""
         if replica.process.is_running and self.rng.random() < 0.03:
             disk, glance = replica.process.disk, replica.process.disk.glance
             disk.glance = lambda: None
@@ -421,6 +422,8 @@ class World:
             if told.kind == HEARTBEAT and (told.epoch, told.instance) not in self.published.epochs:
                 self._begin_epoch(producer, told)
             self.published.hear(message.body)
+        else:
+            self.published.hear_answer(message.body)
         self.heard.append(message)
 
 
