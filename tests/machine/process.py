@@ -114,6 +114,9 @@ class Chance:
     def random(self) -> float:
         return self._rng.random()
 
+    def randbits(self, count: int) -> int:
+        return self._rng.getrandbits(count)
+
     def token_hex(self, length: int) -> str:
         return self.token_bytes(length).hex()
 
