@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-pytest_plugins = ["tests.rabbit"]
+pytest_plugins = ["tests.rabbit", "tests.promtool"]
 
 NoteFigure = Callable[[str], None]
 _FIGURE = "figure"
