@@ -17,7 +17,9 @@ from common.departures import Departed, Departures
 from common.errors import NoRoomError
 from common.holds import HoldLimit, Judgement, judge, judge_again
 from common.names import ancestors, range_below
+from producer.comparing import Compared
 from producer.dirty import DirtySet
+from producer.finding import Finding
 from producer.held import Mark
 from producer.journal import Journal
 from producer.values import Change
@@ -67,9 +69,19 @@ class Holds:
         self._judged = Judgement()
         self._next_judgement = self._next_prune = float("-inf")
         self._over_since: float | None = None
+        self._scans_seen = 0
         self._next_alarm = self._now = float("-inf")
 
     # -- in a round of changes
+
+    def judge_compared(self, compared: Compared, finding: Finding, now: float) -> list[Change]:
+        """`judge` what a round found. What only a scan saw is judged when all that it found is looked at; before the first scan
+        is over, that is all."""
+        too_early: frozenset[bytes] = frozenset()
+        if compared.takes_away and (finding.is_scanning or self._dirty.ready(now)):
+            is_first = not finding.is_scan_complete
+            too_early = frozenset(taken.path for taken in compared.taken if taken.from_scan or is_first)
+        return self.judge(compared.changes, compared.here, now, too_early)
 
     def judge(
         self, changes: Sequence[Change], here: Sequence[bytes], now: float, too_early: frozenset[bytes] = frozenset()
@@ -126,6 +138,13 @@ class Holds:
         self._may_have_changed = True
 
     # -- between rounds
+
+    def tend(self, finding: Finding, now: float) -> None:
+        """`step`, and after each scan of everything a look at all that is held."""
+        if finding.whole_scans > self._scans_seen:
+            self._scans_seen = finding.whole_scans
+            self.look_at_all()
+        self.step(now, is_found=finding.is_scan_complete and not finding.is_scanning)
 
     def step(self, now: float, *, is_found: bool) -> None:
         """What is to be done between rounds. `is_found`: no scan goes on."""

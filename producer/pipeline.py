@@ -14,7 +14,7 @@ from common.transport.ports import Publisher, Subscriber
 from producer import batching, numbering
 from producer.answerer import Answerer
 from producer.closing import close
-from producer.comparing import Compared, Comparer
+from producer.comparing import Comparer
 from producer.dirty import DirtySet
 from producer.epochs import HELD_LIMIT_SECONDS
 from producer.excluding import PublishedPatterns
@@ -101,7 +101,6 @@ class Pipeline:
         passed = (self._finding, self._dirty, self._comparer, self._round)
         self.waiting = Waiting(journal, *passed, self.holds)
         self.tracing = Tracing(source, board, self._stream.stages, journal, *passed)
-        self._scans_seen = 0
         self._paused_until = self._now = float("-inf")
         self._patterns = PublishedPatterns(source.patterns, journal.entry)
 
@@ -124,7 +123,7 @@ class Pipeline:
             self.waiting.step(now, is_live=self._is_live)
             self._finding.scan(now)
             self._work(now)
-            self._tend_holds(now)
+            self.holds.tend(self._finding, now)
             if now >= self._paused_until:
                 self._board.clear("no-room")
         except NoRoomError as error:
@@ -222,7 +221,9 @@ class Pipeline:
         if compared.identities:
             self._journal.remember(compared.identities)
         self._linger.weighed(len(compared.changes), compared.raw_bytes)
-        closed = close(self._judged(compared, now) if with_bodies else compared.changes, self._journal)
+        closed = close(
+            self.holds.judge_compared(compared, self._finding, now) if with_bodies else compared.changes, self._journal
+        )
         for change, ancestor in closed.waiting:
             self._comparer.hint(ancestor, now)
             self._comparer.look_again(change.path, now, AGAIN_SECONDS, _NO_DIRECTORY)
@@ -238,21 +239,6 @@ class Pipeline:
         self._paused_until = now + seconds
 
     # -- what is held
-
-    def _judged(self, compared: Compared, now: float) -> list[Change]:
-        """Without what is held. What only a scan saw is judged when all that it found is looked at; before the first is, all."""
-        too_early: frozenset[bytes] = frozenset()
-        if compared.takes_away and (self._finding.is_scanning or self._dirty.ready(now)):
-            is_first = not self._finding.is_scan_complete
-            too_early = frozenset(taken.path for taken in compared.taken if taken.from_scan or is_first)
-        return self.holds.judge(compared.changes, compared.here, now, too_early)
-
-    def _tend_holds(self, now: float) -> None:
-        if self._finding.whole_scans > self._scans_seen:
-            self._scans_seen = self._finding.whole_scans
-            self.holds.look_at_all()
-        is_found = self._finding.is_scan_complete and not self._finding.is_scanning
-        self.holds.step(now, is_found=is_found)
 
     def release(self, now: float) -> Released:
         """A person says that what is held is meant, that an empty source was emptied on purpose, and vouches for the tree."""
