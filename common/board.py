@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -53,6 +53,8 @@ class Board:
         self._heartbeat_at: float | None = None
         self._started = time.monotonic()
         self.is_ready = False
+        self.more: Callable[[], Mapping[str, Any]] = dict
+        """Asked by whoever reads the status, in the reader's thread: more of it. Values must be JSON."""
         self.tables: Callable[[], Tables] = dict
         """Asked by whoever reads metrics, in the reader's thread: the rows of those that come as such."""
 
@@ -189,6 +191,7 @@ class Board:
 
     def status(self) -> dict[str, Any]:
         """Everything that `treecast status --json` shows of this process."""
+        more = self.more()
         with self._lock:
             problems = [
                 {"path": escape(path), "problem": noted.what, "since": noted.since}
@@ -200,6 +203,7 @@ class Board:
                 "tree": self.tree,
                 "replica": self.replica,
                 **self._status,
+                **more,
                 "ready": self.is_ready,
                 "problems": problems,
                 "problem_count": len(self._problems),

@@ -38,8 +38,6 @@ class _Replica:
     heard_at: float
     reported_at: float = 0.0
     sent_ns: int = 0
-    has_queue: bool = False
-    report: Report | None = None
 
 
 @dataclass(slots=True)
@@ -47,6 +45,8 @@ class Fleet:
     """The replicas that were heard of. Times are seconds of one steady clock."""
 
     _replicas: dict[str, _Replica] = field(default_factory=dict)
+    _reports: dict[str, Report] = field(default_factory=dict)
+    _queueless: dict[str, None] = field(default_factory=dict)
 
     def hear(self, message: Upstream, lineage: Lineage, now: float) -> Reply:
         """Take a message in. `lineage`: ours."""
@@ -55,12 +55,13 @@ class Fleet:
             if len(self._replicas) >= REPLICAS_LIMIT:
                 return Reply.NOTHING
             replica = self._replicas[message.replica] = _Replica(now)
+            self._queueless[message.replica] = None
         replica.heard_at, replica.sent_ns = now, message.unix_ns
         if isinstance(message, Question):
             return Reply.ANSWER if message.epoch == lineage.epoch else Reply.HEARTBEAT
-        replica.report, replica.reported_at = message, now
+        self._reports[message.replica], replica.reported_at = message, now
         if message.state is ReplicaState.NO_QUEUE:
-            replica.has_queue = False
+            self._queueless[message.replica] = None
         return Reply.STEP_DOWN if _follows_another(message, lineage) else Reply.NOTHING
 
     def is_old(self, name: str, asked_ns: int) -> bool:
@@ -70,28 +71,30 @@ class Fleet:
 
     def forget(self, replica: str) -> None:
         """It belongs to the fleet no more: when it speaks again, it is a new one. Idempotent."""
-        self._replicas.pop(replica, None)
+        for known in (self._replicas, self._reports, self._queueless):
+            known.pop(replica, None)
 
     def report_of(self, replica: str) -> Report | None:
         """What it reported last, since this process began to listen."""
-        known = self._replicas.get(replica)
-        return known.report if known is not None else None
+        return self._reports.get(replica)
+
+    def last_reports(self) -> dict[str, Report]:
+        """What each reported last, by name, as it is now."""
+        return self._reports.copy()
 
     def lost_queue(self, replica: str) -> None:
         """A message for it came back: its queue is not there."""
         if replica in self._replicas:
-            self._replicas[replica].has_queue = False
+            self._queueless[replica] = None
 
     def take_queueless(self) -> list[str]:
         """Replicas whose queue must be made now. Each is named once, until its queue is lost again."""
-        names = [name for name, replica in self._replicas.items() if not replica.has_queue]
-        for name in names:
-            self._replicas[name].has_queue = True
+        names, self._queueless = list(self._queueless), {}
         return names
 
     def reports(self) -> list[Heard]:
         """What each replica reported last."""
-        return [Heard(one.report, one.reported_at) for one in self._replicas.values() if one.report is not None]
+        return [Heard(report, self._replicas[name].reported_at) for name, report in self._reports.items()]
 
     def forked(self, lineage: Lineage, sequence: int) -> list[str]:
         """The replicas that tell of a fork: see `tells_of_fork`."""
@@ -104,8 +107,7 @@ class Fleet:
 
     def most_entries(self) -> int:
         """How many paths the fullest of the replicas holds that follow an epoch of this tree."""
-        reports = [replica.report for replica in self._replicas.values() if replica.report is not None]
-        counts = [report.details.get("entries") for report in reports if report.position.epoch]
+        counts = [report.details.get("entries") for report in self._reports.values() if report.position.epoch]
         return max((count for count in counts if isinstance(count, int)), default=0)
 
     def vouches(self, lineage: Lineage, sequence: int) -> bool:

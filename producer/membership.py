@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from common.board import Board
-from common.entries import BEFORE_ALL, Position
 from common.errors import NoRoomError, SettingError, StoppedError
 from common.labels import Labels
 from common.messages import Report
@@ -16,12 +15,12 @@ from common.names import is_name
 from common.setting_kinds import NAME_ALLOWED
 from common.transport.ports import Publisher, Subscriber
 from common.wire.header import INTEGER_LIMIT
-from producer import fleet_view
 from producer.fleet import Fleet
-from producer.fleet_view import GONE_SECONDS, FleetView, Heard, ReplicaView, Word
+from producer.fleet_view import GONE_SECONDS, FleetView
 from producer.journal import Journal
 from producer.resting import InService, Resting
 from producer.roster import Member, Roster
+from producer.sighting import NOBODY, Sighting
 
 log = logging.getLogger("treecast")
 
@@ -29,8 +28,6 @@ TEND_SECONDS = 1.0
 READY_FLOOR = 0.5
 GONE_ALARM = "replicas-gone"
 NAMED_IN_ALARM = 10
-NEW_LIMIT_SECONDS = 600.0
-"""A replica that was added is missed when it has not reported for so long."""
 
 
 class Membership:
@@ -57,8 +54,9 @@ class Membership:
         self._roster = Roster(journal.roster.members(), 0.0)
         self._resting = Resting(ready_floor)
         self._is_listening = False
-        self.seen = FleetView(BEFORE_ALL, ())
+        self.seen = NOBODY
         """The fleet as it was seen last, at most a second ago: for whoever reads it in another thread."""
+        self._since: dict[int, float] = {}
         self._tend_at = float("-inf")
 
     def hear(self, report: Report, now: float) -> bool:
@@ -109,13 +107,34 @@ class Membership:
 
     def view(self, now: float) -> FleetView:
         """The fleet as it stands."""
-        stand = self._journal.stand
-        heard = [
-            Heard(member, self._fleet.report_of(member.name), self._roster.silent_seconds(member.name, now))
-            for member in self._roster.members()
-        ]
-        self.seen = fleet_view.see(heard, stand.lineage, stand.position, self._lag_seconds, self._clock())
+        return self.see(now).view
+
+    def see(self, now: float) -> Sighting:
+        """What is known of it now, for whoever wants to know how it stands."""
+        stand, (members, heard_at) = self._journal.stand, self._roster.known()
+        self._look_up({member.level.sequence for member in members.values()}, stand.sequence)
+        self.seen = Sighting(
+            members,
+            self._fleet.last_reports(),
+            heard_at,
+            now,
+            stand.lineage,
+            stand.position,
+            self._since,
+            self._clock(),
+        )
         return self.seen
+
+    def _look_up(self, levels: set[int], here: int) -> None:
+        """When the first event after each of these sequences was numbered: that stays so, so each is looked up once."""
+        known, found = self._since, dict[int, float]()
+        for level in levels:
+            since = known.get(level)
+            if since is None and level < here:
+                since = self._journal.unix_after(level)
+            if since is not None:
+                found[level] = since
+        self._since = found
 
     def wires(self) -> list[int]:
         """The newest formats that the members can read: whoever belongs to the fleet must be able to read what is written."""
@@ -166,28 +185,13 @@ class Membership:
         self._publisher.drop_queue(name)
 
     def _alarm(self, now: float) -> None:
-        gone = [one for one in self.view(now).replicas if self._is_missed(one)]
+        gone = self._roster.missed(now, self._clock(), GONE_SECONDS)
         if not gone:
             self._board.clear(GONE_ALARM)
             return
-        names = [f"{one.name} since {_moment(one.since or one.member.added)}" for one in gone[:NAMED_IN_ALARM]]
+        names = [f"{one.name} since {_moment(one.heard or one.added)}" for one in gone[:NAMED_IN_ALARM]]
         more = f" and {len(gone) - NAMED_IN_ALARM} more" if len(gone) > NAMED_IN_ALARM else ""
         self._board.alarm(GONE_ALARM, f"no report for {GONE_SECONDS:.0f} s from {', '.join(names)}{more}")
-
-    def _is_missed(self, one: ReplicaView) -> bool:
-        """Whether it should be there and is not; one that was added has some time to come."""
-        if one.word is Word.NEW:
-            return self._clock() - one.member.added >= NEW_LIMIT_SECONDS
-        return one.word is Word.GONE
-
-    def _lag_seconds(self, level: Position) -> float | None:
-        stand = self._journal.stand
-        if level.sequence > stand.sequence or level.epoch > stand.lineage.epoch:
-            return None
-        if level.sequence == stand.sequence:
-            return 0.0
-        since = self._journal.unix_after(level.sequence)
-        return None if since is None else max(0.0, self._clock() - since)
 
 
 def _unix() -> float:

@@ -66,7 +66,6 @@ class Pipeline:
         self._journal = journal
         self._board = board
         self._publisher = publisher
-        self._subscriber = subscriber
         self._dirty = DirtySet()
         self._comparer = Comparer(source, journal, self._dirty, board, HashingThread(wake))
         self.holds = Holds(journal, hold, self._dirty, board, hint=self._comparer.hint)

@@ -14,6 +14,8 @@ from common.messages import Report
 MEMBERS_LIMIT = 10_000
 EPHEMERAL_LIFE_SECONDS = 600.0
 """An ephemeral replica is forgotten so long after its last word."""
+NEW_LIMIT_SECONDS = 600.0
+"""A replica that was added is missed when it has not reported for so long."""
 SAVE_SECONDS = 30.0
 """How old what is durable of a replica's last word may be; who belongs to the fleet is durable at once."""
 VERSION_LIMIT_CHARACTERS = 40
@@ -59,6 +61,23 @@ class Roster:
     def listen(self, now: float) -> None:
         """From here on replicas can be heard: until now nobody's silence meant anything."""
         self._heard_at = dict.fromkeys(self._heard_at, now)
+
+    def known(self) -> tuple[dict[str, Member], dict[str, float]]:
+        """All by name, and when each spoke last, as they are now."""
+        return self._members.copy(), self._heard_at.copy()
+
+    def missed(self, now: float, unix: float, gone_seconds: float) -> list[Member]:
+        """Those that should be there and are not, by name: silent for so long, or, once added, never heard of in ten minutes. One
+        that is ephemeral never is."""
+        missed = [
+            member
+            for name, member in self._members.items()
+            if not member.is_ephemeral
+            and (
+                now - self._heard_at[name] >= gone_seconds if member.heard else unix - member.added >= NEW_LIMIT_SECONDS
+            )
+        ]
+        return sorted(missed, key=lambda member: member.name)
 
     def wires(self) -> list[int]:
         """The newest formats that the members can read, as far as they ever said."""

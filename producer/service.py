@@ -75,7 +75,7 @@ def run(
     orders.wake = wake.set
     with ExitStack() as parts:
         pipeline, journal = _open_pipeline(settings, board, wake, parts, held_limit_seconds)
-        board.tables = lambda: fleet_figures.tables(pipeline.members.seen, settings.max_lag_seconds)
+        board.tables = lambda: fleet_figures.tables(pipeline.members.seen.view, settings.max_lag_seconds)
         rereading = _begin_rereading(settings, journal, board, wake)
         if rereading is not None:
             parts.callback(rereading.close, journal)

@@ -64,6 +64,7 @@ class Telling:
         self._publisher = publisher
         self._subscriber = subscriber
         self._members = upstream.members
+        board.more = lambda: fleet_view.told(upstream.members.seen.view)
         self._told_at = self._told_replicas_at = float("-inf")
         self._told_quiet = False
         self._away_since: float | None = None
@@ -111,9 +112,9 @@ class Telling:
             return {}
         self._told_replicas_at = now
         self._board.gauge("catch_up_window_seconds", facts.catch_up_window_seconds())
+        self._members.see(now)
         service = self._members.last_in_service
         return {
-            **fleet_view.told(self._members.view(now)),
             "in_service": {
                 "ready": service.ready,
                 "members": service.members,

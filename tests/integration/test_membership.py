@@ -10,8 +10,8 @@ from common.errors import SettingError, StoppedError
 from common.messages import ReplicaState, Report
 from common.wire import codec
 from producer.fleet_view import GONE_SECONDS, Word
-from producer.membership import GONE_ALARM, NEW_LIMIT_SECONDS
-from producer.roster import EPHEMERAL_LIFE_SECONDS
+from producer.membership import GONE_ALARM
+from producer.roster import EPHEMERAL_LIFE_SECONDS, NEW_LIMIT_SECONDS
 from tests.running_producer import RunningProducer
 from tests.twins import MemoryBroker, MemoryWatch
 

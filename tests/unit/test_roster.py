@@ -78,3 +78,14 @@ def test_invented_names_do_not_fill_it_without_end() -> None:
     roster = Roster((Member(f"r{number}") for number in range(MEMBERS_LIMIT)), 0.0)
     roster.hear(report("one-more"), 0.0, 1.0)
     assert "one-more" not in roster
+
+
+def test_who_should_be_there_and_is_not_is_missed() -> None:
+    """One that spoke after the given silence, one that was only added after ten minutes, an ephemeral one never."""
+    roster = Roster([], 0.0)
+    roster.hear(report("rome"), 0.0, 1000.0)
+    roster.hear(report("pod", ephemeral=True), 0.0, 1000.0)
+    roster.add("oslo", {}, 0.0, 1000.0)
+    assert [one.name for one in roster.missed(29.0, 1029.0, 30.0)] == []
+    assert [one.name for one in roster.missed(30.0, 1030.0, 30.0)] == ["rome"]
+    assert [one.name for one in roster.missed(700.0, 1700.0, 30.0)] == ["oslo", "rome"]
