@@ -76,6 +76,8 @@ class Scrub:
         self._board = board
         self._put_right = put_right
         self._root = target.root
+        if interval_seconds is not None:
+            board.gauge("scrub_interval_seconds", interval_seconds)
         disk = Disk(self._root, lambda: target.protects, target.appearance, state.path)
         self._rereader = Rereader(disk, board, interval_seconds, may_go_on=self._may_go_on)
         self._open: dict[bytes, _Finding] = {}

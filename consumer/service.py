@@ -167,8 +167,6 @@ class Replica:
             state, applier, self._large, subscriber, self._asking, gathering, self._trying, withholding, heeding, board
         )
         self._follower = Follower(whose, parts, Patience(stop, time.monotonic, self._speak))
-        if settings.scrub_interval_seconds is not None:
-            board.gauge("scrub_interval_seconds", settings.scrub_interval_seconds)
         self._scrub = Scrub(settings.scrub_interval_seconds, state, applier.target, board, self._follower.put_right)
         self._hooks = Hooks(settings, state, board, time.monotonic)
         links = Links(subscriber, publisher)
