@@ -20,6 +20,7 @@ from consumer.values import Standing
 log = logging.getLogger("treecast")
 
 NONCES_LIMIT = 256
+START_BYTES = 6
 COMING_SECONDS = 60.0
 """So long a content is awaited of which nothing comes."""
 
@@ -35,7 +36,7 @@ class Heeding:
         self._replica = replica
         self._board = board
         self._clock = clock
-        self._readiness = Readiness(limit_seconds, secrets.randbits(48))
+        self._readiness = Readiness(limit_seconds, int.from_bytes(secrets.token_bytes(START_BYTES), "big"))
         self._taken: deque[bytes] = deque(maxlen=NONCES_LIMIT)
         self._missing, self._missing_since = (0, 0), 0.0
         self._could_serve = self._was_resting = False
