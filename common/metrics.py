@@ -10,6 +10,7 @@ PREFIX = "treecast_"
 
 POSITION = Metric("position", "gauge", "Last sequence that was numbered (producer) or durably applied (consumer).")
 AGREED = Metric("agreed", "gauge", "1 when this replica is proved equal at its position (producer: when it leads).")
+ENTRIES = Metric("entries", "gauge", "Paths of the tree that are in the index here.")
 DIRTY_PATHS = Metric("dirty_paths", "gauge", "Paths that are not looked at yet, or wait for room.")
 HELD_PATHS = Metric("held_paths", "gauge", "Paths whose delete is held on the master until a person releases it.")
 UNCONFIRMED = Metric("unconfirmed_batches", "gauge", "Batches that the broker has not confirmed yet.")
@@ -195,6 +196,7 @@ ANSWER_WAITS = Metric(
 METRICS: tuple[Metric, ...] = (
     POSITION,
     AGREED,
+    ENTRIES,
     DIRTY_PATHS,
     HELD_PATHS,
     UNCONFIRMED,

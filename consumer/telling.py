@@ -158,6 +158,7 @@ class Telling:
         board.gauge("position", news.position.sequence)
         board.gauge("epoch", news.position.epoch)
         board.gauge("agreed", float(news.is_agreed))
+        board.gauge("entries", counts.entries)
         board.gauge("stale_buckets", left.buckets)
         for reason in Reason:
             board.gauge("unmet_paths", unmet.get(reason, 0), label=str(reason))

@@ -83,6 +83,7 @@ class Telling:
         self._judge_link(link, now)
         self._board.is_ready = facts.is_ready
         self._board.gauge("position", position.sequence)
+        self._board.gauge("entries", facts.stand.entries)
         self._board.gauge("dirty_paths", facts.dirty)
         self._board.gauge("epoch", position.epoch)
         self._board.gauge("leading", float(facts.leads))

@@ -1,14 +1,16 @@
 """What the listener says from the first second on, whatever the process is doing, on both transports."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.conftest import MakeFleet
 from tests.rabbit import free_ports, needs_rabbit
-from tests.services import Fleet
+from tests.services import Fleet, Service
 from tests.transports import embedded_url
+from tests.unit.test_monitoring import metrics_in, rules
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)
@@ -58,6 +60,50 @@ def test_metrics_answer_while_a_target_is_adopted(make_fleet: MakeFleet, fast_pl
     fleet.producer.start()
     fleet.settle()
     assert consumer.is_ready
+
+
+def test_one_scrape_shows_the_fleet_and_each_side_its_stages(make_fleet: MakeFleet, fast_place: Path) -> None:
+    """Each replica has its rows with the producer; every stage counts the changes that passed it, and little time; and what the
+    alerts ask for is told by one process or another."""
+    more = ("--labels=region=eu",)
+    fleet = make_fleet(embedded_url(fast_place / "queue.db"), replicas=("a", "b"))
+    fleet.producer.start()
+    for consumer in fleet.consumers.values():
+        consumer.start(*more)
+    fleet.settle()
+    for number in range(20):
+        (fleet.source / f"file-{number}").write_text("new")
+    fleet.settle()
+    producer, replica = fleet.producer, fleet.consumers["a"]
+    eventually(lambda: states(producer) == {"a": "equal", "b": "equal"}, ANSWERS_SECONDS * 2, "both are equal")
+    page = producer.metrics()
+    assert page['treecast_replica_position{replica="a"}'] == producer.position.sequence
+    assert page['treecast_replica_lag_seconds{replica="a"}'] < 1
+    assert page['treecast_replica_labels{label_region="eu",replica="b"}'] == 1
+    assert page['treecast_replicas{state="equal"}'] == 2
+    assert page["treecast_leading"] == 1
+    check_stages(producer, ("seen_to_published", "published_to_confirmed"))
+    check_stages(replica, ("published_to_delivered", "delivered_to_visible", "visible_to_durable"))
+    told = {name.partition("{")[0] for service in (producer, replica) for name in service.metrics()}
+    # An alarm has no row before it was on once; no replica here has a hook.
+    asked = {name for rule in rules() for name in metrics_in(rule["expr"])}
+    assert asked - told == {"treecast_alarm", "treecast_hook_pending_seconds"}
+
+
+def states(producer: Service) -> dict[str, str]:
+    rows = [re.search(r'treecast_replica_state{replica="(.+)",state="(.+)"}', name) for name in producer.metrics()]
+    return {row[1]: row[2] for row in rows if row is not None}
+
+
+def check_stages(service: Service, stages: tuple[str, ...]) -> None:
+    """These and no others; of at least the 20 files, none of which took more than seconds."""
+    page = service.metrics()
+    counts = {name: value for name, value in page.items() if name.startswith("treecast_stage_seconds_count")}
+    assert counts.keys() == {f'treecast_stage_seconds_count{{stage="{stage}"}}' for stage in stages}
+    for stage in stages:
+        events = page[f'treecast_stage_seconds_count{{stage="{stage}"}}']
+        assert events >= 20
+        assert 0 < page[f'treecast_stage_seconds_sum{{stage="{stage}"}}'] < 10 * events
 
 
 def broker_url(kind: str, request: pytest.FixtureRequest, place: Path) -> str:

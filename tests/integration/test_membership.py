@@ -9,6 +9,7 @@ import pytest
 from common.errors import SettingError, StoppedError
 from common.messages import ReplicaState, Report
 from common.wire import codec
+from producer import fleet_figures
 from producer.fleet_view import GONE_SECONDS, Word
 from producer.membership import GONE_ALARM
 from producer.roster import EPHEMERAL_LIFE_SECONDS, NEW_LIMIT_SECONDS
@@ -94,6 +95,26 @@ def test_one_that_is_forgotten_loses_its_queue_but_not_while_it_speaks(tmp_path:
     again = producing(tmp_path, broker)
     assert words(again) == {}
     again.crash()
+
+
+def test_metrics_show_who_is_there_and_nobody_who_is_forgotten(tmp_path: Path, broker: MemoryBroker) -> None:
+    """With the next scrape."""
+    producer = producing(tmp_path, broker)
+    say(producer, "paris", labels="region=eu")
+    say(producer, "rome", unmet_problem=2)
+    members = producer.pipeline.members
+
+    def told() -> set[str]:
+        producer.skip(1.0)
+        producer.step()
+        shown = fleet_figures.tables(members.seen.view, 120.0)
+        return {row.labels["replica"] for rows in shown.values() for row in rows if "replica" in row.labels}
+
+    assert told() == {"paris", "rome"}
+    producer.skip(GONE_SECONDS)
+    members.forget("paris", producer.now())
+    assert told() == {"rome"}
+    producer.crash()
 
 
 def test_an_ephemeral_one_goes_by_itself_and_its_queue_too(tmp_path: Path, broker: MemoryBroker) -> None:
