@@ -5,16 +5,19 @@ write and hash, so that no small change waits for a gigabyte. Used from the thre
 """
 
 import secrets
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 from common.board import Board
+from common.errors import NoRoomError
 from common.messages import NONCE_BYTES, AskParts, PartAnswer
 from common.names import escape
 from consumer import agreement, fetching, merging
 from consumer.agreement import Decided
 from consumer.copying import Copying
+from consumer.faults import during
 from consumer.fetching import Fetching, Wanted
 from consumer.filling import Content, Filled, Verdict
 from consumer.keeping import to_drop
@@ -30,6 +33,9 @@ PRUNE_SECONDS = 10.0
 PAGE_PATHS = 64
 PRUNED_AT_ONCE = 500
 ALARM = "no-room-for-content"
+
+_NO_CONTENT = b""
+"""Stands for a lack of room that no content is to blame for: it is looked whether there is some at the next look."""
 
 PLACE_AGAIN_SECONDS = 1.0
 """When a content that could not be placed is placed again."""
@@ -58,6 +64,7 @@ class Large:
         self._board = board
         self._fetching = Fetching(lambda: secrets.token_bytes(NONCE_BYTES))
         self._lane: Lane[Filled] = Lane("large contents")
+        self._done: deque[Filled] = deque()
         self._copying = Copying(state, target, board)
         self._coming: dict[bytes, _Coming] = {}
         self._whole: dict[bytes, _Whole] = {}
@@ -65,7 +72,8 @@ class Large:
         self._after = b""
         self._epoch = 0
         self._look_at = self._prune_at = 0.0
-        self._store.drop_placed()
+        with during("looking after large contents"):
+            self._store.drop_placed()
 
     @property
     def is_busy(self) -> bool:
@@ -99,8 +107,17 @@ class Large:
 
     def step(self, now: float, ask: Ask | None) -> Decided | None:
         """Go on as far as can be without waiting. `ask` None: nothing can be asked now. Returns a step to be carried out."""
-        for filled in self._lane.done():
-            self._filled(filled, now)
+        try:
+            with during("looking after large contents"):
+                return self._step(now, ask)
+        except NoRoomError as error:
+            self._has_no_room(_NO_CONTENT, str(error))
+            return None
+
+    def _step(self, now: float, ask: Ask | None) -> Decided | None:
+        self._done.extend(self._lane.done())
+        while self._done:
+            self._filled(self._done.popleft(), now)
         for content in self._copying.whole():
             self._came_whole(content)
         if now >= self._look_at:

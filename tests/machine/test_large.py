@@ -1,10 +1,14 @@
 """Large contents travel in parts beside the stream: whatever dies or changes meanwhile, no path ever shows another content."""
 
+import errno
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 
+from common.errors import HaltError
 from consumer.filling import Content
+from consumer.store import Store
 from producer import parts
 from tests.machine import calm as calm_module
 from tests.machine.acts import produce, turn
@@ -216,3 +220,22 @@ def test_without_proof_a_wrong_content_is_noticed(name: str, monkeypatch: pytest
     world, replica = level_world(content=LARGE)
     with pytest.raises(LawBroken):
         story(world, replica)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOMEM])
+def test_a_disk_that_fails_at_the_store_halts_the_process_or_is_told(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(store: Store, digest: bytes) -> int:
+        raise OSError(number, "failed")
+
+    world, replica = level_world()
+    put(world, b"d/file", LARGE)
+    publish(world)
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "size", fail)
+        with pytest.raises(HaltError) if number == errno.EIO else nullcontext():
+            fetch(world, replica, 4)
+        assert number == errno.EIO or "no-room-for-content" in replica.process.board.alarms()
+    world.bury(replica, power=False)
+    calm(world)
