@@ -13,7 +13,7 @@ from treecast.status_page import duration, time_left
 
 Moment = Callable[[float], str]
 
-LISTED = 50
+LISTED = 30
 """How many that are not equal have a line of their own, without `--all`."""
 NAMED_IN_SENTENCE = 3
 _ORDER = ("halted", "forked", "held", "gone", "new", "waiting", "problem", "copying", "behind", "equal")

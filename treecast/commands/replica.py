@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,7 @@ Tree = Annotated[
     str, typer.Option(metavar="TREE", help="Whose fleet; default: that of the one producer that runs here.")
 ]
 State = Annotated[Path | None, typer.Option(metavar="DIR", help="The producer's state directory, instead of --tree.")]
+Url = Annotated[str, typer.Option(metavar="URL", help="Ask a producer elsewhere: http://HOST:PORT of its --listen.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Name = Annotated[str, typer.Argument(metavar="ID", help="The replica's name.")]
 Select = Annotated[
@@ -77,17 +78,30 @@ def forget(name: Name, tree: Tree = "", state: State = None, as_json: AsJson = F
 
 
 @app.command("list", cls=PlainCommand, epilog="Example: treecast replica list -l region=eu")
-def list_(select: Select = "", tree: Tree = "", state: State = None, as_json: AsJson = False) -> None:
+def list_(select: Select = "", tree: Tree = "", state: State = None, url: Url = "", as_json: AsJson = False) -> None:
     """List the replicas of the fleet, one a line: name, how it stands, labels, when it spoke last."""
     from treecast.moments import clock_time
     from treecast.replica_page import listed
 
-    fleet = producer_of(state, tree).ask("fleet", select=select)
+    fleet = fleet_at(url, select) if url else producer_of(state, tree).ask("fleet", select=select)
     if as_json:
         typer.echo(json.dumps(fleet["replicas"], indent=2))
         return
     for line in listed(fleet["replicas"], clock_time):
         typer.echo(line)
+
+
+def fleet_at(url: str, select: str) -> dict[str, Any]:
+    """The fleet, out of the status of a producer elsewhere. Raises UnreachableError, SettingError."""
+    from common.errors import UnreachableError
+    from common.labels import parse_selector
+    from treecast.asking import fetched
+    from treecast.status_report import selected
+
+    found = selected(fetched(url, "/status"), parse_selector(select, "-l"))
+    if "replicas" not in found:
+        raise UnreachableError(f"what answers at {url} is no producer: it knows no fleet")
+    return found
 
 
 def producer_of(state: Path | None, tree: str) -> "ControlClient":
