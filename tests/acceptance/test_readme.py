@@ -122,14 +122,19 @@ def test_the_one_file_for_all_serves_both(role: Role, tmp_path: Path) -> None:
     assert [name for name, one in given.items() if one.value is ...] == []
 
 
+def headings(page: str) -> set[str]:
+    """What a link into a page of ours ("": the README) may lead to."""
+    text = (ROOT / page).read_text() if page else README
+    lines = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 -]", "", line.lower()).replace(" ", "-") for line in lines}
+
+
 def test_every_link_leads_somewhere() -> None:
-    """Links into the repository name files that are there; links within the page name headings."""
+    """Links into the repository name files that are there; those to a heading name one of that page."""
     links = re.findall(r"\]\(([^)]+)\)", README)
-    headings = {
-        re.sub(r"[^a-z0-9 -]", "", line.lower()).replace(" ", "-") for line in re.findall(r"^#+ (.*)$", README, re.M)
-    }
-    assert [link for link in links if link.startswith("#") and link[1:] not in headings] == []
-    assert [link for link in links if not link.startswith(("#", "http")) and not (ROOT / link).exists()] == []
+    ours = [link.partition("#") for link in links if not link.startswith("http")]
+    assert [page for page, _, _ in ours if not (ROOT / page).exists()] == []
+    assert [(page, heading) for page, _, heading in ours if heading and heading not in headings(page)] == []
 
 
 def test_the_units_are_complete() -> None:
