@@ -32,6 +32,14 @@ from common.patterns import Patterns
         (["\udcff*"], b"\xfe-raw", False, False),
         (["é"], "é".encode(), False, True),
         (["*"], b"", True, False),
+        (["*", "!a"], b"a", True, False),
+        (["*", "!a"], b"a/x", False, True),
+        (["x", "!a"], b"a/x", False, True),
+        (["x/", "!a/"], b"a/x/y", False, True),
+        (["a/**"], b"a", True, False),
+        (["a/**"], b"a/x/y", False, True),
+        (["d/**/"], b"d", True, False),
+        (["d/**/"], b"d/n/x", True, True),
     ],
 )
 def test_excludes_as_git_does(lines: list[str], path: bytes, is_directory: bool, excluded: bool) -> None:
