@@ -254,6 +254,8 @@ def _foreign(draft: _Draft) -> frozenset[bytes]:
     gives_way = {*draft.clear, *draft.remove, *(put.path for put in draft.contents if isinstance(put, Put))}
     gives_way.update(made.path for made in draft.directories if not _was_directory(draft, made.path))
     unknown = {made.path for made in draft.directories if _is_fresh(draft, made.path)}
+    # What came and went in one set: nothing of it was ever here.
+    unknown.update(path for path in (*draft.clear, *draft.remove) if _is_fresh(draft, path))
     found = {path for path in gives_way if path in draft.rows and draft.rows[path].found}
     if draft.may_be_protected:
         found.update(path for path, entry in draft.corrections.items() if entry is None and path in gives_way)

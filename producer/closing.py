@@ -5,7 +5,7 @@ it along first, each path by name; and what comes needs its directories first. W
 its directory was not) is not published: it waits, and is looked at again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -40,8 +40,19 @@ class Closed:
     waiting: list[Waiting]
 
 
-def close(changes: Sequence[Change], index: IndexView) -> Closed:
-    """Put changes (each path once, in the order in which they were found) into an order that can be cut anywhere."""
+Excludes = Callable[[bytes, bool], bool]
+"""Whether a path (is it a directory?) is excluded."""
+
+
+def _nothing(path: bytes, is_directory: bool) -> bool:
+    return False
+
+
+def close(changes: Sequence[Change], index: IndexView, excludes: Excludes = _nothing) -> Closed:
+    """Put changes (each path once, in the order in which they were found) into an order that can be cut anywhere.
+
+    `excludes`: what stays on the disks, also where it leaves the index with the directory that it lies in.
+    """
     final = {change.path: change for change in changes}
     directories = _FinalDirectories(final, index)
     waiting = []
@@ -52,7 +63,7 @@ def close(changes: Sequence[Change], index: IndexView) -> Closed:
             able.append(change)
         else:
             waiting.append(Waiting(change, ancestor))
-    return Closed(_order(able, index), waiting)
+    return Closed(_order(able, index, excludes), waiting)
 
 
 class _FinalDirectories:
@@ -80,7 +91,7 @@ class _FinalDirectories:
         return None if entry is not None and entry.is_directory else path
 
 
-def _order(changes: Sequence[Change], index: IndexView) -> Iterator[Change]:
+def _order(changes: Sequence[Change], index: IndexView, excludes: Excludes) -> Iterator[Change]:
     directories = {change.path: change for change in changes if change.new is not None and change.new.is_directory}
     done: set[bytes] = set()
     for change in changes:
@@ -89,7 +100,7 @@ def _order(changes: Sequence[Change], index: IndexView) -> Iterator[Change]:
         if directories and change.new is not None:
             yield from _directories_above(change.path, directories, done)
         if change.old is not None and change.old.is_directory and not (change.new and change.new.is_directory):
-            yield from _emptying(change, index, done)
+            yield from _emptying(change, index, excludes, done)
         done.add(change.path)
         yield change
 
@@ -102,9 +113,9 @@ def _directories_above(path: bytes, directories: dict[bytes, Change], done: set[
             yield directories[directory]
 
 
-def _emptying(change: Change, index: IndexView, done: set[bytes]) -> Iterator[Change]:
+def _emptying(change: Change, index: IndexView, excludes: Excludes, done: set[bytes]) -> Iterator[Change]:
     """Deletes of all that is below a path that is a directory, and will hold nothing."""
     for path, entry in index.below(change.path):
         if path not in done:
             done.add(path)
-            yield Change(path, entry, None, keep=change.keep)
+            yield Change(path, entry, None, keep=excludes(path, entry.is_directory))

@@ -231,10 +231,12 @@ class Comparer:
             self._add(Change(path, known.entry, None), compared)
 
     def _leave(self, path: bytes, known: Known | None, compared: Compared) -> None:
-        """It is excluded: what was published of it leaves the index, and stays on the disks."""
+        """It is excluded: what was published of it leaves the index, and stays on the disks; but where it was of a kind that is
+        not excluded, it is gone."""
         self._settled(path)
         if known is not None:
-            self._add(Change(path, known.entry, None, keep=True), compared)
+            keep = self._source.excludes(path, known.entry.is_directory)
+            self._add(Change(path, known.entry, None, keep=keep), compared)
 
     def _add(self, change: Change, compared: Compared) -> None:
         if not compared.with_bodies:

@@ -102,6 +102,7 @@ class Pipeline:
         self.tracing = Tracing(source, board, self._stream.stages, journal, *passed)
         self._paused_until = self._now = float("-inf")
         self._patterns = PublishedPatterns(source.patterns, journal.entry)
+        self._excludes = source.excludes
 
     # -- one round of the loop
 
@@ -220,9 +221,8 @@ class Pipeline:
         if compared.identities:
             self._journal.remember(compared.identities)
         self._linger.weighed(len(compared.changes), compared.raw_bytes)
-        closed = close(
-            self.holds.judge_compared(compared, self._finding, now) if with_bodies else compared.changes, self._journal
-        )
+        judged = self.holds.judge_compared(compared, self._finding, now) if with_bodies else compared.changes
+        closed = close(judged, self._journal, self._excludes)
         for change, ancestor in closed.waiting:
             self._comparer.hint(ancestor, now)
             self._comparer.look_again(change.path, now, AGAIN_SECONDS, _NO_DIRECTORY)

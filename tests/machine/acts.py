@@ -14,7 +14,7 @@ from tests.machine.processes import JOURNAL
 from tests.machine.queues import UPSTREAM, CopyingQueues
 from tests.machine.reference import NOWHERE, Hand, digest_of
 from tests.machine.working import hash_files, work
-from tests.machine.world import PATHS, Copy, World
+from tests.machine.world import Copy, World
 
 FOREIGN = [b"foreign", b"a/foreign", b"b/foreign"]
 PAUSES = (0.0, 0.002, 0.03, 0.03)
@@ -185,13 +185,13 @@ def drift(world: World, replica: Observed) -> None:
     rng = world.rng
     dice = rng.random()
     if dice < 0.1:
-        _rot(hand, rng.choice(PATHS))
+        _rot(hand, rng.choice(world.paths))
     elif dice < 0.2:
-        hand.put(rng.choice([*PATHS, *FOREIGN]), FIFO, 0o644)
+        hand.put(rng.choice([*world.paths, *FOREIGN]), FIFO, 0o644)
     elif dice < 0.5:
         world.edit(hand, FOREIGN, b"foreign %d" % rng.randrange(1 << 20))
     else:
-        world.edit(hand, PATHS, b"drift %d" % rng.randrange(1 << 20))
+        world.edit(hand, world.paths, b"drift %d" % rng.randrange(1 << 20))
     after = replica.disk()
     replica.note_edited({path for path in before.keys() | after.keys() if before.get(path) != after.get(path)})
     replica.seen = after
@@ -262,6 +262,7 @@ def _put_back(replica: Observed, state: bytes | None, target: Inode | None) -> N
         process.disk.put_copy(b"target", target)
     replica.promised, replica.spot = (0, 0), NOWHERE
     replica.holds.forget()
+    replica.nobodys.forget()
     replica.seen = replica.disk()
 
 

@@ -99,7 +99,7 @@ def _rests(world: World) -> bool:
     if not world.producer.is_running or not world.producer.pipeline._is_quiet:
         return False
     held = held_in_journal(world.producer.journal._database)
-    if _without(world.published.tree, held) != _without(world.master.tree, held):
+    if _without(world.published.tree, held) != _without(world.visible(), held):
         return False
     is_told = not held or HOLD_ALARM in world.producer.board.alarms()
     return is_told and all(_rests_at(world, replica, held) for replica in world.replicas.values())
@@ -150,10 +150,30 @@ def is_level(world: World, replica: Observed) -> bool:
     """Whether it says to agree where the producer stands, and is equal."""
     if not (replica.process.is_running and world.producer.is_running):
         return False
-    if replica.edited:
+    if not replica.is_found_out():
         return False
     here = replica.process.state.standing().position == world.producer.journal.stand.position
-    return here and replica.process.replica._follower.is_agreed() and replica.disk() == world.master.tree
+    if not here or differing(world, replica):
+        return False
+    if replica.process.replica._follower.is_agreed():
+        return True
+    # What something protected is in the way of is a problem for as long as it is.
+    claims, disk = claims_of(replica.process.state._database), replica.disk()
+    is_proved = claims.is_proved and not claims.floors and bool(claims.unmet)
+    return is_proved and all(replica.nobodys.is_in_the_way(path, disk) for path in claims.unmet)
+
+
+def differing(world: World, replica: Observed) -> list[bytes]:
+    """Where the replica's disk is not the master's tree, and no pattern says that it may be so."""
+    disk, tree, nobodys = replica.disk(), world.visible(), replica.nobodys
+    differ = sorted(path for path in disk.keys() | tree.keys() if disk.get(path) != tree.get(path))
+    return [
+        path
+        for path in differ
+        if not nobodys.guards(path, disk.get(path))
+        and not (path not in tree and nobodys.stays(path, disk))
+        and not (path in tree and nobodys.is_in_the_way(path, disk))
+    ]
 
 
 def _why(world: World) -> str:
@@ -166,8 +186,7 @@ def why_not_level(world: World, replica: Observed) -> str:
         return "somebody does not run"
     state, stand = replica.process.state, world.producer.journal.stand
     standing = state.standing()
-    disk, tree = replica.disk(), world.master.tree
-    differ = sorted(path for path in disk.keys() | tree.keys() if disk.get(path) != tree.get(path))
+    differ = differing(world, replica)
     return (
         f"{replica.process.name} at {tuple(standing.position)} of {tuple(stand.position)}, stale {sorted(standing.stale)}, "
         f"unmet {state.count_unmet()}, forked {standing.is_forked}, differs at {differ}, "

@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 from tests.machine.disk import Node, tree_below
 from tests.machine.hold_laws import HeldHere, Holding
+from tests.machine.pattern_laws import NobodysHere, Seen
 from tests.machine.processes import ReplicaProcess
 from tests.machine.reference import (
     NOWHERE,
-    LawBroken,
+    PATTERNS,
     Place,
     Published,
     Spot,
@@ -24,6 +25,7 @@ from tests.machine.reference import (
     is_below,
     parents,
 )
+from tests.machine.rules import Rules, excludes, rules_in
 
 STAGE = b".treecast"
 UNREADABLE = bytes(32)
@@ -54,6 +56,8 @@ class Claims:
     rows: dict[bytes, Claim]
     tombs: dict[bytes, Place]
     unmet: dict[bytes, str]
+    rules: Rules
+    """The tree's patterns, as far as it has their text."""
 
     @property
     def is_agreed(self) -> bool:
@@ -63,13 +67,13 @@ class Claims:
 
 def claims_of(database: sqlite3.Connection) -> Claims:
     """Read them."""
-    epoch, sequence, instance, proved_epoch, proved_sequence, is_forked = database.execute(
-        "SELECT epoch, sequence, instance, proved_epoch, proved_sequence, is_forked FROM standing"
+    epoch, sequence, instance, proved_epoch, proved_sequence, is_forked, patterns = database.execute(
+        "SELECT epoch, sequence, instance, proved_epoch, proved_sequence, is_forked, patterns FROM standing"
     ).fetchone()
     rows = {
         path: Claim(kind, mode, mtime_ns, digest, (e, s) if e is not None else (0, 0))
         for path, kind, mode, mtime_ns, digest, e, s in database.execute(
-            "SELECT path, kind, mode, mtime_ns, digest, epoch, sequence FROM entries"
+            "SELECT path, kind, mode, mtime_ns, digest, epoch, sequence FROM entries WHERE path <> ?", (PATTERNS,)
         )
     }
     return Claims(
@@ -81,6 +85,7 @@ def claims_of(database: sqlite3.Connection) -> Claims:
         rows,
         {path: (e, s) for path, e, s in database.execute("SELECT path, epoch, sequence FROM tombs")},
         dict(database.execute("SELECT path, reason FROM unmet")),
+        rules_in(patterns),
     )
 
 
@@ -106,6 +111,7 @@ class Observed:
     _shown: AbstractSet[bytes] = frozenset()
     """Where its disk showed its index then."""
     holds: HeldHere = field(default_factory=HeldHere)
+    nobodys: NobodysHere = field(default_factory=NobodysHere)
     _checked: tuple[int, ...] = ()
 
     def disk(self) -> Tree:
@@ -125,6 +131,7 @@ class Observed:
         claims = claims_of(database)
         disk = self.disk()
         edited = set(self.edited)
+        self._check_nobodys(claims, disk)
         self._forget_edits(claims, disk)
         self._check_index(claims, disk)
         if claims.at[0]:
@@ -150,6 +157,36 @@ class Observed:
         disk = self.disk()
         self.seen = {path: node for path, node in self.seen.items() if path not in paths}
         self.seen |= {path: disk[path] for path in paths & disk.keys()}
+        self.nobodys.ever |= paths
+
+    def is_found_out(self) -> bool:
+        """Whether nothing that somebody else did to its disk is left to be found."""
+        disk = self.disk()
+        return all(path not in self.nobodys.rows and self.nobodys.stays(path, disk) for path in self.edited)
+
+    def protect(self, rules: Rules) -> None:
+        """Its own patterns are these from its next start on."""
+        self._note_unguarded(self.nobodys.protect, self.disk(), self.nobodys.rows)
+        self.process.protect = self.nobodys.protect = rules
+
+    def _check_nobodys(self, claims: Claims, disk: Tree) -> None:
+        stage = self.process.target.names.get(STAGE)
+        aside = stage.names.get(b"aside") if stage is not None else None
+        was, rows = self.nobodys.rules, frozenset(claims.rows)
+        spot = Spot(*claims.at, claims.instance)
+        seen = Seen(disk, rows, claims.unmet, claims.rules, self.spot, spot)
+        self.nobodys.check(seen, self.seen, self.published, aside)
+        if was != claims.rules:
+            self._note_unguarded(was, disk, rows)
+
+    def _note_unguarded(self, rules: Rules, disk: Tree, rows: AbstractSet[bytes]) -> None:
+        """These rules protect no more: what they kept from being looked at, a scrub will find."""
+        paths = disk.keys() | rows
+        guarded = {path for path in paths if excludes(rules, path, True) or excludes(rules, path, False)}
+        foreign = disk.keys() - rows
+        self.edited |= guarded | foreign
+        self.holds.edited(guarded | foreign)
+        self.nobodys.ever |= foreign
 
     def _check_readers(self, disk: Tree) -> None:
         """Law 2: no reader sees a content that this path never had on the master, whole or in part."""
@@ -162,17 +199,19 @@ class Observed:
         if self.edited:
             same = {p for p in self.edited if p in claims.unmet or self._shows(disk.get(p), claims.rows.get(p))}
             self.edited -= same
+            self.edited = {path for path in self.edited if not self.nobodys.guards(path, disk.get(path))}
 
     def _check_index(self, claims: Claims, disk: Tree) -> None:
         for path, claim in claims.rows.items():
             for above in parents(path):
                 check(above in claims.rows and claims.rows[above].kind == 2, f"the index is no tree at {path!r}")
-            if path not in claims.unmet and path not in self.edited and path not in self.spoiled:
+            is_guarded = self.nobodys.guards(path, disk.get(path))
+            if path not in claims.unmet and path not in self.edited and path not in self.spoiled and not is_guarded:
                 shows = self._shows(disk.get(path), claim)
                 what = f"{path!r} is {_short(disk.get(path))} on the disk, {_short(claim)} in the index"
                 check(shows, f"{what}, and nobody knows it")
         for path in disk.keys() - claims.rows.keys() - claims.unmet.keys() - self.edited - self.spoiled:
-            raise LawBroken(f"{path!r} stands on the disk, and in no index")
+            check(self.nobodys.stays(path, disk), f"{path!r} stands on the disk, and in no index")
 
     def _shows(self, node: Node | None, claim: Claim | None) -> bool:
         if node is None or claim is None:
@@ -229,6 +268,7 @@ class Observed:
             what = f"law 3: {path!r} is {now} after a death at {tuple(before)}, was {was}"
             check(may_be(disk.get(path), path, allowed, [*self._earlier, *later]), what)
         self.seen = disk
+        self.nobodys.died(disk)
 
     def check_promise(self) -> None:
         """Law 5: what was acked survives."""

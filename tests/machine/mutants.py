@@ -21,7 +21,7 @@ def _nothing(*args: Any, **kwargs: Any) -> None:
     return None
 
 
-def _only_the_top(change: Any, index: Any, done: set[bytes]) -> Iterable[Any]:
+def _only_the_top(change: Any, index: Any, excludes: Any, done: set[bytes]) -> Iterable[Any]:
     return iter(())
 
 

@@ -37,6 +37,7 @@ from tests.machine.broker import SimulatedBroker
 from tests.machine.disk import DIRECTORY, Disk, Inode
 from tests.machine.process import Life, clock, databases, system
 from tests.machine.queues import UPSTREAM
+from tests.machine.rules import Rules
 from tests.machine.threads import Stop, do_one, hash_one
 
 TREE = "tree"
@@ -49,9 +50,9 @@ SETTLE_SECONDS = 0.1
 class LateAnswerer(LocalAnswerer):
     """Answers when it likes: a few at a time, while the stream goes on, and some only rounds after they were made."""
 
-    def __init__(self, rng: Random, lateness: float, place: str) -> None:
-        super().__init__(Path(f"/{place}/state/journal.db"), Path(f"/{place}/tree"))
-        self._place = place
+    def __init__(self, rng: Random, lateness: float, place: str, patterns: Rules) -> None:
+        super().__init__(Path(f"/{place}/state/journal.db"), Path(f"/{place}/tree"), patterns)
+        self._place, self._patterns = place, patterns
         self._rng = rng
         self._lateness = lateness
         self._late: list[Said] = []
@@ -74,7 +75,7 @@ class LateAnswerer(LocalAnswerer):
 
     def die(self) -> None:
         """Its process is started again: what it was asked, and what it had made, is lost."""
-        self.__init__(self._rng, self._lateness, self._place)  # type: ignore[misc]  # it begins anew
+        self.__init__(self._rng, self._lateness, self._place, self._patterns)  # type: ignore[misc]  # it begins anew
 
 
 class HintingWatch:
@@ -158,6 +159,8 @@ class ProducerProcess:
         self._log_rows = log_rows
         self._broker = broker
         self.watch = HintingWatch() if watches else None
+        self.patterns: Rules = ()
+        """What it leaves out from its next start on."""
         self.life = Life()
         self.is_running = False
 
@@ -169,8 +172,8 @@ class ProducerProcess:
         begin_epoch(self.journal)
         self.publisher = self._broker.publisher_of(self.life)
         self.publisher.on_publish = on_publish
-        self.answerer = LateAnswerer(self._broker.rng, self._lateness, self.place)
-        self._source = Source(Path(f"/{self.place}/tree"), Patterns(()), settle_seconds=SETTLE_SECONDS)
+        self.answerer = LateAnswerer(self._broker.rng, self._lateness, self.place, self.patterns)
+        self._source = Source(Path(f"/{self.place}/tree"), Patterns(self.patterns), settle_seconds=SETTLE_SECONDS)
         self.pipeline = Pipeline(
             self.journal,
             self._source,
@@ -223,7 +226,10 @@ class ReplicaProcess:
         self._broker = broker
         self.life = Life()
         self.is_running = False
-        self.settings = _settings(name, hold)
+        self._hold = hold
+        self.protect: Rules = ()
+        self.foreign = "aside"
+        """What it protects, and what becomes of what is foreign, from its next start on."""
         self.state_path = f"/{name}/state/state.db"
 
     @property
@@ -241,6 +247,7 @@ class ReplicaProcess:
 
     def start(self, steps_to_death: int | None = None) -> None:
         """As `consumer.service` puts it together."""
+        self.settings = _settings(self.name, self._hold, self.protect, self.foreign)
         self.life = Life()
         self.life.left = steps_to_death
         self.disk.step = self.life.step
@@ -320,7 +327,7 @@ class ReplicaProcess:
 
 
 @cache
-def _settings(name: str, hold: HoldLimit) -> ConsumeSettings:
+def _settings(name: str, hold: HoldLimit, protect: Rules, foreign: str) -> ConsumeSettings:
     return ConsumeSettings(
         tree=TREE,
         broker="sqlite:////nowhere/queue.db",
@@ -329,4 +336,6 @@ def _settings(name: str, hold: HoldLimit) -> ConsumeSettings:
         replica=name,
         adopt=True,
         hold=hold,
+        protect=protect,
+        foreign=foreign,  # type: ignore[arg-type]  # one of the three words
     )

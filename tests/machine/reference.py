@@ -13,6 +13,7 @@ from struct import Struct
 from typing import Any, NamedTuple
 
 from tests.machine.disk import DIRECTORY, FILE, SYMLINK, Disk, Inode, Node, tree_below
+from tests.machine.rules import Rules, excludes, rules_in
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -271,17 +272,20 @@ class Published:
     messages: dict[Spot, bytes] = field(default_factory=dict)
     epochs: set[tuple[int, bytes]] = field(default_factory=set)
     """What was announced, each with the instance that drew it."""
+    rules: dict[Spot, Rules] = field(default_factory=dict)
+    """The patterns of each boundary."""
     told: dict[bytes, list[tuple[Spot, int]]] = field(default_factory=dict)
     """Where each path was published as one that is there, and when, in the time of `Master.looks`."""
     released: dict[int, int] = field(default_factory=dict)
     """Up to where each epoch ever stated that deletes are released."""
 
-    def begin_epoch(self, told: Read, tree: Tree) -> None:
+    def begin_epoch(self, told: Read, tree: Tree, rules: Rules = ()) -> None:
         """An epoch is announced, from this tree: what was published before, or a base that nobody was told."""
         latest = self.history[max(self.history)] if self.history else {}
         self.epochs.add((told.epoch, told.instance))
         spot = Spot(told.epoch, told.first - 1, told.instance)
         self.tree = self.history[spot] = tree
+        self.rules[spot] = rules
         for path, node in tree.items():
             if latest.get(path) != node:
                 self._tell(path, spot)
@@ -295,9 +299,24 @@ class Published:
         place = bisect_right(told, spot, key=lambda one: one[0])
         return told[place - 1][1] if place else 0
 
+    def left_by_rules(self, path: bytes, node: Node, was: Spot, now: Spot) -> bool:
+        """Whether the path was this until it was excluded, and is excluded since."""
+        if self.history.get(was, {}).get(path) != node:
+            return False
+        is_directory, is_out = node[0] == "d", False
+        for spot in sorted(spot for spot in self.history if was < spot <= now):
+            is_excluded = excludes(self.rules[spot], path, is_directory)
+            here = self.history[spot].get(path)
+            if (is_out and not is_excluded) or (here is None and not is_excluded) or here not in (None, node):
+                return False
+            is_out = is_out or here is None
+        return is_out
+
     def _check_gone(self, path: bytes, spot: Spot) -> None:
         """Law 8 for deletes: since it was published, there was a moment without it."""
-        since = self.master.since.get(path)
+        since, node = self.master.since.get(path), self.master.tree.get(path)
+        if node is not None and excludes(self.rules[spot], path, node[0] == "d"):
+            return
         was_there = since is not None and since <= self.told_by(path, spot)
         check(not was_there, f"{path!r} was there all the time, and a delete of it was published")
 
@@ -327,10 +346,12 @@ class Published:
         if last in self.history:
             return
         check(before in self.history, f"batch {last} follows nothing that was published")
-        self.tree = dict(self.history[before])
+        self.tree, self.rules[last] = dict(self.history[before]), self.rules[before]
         for row in batch.rows:
             if row.path != PATTERNS:
                 self._apply(row, last)
+            else:
+                self.rules[last] = rules_in(row.body) if row.body is not None else ()
         for path in self.tree:
             check(all(self.tree.get(above, "?")[0] == "d" for above in parents(path)), f"{last}: no tree at {path!r}")
         self.history[last] = self.tree
@@ -338,9 +359,13 @@ class Published:
     def _apply(self, row: Row, spot: Spot) -> None:
         if row.kind == 0:
             check(row.path in self.tree, f"a delete of nothing: {row.path!r}")
-            self._check_gone(row.path, spot)
+            is_excluded = excludes(self.rules[spot], row.path, self.tree[row.path][0] == "d")
+            check(row.keep == is_excluded, f"{row.path!r} leaves, kept: {row.keep}, excluded: {is_excluded}")
+            if not row.keep:
+                self._check_gone(row.path, spot)
             del self.tree[row.path]
             return
+        check(not excludes(self.rules[spot], row.path, row.kind == 2), f"{row.path!r} is excluded, and published")
         node = self.node_of(row.path, row.kind, row.mode, row.mtime_ns, row.digest)
         if row.body is not None:
             check(digest_of(row.body) == row.digest, f"law 8: {row.path!r} came with another content")

@@ -7,13 +7,14 @@ from random import Random
 import pytest
 
 from common.errors import HaltError, NoRoomError
-from tests.machine.acts import lose_state, turn
+from tests.machine.acts import lose_state, produce, turn
 from tests.machine.calm import calm
 from tests.machine.disk import DIRECTORY, FIFO, FILE
 from tests.machine.faults import Fault
 from tests.machine.laws import Observed
 from tests.machine.process import clock
 from tests.machine.reference import Hand
+from tests.machine.test_crash_points import go_on
 from tests.machine.world import Setting, World
 
 
@@ -136,3 +137,57 @@ def test_a_source_that_cannot_be_read_stops_nothing(what: str) -> None:
     assert world.producer.is_running
     assert world.producer.board.alarms()
     calm(world)
+
+
+def test_somebodys_file_where_something_came_and_went_goes_aside() -> None:
+    world, replica, hand = level()
+    hand.put(b"passing", FILE, 0o644, b"somebody's")
+    replica.edited.add(b"passing")
+    for comes in (True, False):
+        if comes:
+            world.hand.put(b"passing", FILE, 0o644, b"ours")
+        else:
+            world.hand.remove(b"passing")
+        world.master.look()
+        world.hint(b"passing")
+        while world.published.tree != world.master.tree:
+            produce(world)
+            clock.now += 0.1
+    go_on(world, replica)
+    (label,) = replica.process.disk.find(b"target", b".treecast", b"aside").names  # type: ignore[union-attr]
+    kept = replica.process.disk.find(b"target", b".treecast", b"aside", label, b"passing")
+    assert kept is not None
+    assert kept.content == b"somebody's"
+    calm(world)
+
+
+def with_patterns(world: World, *rules: str) -> None:
+    """The producer is started with these patterns."""
+    world.producer.end()
+    world.producer.patterns = rules
+    world.rules.add(rules)
+
+
+def test_what_is_excluded_stays_when_the_directory_that_it_lies_in_goes() -> None:
+    world, replica, _ = level()
+    world.hand.put(b"goes", DIRECTORY, 0o755)
+    world.hand.put(b"goes/note.tmp", FILE, 0o644, b"excluded later")
+    world.master.look()
+    calm(world)
+    with_patterns(world, "*.tmp")
+    world.hand.remove(b"goes")
+    world.master.look()
+    calm(world)
+    assert replica.disk()[b"goes/note.tmp"][-1] == b"excluded later"
+
+
+def test_a_file_goes_where_the_master_has_an_excluded_directory_now() -> None:
+    world, replica, _ = level()
+    world.hand.put(b"turns", FILE, 0o644, b"published")
+    world.master.look()
+    calm(world)
+    with_patterns(world, "turns/")
+    world.hand.put(b"turns", DIRECTORY, 0o755)
+    world.master.look()
+    calm(world)
+    assert b"turns" not in replica.disk()

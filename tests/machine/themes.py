@@ -11,6 +11,7 @@ from tests.machine.acts import TO_A_REPLICA, know
 from tests.machine.acts_faults import FAULTS
 from tests.machine.acts_holds import HOLDS
 from tests.machine.acts_large import LARGE
+from tests.machine.acts_patterns import MORE_PATHS, PATTERNS, RULES
 from tests.machine.acts_power import POWER
 from tests.machine.acts_producers import RIVALS
 from tests.machine.world import REPLICAS, Setting
@@ -24,10 +25,13 @@ THEMES: dict[str, dict[Happening, float]] = {
     "two producers": RIVALS,
     "power": POWER,
     "faults": FAULTS,
+    "patterns": PATTERNS,
 }
 """How often each act of a theme happens, beside the others of it."""
 HOLD_LIMITS = ((1, None), (3, None), (None, 0), (None, 2), (1, 0), (3, 2))
 """How many deletes are not too many, at the producer and at a replica; None: any."""
+APART = {"holds", "patterns"}
+"""Of these only one: what is held and what is protected at one path is for nobody to tell."""
 SHARE = 0.4
 """So many acts more a theme brings, for each of a story's."""
 
@@ -38,7 +42,8 @@ for _theme in THEMES.values():
 def themes_of(seed: int) -> list[str]:
     """Those of a story: none in each second."""
     rng = Random(f"themes {seed}")
-    return sorted(rng.sample(sorted(THEMES), k=min(len(THEMES), rng.choice([0, 0, 1, 1, 1, 2]))))
+    themes = sorted(rng.sample(sorted(THEMES), k=min(len(THEMES), rng.choice([0, 0, 1, 1, 1, 2]))))
+    return themes[:1] if set(themes) == APART else themes
 
 
 def fitted(setting: Setting, themes: Sequence[str], seed: int) -> Setting:
@@ -47,6 +52,13 @@ def fitted(setting: Setting, themes: Sequence[str], seed: int) -> Setting:
     if "holds" in themes:
         master, replica = rng.choice(HOLD_LIMITS)
         setting = replace(setting, hold_paths=master, replica_hold_paths=replica)
+    if "patterns" in themes:
+        setting = replace(
+            setting,
+            more_paths=tuple(MORE_PATHS),
+            protect={name: rng.choice([(), (), *RULES]) for name in setting.replicas},
+            foreign={name: rng.choice(["aside", "aside", "delete", "keep"]) for name in setting.replicas},
+        )
     return setting
 
 

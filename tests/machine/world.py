@@ -4,7 +4,7 @@ What can happen to it is in `acts`. Every choice is taken from `rng`, which each
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,10 +30,13 @@ from tests.machine.reference import (
     Published,
     Read,
     Spot,
+    Tree,
     check,
+    digest_of,
     parents,
     read,
 )
+from tests.machine.rules import Rules, document_of, excludes
 
 PATHS = [
     b"a", b"b", b"c", b"d", b"a/x", b"a/y", b"b/x", b"a/x/p", b"a/x/q", b"b/x/p", b"c/z", b"d/\xff", b"d/\xff/n", b"e",
@@ -67,6 +70,12 @@ class Setting:
     """More deletes than this are held at the producer; None: all go."""
     replica_hold_paths: int | None = None
     """And at a replica, where nobody vouches for them."""
+    more_paths: tuple[bytes, ...] = ()
+    """Paths beside those that every story has."""
+    protect: Mapping[str, Rules] = field(default_factory=dict)
+    """What replicas protect by patterns of their own."""
+    foreign: Mapping[str, str] = field(default_factory=dict)
+    """What becomes of foreign things on them, where that is not to go aside."""
     seed: int = 0
 
 
@@ -115,6 +124,8 @@ class World:
         )
         self.holds = HeldByMaster()
         self.replicas = {name: self._make_replica(name) for name in setting.replicas}
+        self.rules: set[Rules] = {()}
+        """All patterns that there ever were."""
         self.faults: list[Fault] = []
         """Those of disks, until now."""
         self.is_rot_possible = False
@@ -144,7 +155,11 @@ class World:
         disk = self.disks[name.encode()]
         Hand(disk, disk.root).put(b"target", DIRECTORY, 0o755)
         hold = limit_of(self.setting.replica_hold_paths)
-        return Observed(ReplicaProcess(name, disk, self.broker, hold), self.published)
+        replica = Observed(ReplicaProcess(name, disk, self.broker, hold), self.published)
+        foreign = self.setting.foreign.get(name, "aside")
+        replica.process.foreign = replica.nobodys.foreign = foreign
+        replica.protect(self.setting.protect.get(name, ()))
+        return replica
 
     def _life_of(self, path: str) -> Life:
         for producer in self.producers:
@@ -188,7 +203,7 @@ class World:
     def edit_master(self) -> None:
         disk, glance = self.disks[b"master"], self.disks[b"master"].glance
         disk.glance = lambda: None
-        for path in self.edit(self.hand, PATHS, b"%d" % self.rng.randrange(1 << 20)):
+        for path in self.edit(self.hand, self.paths, b"%d" % self.rng.randrange(1 << 20)):
             self.hint(path)
         self.master.look()
         disk.glance = glance
@@ -409,11 +424,28 @@ class World:
 
     def _begin_epoch(self, producer: ProducerProcess, told: Read) -> None:
         """It is announced: it starts from what the journal holds now, and each row of that must have been true once."""
+        rules = self._rules_in(producer)
         rows = producer.journal._database.execute(
             "SELECT path, kind, mode, mtime_ns, digest FROM entry WHERE path <> ?", (PATTERNS,)
         )
         tree: dict[bytes, Node] = {row[0]: self.published.node_of(*row) for row in rows.fetchall()}
-        self.published.begin_epoch(told, tree)
+        self.published.begin_epoch(told, tree, rules)
+
+    def _rules_in(self, producer: ProducerProcess) -> Rules:
+        """The patterns that its journal has: its own once they are published, else those of an earlier run."""
+        query = "SELECT digest FROM entry WHERE path = ?"
+        row = producer.journal._database.execute(query, (PATTERNS,)).fetchone()
+        return next(rules for rules in self.rules if digest_of(document_of(rules)) == row[0]) if row is not None else ()
+
+    @property
+    def paths(self) -> list[bytes]:
+        """Where somebody may edit something."""
+        return [*PATHS, *self.setting.more_paths]
+
+    def visible(self) -> Tree:
+        """The master's tree without what its producer leaves out."""
+        rules = self.producer.patterns
+        return {path: node for path, node in self.master.tree.items() if not excludes(rules, path, node[0] == "d")}
 
     def _hear(self, producer: ProducerProcess, message: Outgoing) -> None:
         self.published.note_released(message.body)

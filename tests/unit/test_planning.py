@@ -154,3 +154,7 @@ def test_what_is_above_an_absence_may_be_touched_too() -> None:
 def test_directories_above_come_with_the_mode_to_make_them_again() -> None:
     plan = planned({b"a": directory_entry(0o711)}, {b"a/f": there(FILE, BODY)})
     assert plan.above == {b"a": MakeDirectory(b"a", 0o711)}
+
+
+def test_what_came_and_went_in_one_set_was_never_ours_on_this_disk() -> None:
+    assert planned({}, {b"passing": gone()}).foreign == {b"passing"}
