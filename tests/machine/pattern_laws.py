@@ -25,14 +25,16 @@ class NobodysHere:
     """Paths that somebody else changed at any time."""
     rows: frozenset[bytes] = frozenset()
     """What the index had."""
+    ours: frozenset[bytes] = frozenset()
+    """What may have been the tree's: indexed, held, or brought by a process that died."""
 
     def forget(self, rows: frozenset[bytes] = frozenset()) -> None:
         """State or disk are others."""
-        self.rules, self.rows = (), rows
+        self.rules, self.rows, self.ours = (), rows, rows
 
     def died(self, disk: Tree) -> None:
         """What a process that died had brought may be nobody's or the tree's."""
-        self.rows |= disk.keys()
+        self.ours |= disk.keys()
 
     def guards(self, path: bytes, node: Node | None, rules: Rules | None = None) -> bool:
         """Whether what stands there is protected."""
@@ -71,14 +73,14 @@ class NobodysHere:
                 continue
             if published.left_by_rules(path, node, now.was, now.at) and path in self.rows:
                 check(kept(path, node), f"{path!r} was excluded later, and went")
-            if self.foreign == "delete" or path in self.rows or path in now.unmet:
+            if self.foreign == "delete" or path in self.ours or path in now.unmet:
                 continue
             check(kept(path, node), f"{path!r} was somebody's, and is nowhere")
         for path in now.disk.keys() - before.keys():
             node = now.disk[path]
             is_guarded = all(self.guards(path, node, rules) for rules in all_rules)
             check(not is_guarded, f"{path!r} is protected, and something was put there")
-        self.rules, self.rows = now.rules, now.rows
+        self.rules, self.rows, self.ours = now.rules, now.rows, now.rows | now.unmet.keys()
         self.published = published.rules.get(now.at, ())
 
 
