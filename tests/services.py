@@ -357,6 +357,22 @@ def waiting_in_queue(broker: str, tree: str, replica: str) -> int:
         return queue.method.message_count or 0
 
 
+def has_queue(broker: str, tree: str, replica: str) -> bool:
+    """Whether the queue of a replica that is away is there, by a message that expires at once, and comes back where no queue is.
+
+    Such a look is no use of the queue: a declare, also a passive one, would renew the time after which it expires.
+    """
+    with pika.BlockingConnection(pika.URLParameters(broker)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        expired = pika.BasicProperties(expiration="0")
+        try:
+            channel.basic_publish("", Topology(tree).replica_queue(replica), b"", expired, mandatory=True)
+        except pika.exceptions.UnroutableError:
+            return False
+        return True
+
+
 class Listener:
     """Hears everything that a producer says to all replicas, through a queue of its own. A context."""
 

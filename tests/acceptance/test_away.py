@@ -10,11 +10,10 @@ from typing import NamedTuple
 
 import pytest
 
-from common.transport.amqp_topology import Topology
 from tests.acceptance.conftest import MakeFleet
 from tests.conftest import NoteFigure
 from tests.rabbit import PrivateRabbit, needs_rabbit
-from tests.services import Fleet, Listener, delete_queue, purge_queue
+from tests.services import Fleet, Listener, delete_queue, has_queue, purge_queue, stop
 from tests.waiting import eventually
 
 pytestmark = [*needs_rabbit, pytest.mark.timeout(300)]
@@ -104,8 +103,7 @@ def test_a_replica_that_missed_batches_comes_back_by_what_differs(
     writer, away = Writer(fleet), fleet.consumers["a"]
     fleet.start()
     fleet.settle()
-    away.ask_to_stop()
-    assert away.wait(10) == 0
+    stop(away)
     try:
         with Listener(fleet.broker, fleet.tree) as listener:
             writer.write(CHANGES[is_large] // 2)
@@ -138,14 +136,13 @@ def test_a_replica_whose_queue_expired_is_given_another_when_it_is_back(
     writer = Writer(fleet)
     fleet.start()
     fleet.settle()
-    consumer, queue = fleet.consumers["a"], Topology(fleet.tree).replica_queue("a")
-    assert queue in private_rabbit.queues()
+    consumer = fleet.consumers["a"]
+    stop(consumer)
+    assert has_queue(fleet.broker, fleet.tree, "a")
     set_policy(fleet, private_rabbit, f'{{"expires": {EXPIRES_MS}}}')
     try:
-        consumer.ask_to_stop()
-        assert consumer.wait(10) == 0
         writer.write(CHANGES[False])
-        eventually(lambda: queue not in private_rabbit.queues(), 60, "the queue expires")
+        eventually(lambda: not has_queue(fleet.broker, fleet.tree, "a"), 60, "the queue expires")
         eventually(lambda: fleet.producer.status().get("quiet"), 20, "all is published")
     finally:
         private_rabbit.control("clear_policy", POLICY)
