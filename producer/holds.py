@@ -90,9 +90,10 @@ class Holds:
 
         `here`: what was looked at and is there. `too_early`: nothing but a scan that goes on saw these: there may be more.
         """
-        if here:
-            self._see(here)
-        if not any(takes_away(change) for change in changes):
+        taking = {change.path for change in changes if takes_away(change)}
+        # A file where a directory was: below it nothing is back, and whether it waits is decided here each time.
+        self._see([path for path in here if path not in taking])
+        if not taking:
             return list(changes)
         leaves = leaving(changes, self._journal.below)
         marks = self._held.of(leaves)
@@ -102,7 +103,9 @@ class Holds:
         if not counting and not held:
             return list(changes)
         divided = divide(changes, leaves, held.union(counting))
+        before = self._held.count
         self._held.park(counting, divided.waits)
+        self._may_have_changed |= self._held.count < before + len(counting)
         return divided.goes
 
     def _too_many(self, pending: Sequence[Departed], now: float, too_early: frozenset[bytes]) -> list[bytes]:
@@ -119,7 +122,7 @@ class Holds:
 
     def _see(self, here: Sequence[bytes]) -> None:
         """What is there is held no more; with a directory what is in it may be back, and nobody would hint at it."""
-        if not self._held.total and not self._held.going:
+        if not here or (not self._held.total and not self._held.going):
             return
         back = list(self._held.of(here))
         if back:

@@ -230,13 +230,15 @@ class ReplicaProcess:
         self.protect: Rules = ()
         self.foreign = "aside"
         """What it protects, and what becomes of what is foreign, from its next start on."""
+        self._faults_beside = 0
+        """How often its threads met a fault of the disk: the loop may hear of that when the disk is mended."""
         self.state_path = f"/{name}/state/state.db"
 
     @property
     def errors_met(self) -> int:
         """How often its disk has failed by an error that is no want of room: that the reserve may cure in silence."""
         is_unsound = getattr(self.disk.fault, "number", 0) in (errno.EIO, errno.EROFS)
-        return self.faults_met if is_unsound else 0
+        return self._hits if is_unsound else 0
 
     @property
     def target(self) -> Inode:
@@ -284,9 +286,12 @@ class ReplicaProcess:
 
     @property
     def faults_met(self) -> int:
-        """How often its disk has failed by the fault that it has now."""
-        hits: int = getattr(self.disk.fault, "hits", 0)
-        return hits
+        """How often its disk has failed by the fault that it has now, and its threads by any since it started."""
+        return self._hits + self._faults_beside
+
+    @property
+    def _hits(self) -> int:
+        return int(getattr(self.disk.fault, "hits", 0))
 
     @staticmethod
     def _no_broker() -> Any:
@@ -309,8 +314,11 @@ class ReplicaProcess:
 
     def work_one(self) -> bool:
         """What the threads for large contents do next. False: nothing waits."""
-        large = self.replica._large
-        return do_one(large._lane) or do_one(large._copying._lane)
+        large, hits = self.replica._large, self._hits
+        try:
+            return do_one(large._lane) or do_one(large._copying._lane)
+        finally:
+            self._faults_beside += self._hits - hits
 
     def release(self) -> int:
         """A person says that what is held here is meant. How many paths were."""
@@ -320,7 +328,7 @@ class ReplicaProcess:
     def end(self) -> None:
         """The process is gone."""
         self.life.is_dead = True
-        self.is_running = False
+        self.is_running, self._faults_beside = False, 0
         self._broker.forget(self.life)
         system.forget_process(self.disk)
         databases.end(self.state_path)

@@ -152,3 +152,30 @@ def test_a_release_is_not_lost_with_the_process() -> None:
         world.turn_replica(replica, steps, power=True)
         calm(world)
         assert not world.count["held in the calm"]
+
+
+def test_a_file_in_the_place_of_a_held_directory_is_judged_once_however_often_it_is_looked_at() -> None:
+    world, replica = full_world()
+    world.hand.remove(b"full")
+    world.hand.put(b"full", FILE, 0o644, b"a file now")
+    changed(world)
+    holds = world.producer.pipeline.holds
+    assert held(world) == {b"full", *FILES}
+    for _ in range(3):
+        world.hint(b"full")
+        for _ in range(3):
+            world.turn_producer()
+        assert holds.is_judged
+    world.release_at_master()
+    go_on(world)
+    assert replica.disk() == world.master.tree
+
+
+def test_a_held_directory_that_is_a_file_now_counts_no_more() -> None:
+    world, replica = full_world(hold_paths=len(FILES))
+    empty(world)
+    assert held(world) == {b"full", *FILES}
+    world.hand.put(b"full", FILE, 0o644, b"a file now")
+    changed(world)
+    assert held(world) == set()
+    assert replica.disk() == world.master.tree
