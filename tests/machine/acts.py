@@ -3,7 +3,9 @@
 An act is named by its function; one that happens to a replica is called with the replica's name behind: "round one".
 """
 
+import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from random import Random
 
 from common.transport.ports import Route
@@ -262,8 +264,18 @@ def _put_back(replica: Observed, state: bytes | None, target: Inode | None) -> N
         process.disk.put_copy(b"target", target)
     replica.promised, replica.spot = (0, 0), NOWHERE
     replica.holds.forget()
-    replica.nobodys.forget()
+    replica.nobodys.forget(_known_to(databases.images.get(process.state_path, b"")))
     replica.seen = replica.disk()
+
+
+def _known_to(state: bytes) -> frozenset[bytes]:
+    """What a state takes for the tree's: it may remove that before anybody looks."""
+    if not state:
+        return frozenset()
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.deserialize(state)
+        claims = claims_of(database)
+        return frozenset(claims.rows.keys() | claims.unmet.keys())
 
 
 def kill_answerer(world: World) -> None:
