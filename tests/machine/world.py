@@ -260,9 +260,10 @@ class World:
     def release_at_master(self) -> None:
         """A person releases what is held there, and vouches for the tree."""
         if self.producer.is_running:
-            self.holds.let_go |= held_in_journal(self.producer.journal._database) - self.master.tree.keys()
+            held = held_in_journal(self.producer.journal._database) - self.master.tree.keys()
             with self.asked(self.producer):
                 released = self.producer.pipeline.release(clock.monotonic())
+                self.holds.let_go |= held
                 self.count["deletes released at the producer"] += released.held
 
     def release_at(self, replica: Observed) -> None:
