@@ -107,6 +107,8 @@ class SimulatedPublisher(PublishersBooks):
         self.handed_over: deque[Outgoing] = deque()
         self._window = Window()
         self._tags = count(1)
+        self._late: list[int] = []
+        """What the broker has and did not confirm yet: on a channel that stands, it will."""
         self.on_publish: Callable[[Outgoing], None] = lambda message: None
 
     @property
@@ -126,6 +128,8 @@ class SimulatedPublisher(PublishersBooks):
         if not self._broker.is_up:
             return
         now = self._broker.now()
+        self._confirm(*self._late)
+        self._late.clear()
         for token in self._window.to_publish_again(now):
             self._write(self._unconfirmed[token], confirms=True)
         while self.handed_over and (limit is None or limit > 0):
@@ -153,13 +157,19 @@ class SimulatedPublisher(PublishersBooks):
         if refused:
             self._window.nacked(tag, False, self._broker.now())
         elif confirms:
-            for token in self._window.acked(tag, False):
-                del self._unconfirmed[token]
-                self._confirmed.append(token)
+            self._confirm(tag)
+        else:
+            self._late.append(tag)
+
+    def _confirm(self, *tags: int) -> None:
+        for token in (token for tag in tags for token in self._window.acked(tag, False)):
+            del self._unconfirmed[token]
+            self._confirmed.append(token)
 
     def lose_channel(self) -> None:
         """What was not confirmed goes again, what has no token and was not written is lost."""
         self.handed_over = deque(m for m in self.handed_over if m.token)
+        self._late.clear()
         self._window.channel_lost()
 
     def die(self) -> None:

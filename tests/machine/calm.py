@@ -116,6 +116,9 @@ def _rests_at(world: World, replica: Observed, held: set[bytes]) -> bool:
     if claims.at != tuple(world.producer.journal.stand.position) or not claims.is_proved or claims.floors:
         return False
     here = {path for path, why in claims.unmet.items() if why == HELD}
+    stand = world.producer.journal.stand
+    if here and 0 < stand.released >= stand.sequence:
+        return False  # a person released it at the master: the replica will hear of that
     if claims.unmet.keys() - here - held:
         return False
     check(not claims.unmet or not replica.process.replica._follower.is_agreed(), "it agrees, and something is unmet")
