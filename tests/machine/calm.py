@@ -73,6 +73,7 @@ def settle_on_one(world: World) -> None:
         if world.rng.random() < 0.5:
             world.producer.end()
             world.producer, world.rival = world.rival, world.producer
+            world.holds.let_go.clear()  # it has a journal of its own
             world.count["the rival stays"] += 1
 
 
