@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from common.digests import EMPTY_BUCKET
+from common.digests import BUCKETS, EMPTY_BUCKET
 from common.entries import Entry
 from common.messages import (
     Ask,
@@ -38,6 +38,8 @@ OPEN_BUCKETS_LIMIT_BYTES = 8 * 1024 * 1024
 ANSWER_BYTES_ASSUMED = 32 * 1024
 PORTIONS = 4
 """A question asks for a quarter of what may be open: few questions, and always some on their way."""
+SPARSE_DIVISOR = 4
+"""A bucket that holds less than this part of what level ones do is asked for with its contents."""
 BODIES_AT_ONCE = 256
 OPEN_BODIES_LIMIT = 4096
 OPEN_BODIES_LIMIT_BYTES = 16 * 1024 * 1024
@@ -96,6 +98,8 @@ class Wants:
     bodies: Callable[[int, bytes], Mapping[bytes, Entry]]
     with_contents: bool = True
     is_merging: bool = False
+    counts: Callable[[], Mapping[int, int]] = dict
+    """How many paths each bucket holds here; called once for each question for digests."""
     first: int | None = None
     """A bucket without which nothing can be removed that others lack: where the patterns are, while they are not known."""
 
@@ -217,7 +221,7 @@ class Asking:
             if bases and self.since_tries < len(SINCE_TIMEOUT_SECONDS):
                 return [AskSince(min(bases))]
             digests = _named(wants)
-            self.named = frozenset(bucket for bucket, _ in digests)
+            self.named = frozenset(bucket for bucket, _ in digests) - _sparse(wants)
             return [AskDigests(digests)]
         asked = self._left(AskBuckets)
         limit = self._open_buckets_limit()
@@ -274,8 +278,20 @@ def _named(wants: Wants) -> tuple[tuple[int, bytes], ...]:
     return tuple((bucket, digest) for bucket, digest in named if digest != EMPTY_BUCKET)
 
 
+def _sparse(wants: Wants) -> frozenset[int]:
+    """The stale buckets that hold less than a quarter of what a level one does: in a first copy that live changes overtake, or
+    that goes on after a kill, most of their contents are still to come."""
+    counts = wants.counts()
+    stale = sum(counts.get(bucket, 0) for bucket in wants.stale)
+    level = BUCKETS - len(wants.stale)
+    if level <= 0:
+        return frozenset()
+    mean = (sum(counts.values()) - stale) / level
+    return frozenset(bucket for bucket in wants.stale if counts.get(bucket, 0) * SPARSE_DIVISOR < mean)
+
+
 def _bucket_asks(todo: list[int], named: frozenset[int]) -> list[Ask]:
-    """Contents come along where we had nothing; elsewhere only rows, and then the bodies that really differ."""
+    """Contents come along where we had nothing, or little; elsewhere only rows, and then the bodies that really differ."""
     empty = tuple(bucket for bucket in todo if bucket not in named)
     others = tuple(bucket for bucket in todo if bucket in named)
     return [AskBuckets(buckets, bodies) for buckets, bodies in ((empty, True), (others, False)) if buckets]

@@ -125,6 +125,10 @@ class Index:
         query = f"SELECT path FROM entries WHERE bucket IN ({numbers(buckets)})"
         return {path for (path,) in self._database.execute(query)}
 
+    def bucket_counts(self) -> dict[int, int]:
+        """How many paths each bucket holds; those that hold none are left out. Reads the whole index's keys."""
+        return dict(self._database.execute("SELECT bucket, count(*) FROM entries GROUP BY bucket").fetchall())
+
     def rows_of_bucket(self, bucket: int) -> dict[bytes, Row]:
         """What is indexed in one bucket, in byte order."""
         query = f"SELECT {_COLUMNS} FROM entries WHERE bucket = ? ORDER BY path"

@@ -57,6 +57,7 @@ class Questions:
             self._missing_bodies,
             with_contents=with_contents,
             is_merging=is_merging,
+            counts=self._state.bucket_counts,
             first=self._patterns_bucket(),
         )
         for nonce, ask in self._asking.next(wants, now):

@@ -152,6 +152,10 @@ class State:
         with converted(self.path):
             return self._index.in_buckets(buckets)
 
+    def bucket_counts(self) -> dict[int, int]:
+        """See `Index.bucket_counts`."""
+        return self._index.bucket_counts()
+
     def rows_of_bucket(self, bucket: int) -> dict[bytes, Row]:
         """What is indexed in one bucket, in byte order."""
         with converted(self.path):

@@ -84,6 +84,22 @@ def test_buckets_follow_with_contents_only_where_we_have_nothing() -> None:
     assert asks == [AskBuckets((0, 1, 3), True), AskBuckets((2,), False)]
 
 
+def test_contents_come_along_too_where_we_have_little_of_what_level_buckets_hold() -> None:
+    """A first copy that goes on after a kill: live changes left a path or two in nearly every bucket."""
+    counts = {**dict.fromkeys(range(2, 4096), 50), 0: 12, 1: 13}
+    wanted = replace(wants(2, filled=frozenset({0, 1})), counts=lambda: counts)
+    asks = [ask for _, ask in past_digests(new_asking(), wanted)]
+    assert asks == [AskBuckets((0,), True), AskBuckets((1,), False)]
+
+
+def test_where_nothing_is_level_yet_what_is_there_may_be_all_of_it() -> None:
+    """An adoption: only differences are to travel."""
+    every = frozenset(range(4096))
+    wanted = replace(wants(4096, filled=every), counts=lambda: {0: 1, 1: 1000})
+    asks = [ask for _, ask in past_digests(new_asking(), wanted)]
+    assert not any(ask.bodies for ask in asks if isinstance(ask, AskBuckets))
+
+
 def test_without_room_no_contents_come_along() -> None:
     asks = [ask for _, ask in past_digests(new_asking(), wants(3, contents=False))]
     assert asks == [AskBuckets((0, 1, 2), False)]
