@@ -6,7 +6,6 @@ Any answer of 200 to 299 will do; a redirect is none. Proxies of the environment
 import http.client
 import socket
 import threading
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from urllib.parse import urlsplit
@@ -25,7 +24,8 @@ class RequestCall:
         self._parts = urlsplit(url)
         self._headers = headers
         self._timeout_seconds = timeout_seconds
-        self._deadline = threading.Timer(timeout_seconds, self._hang_up)
+        self._deadline = threading.Timer(timeout_seconds, self._time_out)
+        self._is_late = threading.Event()
         self._aborted = threading.Event()
         self._connection: http.client.HTTPConnection | None = None
 
@@ -38,13 +38,12 @@ class RequestCall:
         """Send it, and wait for the answer."""
         self._deadline.daemon = True
         self._deadline.start()
-        began = time.monotonic()
         try:
             return self._judged(self._post(listing))
         except (OSError, http.client.HTTPException, ValueError) as error:
             if self._aborted.is_set():
                 return Result(Came.STOPPED)
-            if isinstance(error, TimeoutError) or time.monotonic() - began >= self._timeout_seconds:
+            if isinstance(error, TimeoutError) or self._is_late.is_set():
                 return Result(Came.TIMEOUT, f"no answer within {self._timeout_seconds:g} s")
             return Result(Came.FAILED, one_line(f"{type(error).__name__}: {error}"))
         finally:
@@ -69,6 +68,10 @@ class RequestCall:
         if self._aborted.is_set():
             raise ConnectionAbortedError
         return connection
+
+    def _time_out(self) -> None:
+        self._is_late.set()
+        self._hang_up()
 
     def _hang_up(self) -> None:
         """RACE: it may not be connected yet; that has a limit of its own."""

@@ -47,6 +47,12 @@ def whats(found: dict[str, Any]) -> list[str]:
     return [change["what"] for change in found["changes"]]
 
 
+def replace_with(path: Path, text: str) -> None:
+    """At once: what is written in place may be seen when it is still empty. `*.tmp` is excluded."""
+    path.with_name("new.tmp").write_text(text)
+    path.with_name("new.tmp").rename(path)
+
+
 def test_a_path_is_followed_through_its_life_and_beyond(make_fleet: MakeFleet, fast_place: Path) -> None:
     fleet = make_fleet(f"sqlite:///{fast_place}/queue.db", replicas=("a", "b"), more=())
     (fleet.source / "d").mkdir()
@@ -55,9 +61,9 @@ def test_a_path_is_followed_through_its_life_and_beyond(make_fleet: MakeFleet, f
         consumer.start()
     fleet.settle()
     path = fleet.source / "d" / ODD
-    path.write_text("one")
+    replace_with(path, "one")
     fleet.settle()
-    path.write_text("three")
+    replace_with(path, "three")
     fleet.settle()
     stop(fleet.consumers["b"])
     path.unlink()
