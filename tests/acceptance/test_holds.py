@@ -76,7 +76,7 @@ def _shown(root: Path) -> Picture:
 def _following(mirror: Mirror) -> Iterator[None]:
     running = mirror.start(LIMIT, mirror.source, mirror.a, mirror.b)
     try:
-        eventually(lambda: _status(mirror).count("\n\n") == 2, 30, "it runs")
+        eventually(lambda: _answering(mirror) == 3, 30, "it runs")
         yield
     finally:
         assert end(running)[0] == 130
@@ -84,6 +84,12 @@ def _following(mirror: Mirror) -> Iterator[None]:
 
 def _status(mirror: Mirror) -> str:
     return _treecast(mirror, "status", code=None).stdout
+
+
+def _answering(mirror: Mirror) -> int:
+    """How many of the producer and the two consumers answer."""
+    told = _treecast(mirror, "hold", "list", "--json", code=None).stdout
+    return len(json.loads(told)) if told else 0
 
 
 def _is_level(mirror: Mirror) -> bool:

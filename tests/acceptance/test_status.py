@@ -30,6 +30,8 @@ def fleet(make_fleet: MakeFleet, fast_place: Path) -> Fleet:
     ):
         made.consumers[name].start(*words)
     made.settle()
+    # The producer tells of replicas twice a second.
+    eventually(lambda: status(made).stdout.startswith("all 3 equal at "), 10, "all are told to be equal")
     return made
 
 
