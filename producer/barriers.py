@@ -15,7 +15,7 @@ from common.names import ROOT, ancestors
 class Step(Enum):
     """What a barrier waits for; the word is for a person."""
 
-    BASE = "the first scan"
+    BASE = "the broker, the lead or the first scan"
     HINTS = "the watch"
     SCANS = "a scan"
     PATHS = "changed paths to be read"

@@ -196,6 +196,11 @@ class Finding:
         return self._scans.asked
 
     @property
+    def unreadable(self) -> frozenset[bytes]:
+        """What no scan could read, so that nothing can be told of it or of what is below."""
+        return frozenset(self._unreadable)
+
+    @property
     def _is_watching(self) -> bool:
         return self._watch is not None and self._watch.is_alive()
 
@@ -282,7 +287,7 @@ class Finding:
         self.whole_scans += 1
         if ROOT in finished.unreadable:
             self._next_root_check = float("-inf")
-            self._scans.start(ROOT, only_scanned=self._journal.is_base_complete)
+            self._scans.start_again(finished, only_scanned=self._journal.is_base_complete)
             return
         self.is_scan_complete = True
         pause_seconds = self._scan_pause_seconds(finished.spent_seconds)

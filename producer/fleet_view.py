@@ -14,6 +14,7 @@ from typing import Any
 from common.entries import BEFORE_ALL, Position
 from common.labels import Labels, Selector
 from common.messages import Lineage, ReplicaState, Report
+from producer.fleet import tells_of_fork
 from producer.roster import Member
 
 GONE_SECONDS = 30.0
@@ -34,7 +35,7 @@ class Word(StrEnum):
     HALTED = "halted"
     """Its disk or its state cannot be trusted: a person is needed."""
     FORKED = "forked"
-    """It has another batch at a position of ours: the next epoch heals it."""
+    """It has another batch at a position of ours, or stands where we were never: the next epoch heals it."""
     COPYING = "copying"
     """Compares buckets: a first copy, or what it missed."""
     WAITING = "waiting"
@@ -133,23 +134,24 @@ LagOf = Callable[[Position], float | None]
 
 def see(heard: Iterable[Heard], lineage: Lineage, here: Position, lag_of: LagOf, unix: float) -> FleetView:
     """The fleet as it stands. An ephemeral replica counts only while it speaks."""
-    views = (_view(one, lineage, lag_of, unix) for one in heard)
+    views = (_view(one, lineage, here, lag_of, unix) for one in heard)
     counted = (one for one in views if not (one.member.is_ephemeral and one.word in (Word.GONE, Word.NEW)))
     return FleetView(here, tuple(sorted(counted, key=lambda one: one.name)))
 
 
-def _view(heard: Heard, lineage: Lineage, lag_of: LagOf, unix: float) -> ReplicaView:
+def _view(heard: Heard, lineage: Lineage, here: Position, lag_of: LagOf, unix: float) -> ReplicaView:
     member, report = heard.member, heard.report
+    is_forked = report is not None and tells_of_fork(report, lineage, here.sequence)
     lag = lag_of(member.level) if member.level.epoch else max(0.0, unix - member.added)
     return ReplicaView(
         member.name,
-        _word(heard, lag, lineage),
+        _word(heard, lag, lineage, is_forked=is_forked),
         report.position if report is not None else BEFORE_ALL,
         member.level,
         lag,
         heard.silent_seconds,
         member.heard,
-        report is not None and report.agreed and _is_ours(report, lineage),
+        report is not None and report.agreed and _is_ours(report, lineage) and not is_forked,
         str(report.state) if report is not None else "",
         report.stale_buckets if report is not None else 0,
         member,
@@ -157,7 +159,7 @@ def _view(heard: Heard, lineage: Lineage, lag_of: LagOf, unix: float) -> Replica
     )
 
 
-def _word(heard: Heard, lag: float | None, lineage: Lineage) -> Word:  # noqa: PLR0911 - a table
+def _word(heard: Heard, lag: float | None, lineage: Lineage, *, is_forked: bool) -> Word:  # noqa: PLR0911 - a table
     report = heard.report
     if not heard.member.heard:
         return Word.NEW
@@ -167,7 +169,7 @@ def _word(heard: Heard, lag: float | None, lineage: Lineage) -> Word:  # noqa: P
         return Word.BEHIND
     if report.state is ReplicaState.HALTED:
         return Word.HALTED
-    if report.details.get("forked") is True:
+    if is_forked:
         return Word.FORKED
     if report.state is ReplicaState.WAITING:
         return Word.WAITING

@@ -51,15 +51,17 @@ class HeldPaths:
     def __init__(self, access: Access) -> None:
         self._database, self._transaction, self._converted = access
         self._hold = int(self._state("hold", 1))
-        self._tally: Tally = Counter()
-        for hold, counts, number in self._rows("SELECT hold, counts, count(*) FROM held GROUP BY hold, counts"):
-            self._tally[hold, counts] = number
+        self._tally = self._counted()
         self.departed_noted = int(self._rows("SELECT count(*) FROM departed")[0][0])
         """How many went lately, at most."""
         self.is_counting = True
         """Whether what goes is noted, so that it counts after a restart."""
         self.is_emptied = bool(self._state("emptied", 0))
         """Whether a person said that the source was emptied on purpose."""
+
+    def _counted(self) -> Tally:
+        rows = self._rows("SELECT hold, counts, count(*) FROM held GROUP BY hold, counts")
+        return Counter({(hold, counts): number for hold, counts, number in rows})
 
     # -- how much
 
@@ -171,8 +173,8 @@ class HeldPaths:
             statement = "INSERT OR REPLACE INTO held SELECT path, ?, 1, ? FROM entry WHERE path != ?"
             self._database.execute(statement, (self._hold, int(time.time()), PATTERNS_PATH))
             self._database.execute(_SET, ("emptied", 1))
-            ((count,),) = self._rows("SELECT count(*) FROM held")
-        self._tally = Counter({(self._hold, 1): count})
+            tally = self._counted()
+        self._tally = tally
         self.is_emptied = True
 
     def forget_emptied(self) -> None:

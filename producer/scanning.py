@@ -38,8 +38,9 @@ class _Scan:
 
 
 class Finished(NamedTuple):
-    """A scan that came to its end: where it began, what it took, and what could not be read."""
+    """A scan that came to its end: its number, where it began, what it took, and what could not be read."""
 
+    number: int
     start: bytes
     spent_seconds: float
     unreadable: frozenset[bytes]
@@ -75,18 +76,24 @@ class Scans:
     def start(self, path: bytes, *, only_scanned: bool, is_asked: bool = True) -> None:
         """Scan at and below a path. The whole tree is begun anew where that is under way: what is behind may have changed.
 
-        `is_asked`: there is a reason to think that something changed there."""
+        `is_asked`: there is a reason to think that something changed there; what is begun anew keeps its number and
+        its reason."""
+        before = self._whole if path == ROOT else None
         self._last += 1
         found = differences(_with_pauses(self._walk(path)), self._known(path))
-        scan = _Scan(self._last, path, only_scanned, found, is_asked or (path == ROOT and self._is_whole_asked))
+        scan = _Scan(self._last, path, only_scanned, found, is_asked)
+        if before is not None:
+            scan.number, scan.is_asked = before.number, is_asked or before.is_asked
         if path == ROOT:
             self._whole = scan
         else:
             self._parts.append(scan)
 
-    @property
-    def _is_whole_asked(self) -> bool:
-        return self._whole is not None and self._whole.is_asked
+    def start_again(self, finished: Finished, *, only_scanned: bool) -> None:
+        """Scan the whole tree once more, in the place of one that came to nothing: who waits for that one waits on."""
+        self.start(ROOT, only_scanned=only_scanned)
+        if self._whole is not None:
+            self._whole.number = finished.number
 
     def stop(self) -> None:
         """Give all scans up."""
@@ -108,7 +115,7 @@ class Scans:
                 return hints, None
         scan.spent_seconds += perf_counter() - began
         self._end(scan)
-        return hints, Finished(scan.start, scan.spent_seconds, frozenset(scan.unreadable))
+        return hints, Finished(scan.number, scan.start, scan.spent_seconds, frozenset(scan.unreadable))
 
     def _end(self, scan: _Scan) -> None:
         if scan is self._whole:

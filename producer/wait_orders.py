@@ -91,7 +91,7 @@ def _told(wait: Wait, pipeline: Pipeline, now: float) -> dict[str, Any]:
     if position is None:
         return found
     found |= {"position": list(position)}
-    if wait.wanted.count == 0:
+    if wait.wanted is None:
         return found | {"is_done": True}
     if found["held"] and not wait.wanted.is_patient:
         return found | {"why": f"{found['held']:,} deletes are held on the master", "needs_person": True}

@@ -2,7 +2,7 @@
 change passes through; decides nothing of its own.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from itertools import count
 
@@ -26,12 +26,12 @@ WAITS_LIMIT = 1000
 
 @dataclass(slots=True)
 class Wait:
-    """One who waits. `watch`, `mark`: the moment in what is told, None: it needs none."""
+    """One who waits. `wanted`: for whom, None: for the journal alone. `watch`, `mark`: the moment in what is told, None: a scan
+    was asked for, or it needs none."""
 
     barrier: Barrier
-    wanted: Wanted
+    wanted: Wanted | None
     asked_at: float
-    needs_mark: bool
     watch: Watch | None = None
     mark: int | None = None
 
@@ -55,10 +55,10 @@ class Waiting:
     def begin(self, wanted: Wanted, now: float, under: Collection[bytes] = (), position: Position | None = None) -> int:
         """Somebody waits for all that has happened until now, at and below these paths (none: anywhere); or for a position that
         is known. Returns a ticket."""
-        barrier = Barrier(under, self._comparer.problems)
+        barrier = Barrier(under, self._problems())
         if position is not None:
             barrier.done(position)
-        return self._add(Wait(barrier, wanted, now, needs_mark=True))
+        return self._add(Wait(barrier, wanted, now))
 
     def hint(self, paths: Collection[bytes], is_directory: Callable[[bytes], bool], now: float) -> int:
         """Somebody knows that these paths changed, and waits until that is journaled. Returns a ticket.
@@ -69,7 +69,7 @@ class Waiting:
                 self._comparer.hint(path, now, force=True)
             if path == ROOT or is_directory(path):
                 self._dirty.add_subtree(path)
-        return self._add(Wait(Barrier(paths), Wanted(count=0), now, needs_mark=False))
+        return self._add(Wait(Barrier(paths), None, now))
 
     def _add(self, wait: Wait) -> int:
         if len(self._waits) >= WAITS_LIMIT:
@@ -119,11 +119,15 @@ class Waiting:
             waiting = self._dirty.paths() | self._comparer.unhashed.paths()
             barrier.snapshot(waiting, (taken.path for taken in self._round.taken), self._round.number)
         if barrier.step is Step.PATHS and not barrier.waiting and self._is_judged:
-            barrier.done(self._journal.stand.position, self._comparer.problems)
+            barrier.done(self._journal.stand.position, self._problems())
+
+    def _problems(self) -> Iterable[bytes]:
+        """The paths of which nothing can be carried, and the directories that cannot be read."""
+        return {*self._comparer.problems, *self._finding.unreadable}
 
     def _mark(self, wait: Wait) -> None:
-        """Where the watch cannot tell when it has told everything, a scan is asked for."""
-        if not wait.needs_mark:
+        """Where the watch cannot tell when it has told everything, a scan is asked for. Who hints knows what changed."""
+        if wait.wanted is None:
             return
         wait.watch = self._finding.watch
         wait.mark = wait.watch.mark() if wait.watch is not None else None
@@ -138,6 +142,10 @@ class Waiting:
             return False
         if wait.mark is None or wait.watch is None or wait.watch is not self._finding.watch:
             return True
+        if not wait.watch.is_alive():
+            wait.mark = None
+            self._dirty.add_subtree(ROOT)
+            return False
         return wait.watch.is_past(wait.mark)
 
     @property

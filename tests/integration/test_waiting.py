@@ -165,3 +165,29 @@ def test_what_is_removed_is_waited_for_too(tmp_path: Path, paths: tuple[bytes, .
         waited(producer, begin(producer, *paths))
         assert producer.journal.entry(b"d") is None
         assert producer.journal.entry(b"d/x") is None
+
+
+def test_a_watch_that_ends_meanwhile_is_made_up_for_by_a_scan(tmp_path: Path) -> None:
+    """It never tells of what happened before; the scan that is under way sees another part of the tree."""
+    watch = MemoryWatch()
+    other = tmp_path / "source" / "other"
+    other.mkdir(parents=True)
+    for number in range(5000):
+        (other / str(number)).touch()
+    with producing(tmp_path, watch) as producer:
+        (tmp_path / "source" / "zebra").write_text("last")
+        ticket = begin(producer)
+        producer.step()
+        watch.hint(b"other", subtree=True)
+        watch.alive = False
+        waited(producer, ticket)
+        assert indexed(producer, b"zebra")
+
+
+def test_a_directory_that_no_scan_can_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with producing(tmp_path, MemoryWatch()) as producer:
+        finding = producer.pipeline._finding
+        monkeypatch.setattr(type(finding), "unreadable", property(lambda _: frozenset({b"shut"})))
+        (tmp_path / "source" / "mine").write_text("mine")
+        assert waited(producer, begin(producer, b"shut")).barrier.problems == [b"shut"]
+        assert waited(producer, begin(producer)).barrier.problems == []

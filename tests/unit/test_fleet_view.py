@@ -55,6 +55,14 @@ def test_each_has_the_word_that_says_most(one: Heard, word: Word) -> None:
     assert view.word is word
 
 
+def test_one_that_stands_where_we_were_never_has_nothing_of_ours() -> None:
+    """It followed another producer under our epoch: it says agreed, of another tree."""
+    ahead = heard(report(position=Position(7, 101)), level=Position(7, 101))
+    (view,) = see([ahead], OURS, HERE, lag, 50.0).replicas
+    assert view.word is Word.FORKED
+    assert not view.has(Position(7, 100))
+
+
 def test_the_lag_is_the_age_of_the_oldest_event_that_is_not_durable_there() -> None:
     """By the last position at which nothing was stale: a replica that moves on with stale buckets gets no nearer."""
     stale = heard(report(stale_buckets=1, agreed=False), level=Position(7, 60))

@@ -80,3 +80,29 @@ def test_a_subtree_goes_before_the_whole_tree_which_is_continued() -> None:
     assert finished is not None
     assert finished.start == b""
     assert [hint.path for hint in hints] == [b"d/x"]
+
+
+def test_only_a_scan_that_somebody_has_a_reason_for_is_waited_for() -> None:
+    scans = _World([], []).scans()
+    scans.start(b"", only_scanned=True, is_asked=False)
+    scans.start(b"a", only_scanned=True)
+    assert len(scans.asked) == 1
+
+
+def test_a_scan_of_everything_that_is_begun_anew_keeps_its_number_and_its_reason() -> None:
+    scans = _World([], []).scans()
+    scans.start(b"", only_scanned=True)
+    before = scans.asked
+    scans.start(b"", only_scanned=True, is_asked=False)
+    assert scans.asked == before
+
+
+def test_one_that_comes_in_the_place_of_another_is_waited_for_in_its_place() -> None:
+    scans = _World([], []).scans()
+    scans.start(b"", only_scanned=True)
+    before = scans.asked
+    _, finished = scans.advance()
+    assert finished is not None
+    assert scans.asked == frozenset()
+    scans.start_again(finished, only_scanned=True)
+    assert scans.asked == before
