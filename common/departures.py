@@ -121,7 +121,7 @@ class Departures:
 
     def at_most(self, now: float) -> int:
         """Not more than so many count. Costs nothing."""
-        if not self._logged_gone:
+        if not self._log:  # what came back within the window must be seen before that has passed
             self._expire(now)
         return len(self._gone) + self._logged_gone
 

@@ -5,7 +5,7 @@ The reference goes through the whole history with lists, path by path; nothing o
 
 from dataclasses import dataclass, field
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from common.departures import WINDOW_SECONDS, Departed, Departures
@@ -96,6 +96,7 @@ def _entry(content: bytes | None) -> object:
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(acts, max_size=30))
+@example([("delete", b"a"), ("look",), ("wait", 300.0), ("put", b"a", b"1"), ("wait", 300.0)])
 def test_what_counts_is_what_the_plain_rule_counts(happenings: list[tuple[object, ...]]) -> None:
     tree = {b"a": b"1", b"b": b"2", b"c": b"3"}
     plain = _Plain(dict(tree))

@@ -29,7 +29,7 @@ def test_each_has_its_word_and_its_lag_by_name() -> None:
     assert [(one.name, one.word, one.lag_seconds) for one in view.replicas] == [
         ("a", Word.BEHIND, 60.0),
         ("b", Word.EQUAL, 0.0),
-        ("c", Word.BEHIND, None),
+        ("c", Word.FORKED, None),
     ]
 
 
