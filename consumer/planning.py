@@ -56,6 +56,8 @@ class _Draft:
     unmet_before: dict[bytes, Unmet]
     drift: Mapping[bytes, Drift]
     corrections: dict[bytes, Entry | None] = field(default_factory=dict)
+    leaving: set[bytes] = field(default_factory=set)
+    """Wrong guesses below an excluded directory: the index gives them up, the disk keeps them."""
     room_for: set[bytes] = field(default_factory=set)
     clear: list[bytes] = field(default_factory=list)
     directories: list[MakeDirectory] = field(default_factory=list)
@@ -96,7 +98,7 @@ def make_plan(
     draft = _Draft(want, view.rows(want.keys() | _above(want)), view.unmet(want.keys()), drift)
     _correct_below(draft, view)
     _correct_above(draft)
-    for path in draft.corrections:
+    for path in (*draft.corrections, *draft.leaving):
         if is_known(path):
             raise ContradictionError(path)
     draft.rows |= view.rows(draft.corrections.keys() - draft.rows.keys())
@@ -144,7 +146,7 @@ def _above(want: Mapping[bytes, Told]) -> set[bytes]:
 
 
 def _makes_no_directory(told: Told) -> bool:
-    return not told.keep and (told.entry is None or not told.entry.is_directory)
+    return told.entry is None or not told.entry.is_directory
 
 
 def _correct_below(draft: _Draft, view: View) -> None:
@@ -155,9 +157,13 @@ def _correct_below(draft: _Draft, view: View) -> None:
             continue
         if told.entry is not None:
             draft.room_for.add(path)
-        for found in view.below(path):
-            if found not in draft.want:
-                draft.corrections[found] = None
+        below = [found for found in view.below(path) if found not in draft.want]
+        if told.keep:
+            draft.leaving.update(below)
+        else:
+            draft.corrections.update(dict.fromkeys(below))
+    for path in draft.leaving:
+        draft.corrections.pop(path, None)
 
 
 def _correct_above(draft: _Draft) -> None:
@@ -298,7 +304,7 @@ def _finished(draft: _Draft) -> Plan:
         contents=tuple(draft.contents),
         remove=tuple(draft.remove),
         touched=_touched(draft),
-        corrections=draft.corrections,
+        corrections=draft.corrections | dict.fromkeys(draft.leaving),
         unmet=draft.unmet,
         foreign=_foreign(draft),
         above=_directories_above(draft),

@@ -191,3 +191,18 @@ def test_a_file_goes_where_the_master_has_an_excluded_directory_now() -> None:
     world.master.look()
     calm(world)
     assert b"turns" not in replica.disk()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 4])
+def test_what_an_adoption_found_below_an_excluded_directory_leaves_the_index_with_it(seed: int) -> None:
+    # By the seed: the bucket of the directory is level before those of what lies in it.
+    world = World(Setting(interleaves=False, lateness=0.7, replicas=("one",), edits=3, seed=seed))
+    with_patterns(world, "kept")
+    replica = world.replicas["one"]
+    hand = Hand(replica.process.disk, replica.process.target)
+    hand.put(b"kept", DIRECTORY, 0o755)
+    for number in range(9):
+        hand.put(b"kept/%d" % number, FILE, 0o644, b"theirs")
+    replica.note_edited(set(replica.disk()))
+    calm(world)
+    assert replica.disk()[b"kept/8"][-1] == b"theirs"

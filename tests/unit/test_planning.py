@@ -134,6 +134,15 @@ def test_a_delete_that_keeps_leaves_the_disk_alone() -> None:
     assert plan.touched == frozenset()
 
 
+def test_what_is_guessed_below_a_directory_that_leaves_and_is_kept_leaves_the_index_with_it() -> None:
+    plan = planned({b"a": DIRECTORY, b"a/f": FILE}, {b"a": Told(None, HERE, keep=True)}, known=False)
+    assert plan.corrections == {b"a/f": None}
+    assert plan.is_empty
+    assert plan.touched == frozenset()
+    with pytest.raises(ContradictionError):
+        planned({b"a": DIRECTORY, b"a/f": FILE}, {b"a": Told(None, HERE, keep=True)})
+
+
 def test_what_was_found_and_must_give_way_is_foreign() -> None:
     other = file_entry(0o644, 5, 1, content_digest(b"x"))
     index = {b"gone": FILE, b"other": other, b"same": FILE, b"dir": FILE}
