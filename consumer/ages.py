@@ -3,7 +3,7 @@
 A clock that was wrong when something was set aside must neither let it go at once nor keep it for ever. So what counts is the
 time that went by since it was first seen standing there: between two looks, the lesser of what the two clocks say; a clock that
 was set back says nothing for once. What stands aside is called `<unix seconds>-<number>`, or that and one more number; the time
-in it is for people.
+in it is for people; with 0 it is condemned: it goes as soon as there is a moment for it.
 """
 
 import re
@@ -35,6 +35,11 @@ def label_of(unix_seconds: float, number: int, more: int = 0) -> bytes:
     return b"%d-%d" % (unix_seconds, number) + (b"-%d" % more if more else b"")
 
 
+def is_condemned(label: bytes) -> bool:
+    """Whether it only stands aside because to remove it at once would have taken long."""
+    return label.startswith(b"0-")
+
+
 def is_label(name: bytes) -> bool:
     """Whether it is ours: what is named otherwise is nobody's, and stays."""
     return _LABEL.fullmatch(name) is not None
@@ -54,7 +59,7 @@ def oldest_first(ages: Ages) -> list[bytes]:
 
 def is_too_old(ages: Ages, label: bytes, limit_seconds: float) -> bool:
     """Whether it has stood there long enough."""
-    return ages.lived - ages.born[label] >= limit_seconds
+    return is_condemned(label) or ages.lived - ages.born[label] >= limit_seconds
 
 
 def is_too_much(total_bytes: int, free_bytes: int, share: float) -> bool:

@@ -120,7 +120,9 @@ class Clearing:
         if self._foreign == "aside":
             return self.put_aside(path)
         mode = os.lstat(basename(path), dir_fd=self._directories.open(parent(path))).st_mode
-        if self._protects is not None and self._protects(path, stat.S_ISDIR(mode)):
+        if self._protects is None:
+            return self._dispose(path)
+        if self._protects(path, stat.S_ISDIR(mode)):
             return False
         return self._remove_directory(path, mode, is_foreign=False) if stat.S_ISDIR(mode) else self._dispose(path)
 
@@ -130,18 +132,18 @@ class Clearing:
         if self._foreign != "delete":
             self._move_aside(path)
         elif stat.S_ISDIR(os.lstat(basename(path), dir_fd=above).st_mode):
-            _remove_tree(self._directories, path)
+            self._move_aside(path, for_good=True)
         else:
             os.unlink(basename(path), dir_fd=above)
         return True
 
-    def _move_aside(self, path: bytes) -> None:
+    def _move_aside(self, path: bytes, *, for_good: bool = False) -> None:
         """As a whole. A directory that its owner may not write can neither give up what is in it nor be moved: it is loosened
         for that; aside it has its mode again."""
         self._directories.forget(path)
         above = parent(path)
         try:
-            self._aside.take(path, self._directories.open(above))
+            self._aside.take(path, self._directories.open(above), for_good=for_good)
         except PermissionError:
             may_try_again = self._directories.loosen(above)
             mode = os.lstat(basename(path), dir_fd=self._directories.open(above)).st_mode
@@ -149,7 +151,8 @@ class Clearing:
             if not (may_try_again or is_loosened):
                 raise
             self._directories.forget(path)
-            self._aside.take(path, self._directories.open(above), stat.S_IMODE(mode) if is_loosened else None)
+            shown = stat.S_IMODE(mode) if is_loosened else None
+            self._aside.take(path, self._directories.open(above), shown, for_good=for_good)
 
     def _protected_below(self, path: bytes) -> set[bytes]:
         """The topmost protected paths below a directory."""
@@ -165,21 +168,3 @@ class Clearing:
                 elif stat.S_ISDIR(mode):
                     pending.append(child)
         return protected
-
-
-def _remove_tree(directories: Directories, path: bytes) -> None:
-    """Files first, then the directories in the reverse of the order in which they were found: no recursion, few descriptors.
-
-    Raises OSError at the first thing that cannot be removed.
-    """
-    found = [path]
-    for here in found:
-        directories.loosen(here)
-        for name in directories.names(here):
-            if stat.S_ISDIR(os.lstat(name, dir_fd=directories.open(here)).st_mode):
-                found.append(join(here, name))
-            else:
-                os.unlink(name, dir_fd=directories.open(here))
-    for here in reversed(found):
-        directories.forget(here)
-        os.rmdir(basename(here), dir_fd=directories.open(parent(here)))

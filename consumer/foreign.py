@@ -10,19 +10,14 @@ from consumer.walking import Directories
 
 
 def clear_paths(
-    root: int,
-    home: int,
-    paths: Collection[bytes],
-    number: int,
-    protects: Protects | None,
-    foreign: ForeignPolicy,
+    root: int, aside: Aside, paths: Collection[bytes], protects: Protects | None, foreign: ForeignPolicy
 ) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-    """These go as far as that can be done; returns what is gone, and what of it stands aside, under the commit's `number`.
+    """These go as far as that can be done; returns what is gone, and what of it stands aside.
 
-    `root`, `home`: descriptors of the target and its stage, which stay the caller's. Raises NoRoomError and HaltError.
+    `root`: a descriptor of the target, which stays the caller's, as `aside` does. Raises NoRoomError and HaltError.
     """
     gone = []
-    directories, aside = Directories(root), Aside(home, number)
+    directories = Directories(root)
     clearing = Clearing(directories, aside, protects, foreign)
     try:
         for path in paths:
@@ -33,6 +28,5 @@ def clear_paths(
                 raise_if_general(error, "clearing foreign files")
         return tuple(gone), tuple(aside.paths)
     finally:
-        aside.close()
         directories.tighten()
         directories.close()

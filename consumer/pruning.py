@@ -41,8 +41,11 @@ class Pruning:
         return self._work is not None
 
     def turn(self, now: float, clocks: Clocks) -> None:
-        """Look now and then; go on for a moment. `now`: monotonic seconds. Without the master's clock (0) nothing goes."""
-        if self._work is None and now >= self._look_at and clocks.master:
+        """Look now and then; go on for a moment. `now`: monotonic seconds. Without the master's clock (0) only what is condemned
+        goes."""
+        if self._work is None and self._shelf.has_condemned:
+            self._work = self._remove_condemned()
+        elif self._work is None and now >= self._look_at and clocks.master:
             self._look_at = now + LOOK_SECONDS
             self._work = self._prune(clocks)
         if self._work is not None:
@@ -63,6 +66,12 @@ class Pruning:
             if time.monotonic() >= until:
                 return
         self._work = None
+
+    def _remove_condemned(self) -> Iterator[None]:
+        self._shelf.has_condemned = False
+        for label in self._shelf.labels():
+            if ages.is_condemned(label):
+                yield from self._shelf.remove(label)
 
     def _prune(self, clocks: Clocks) -> Iterator[None]:
         self._look(clocks)

@@ -32,6 +32,8 @@ class Shelf:
         """`home`: a descriptor of the stage, which stays the caller's."""
         self._home = home
         self._lane: Lane[None] = Lane("aside")
+        self.has_condemned = True
+        """Whether something may stand there that goes as soon as there is a moment for it: an earlier run may have left it."""
 
     def close(self) -> None:
         """End the thread. Idempotent."""

@@ -6,7 +6,7 @@ turns out not to be ours is left as it was. Used from one thread.
 
 import os
 from collections.abc import Collection, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -233,24 +233,23 @@ class Target:
         is_again, fresh = bool(self._left), frozenset[bytes]() if self._left else plan.fresh
         self._left |= plan.touched
         with during("swapping"):
-            aside = Aside(self._opened.home, staged.number)
-            swap = Swap(
-                plan,
-                self._root,
-                self._opened.contents,
-                aside,
-                self._protects,
-                staged.failed,
-                appearance=self.appearance,
-                foreign=self.foreign,
-                fresh=fresh,
-                is_again=is_again,
-            )
-            try:
-                outcome = swap.carry_out()
-            finally:
-                aside.close()
-                self._changed |= swap.changed
+            with self._aside(staged.number) as aside:
+                swap = Swap(
+                    plan,
+                    self._root,
+                    self._opened.contents,
+                    aside,
+                    self._protects,
+                    staged.failed,
+                    appearance=self.appearance,
+                    foreign=self.foreign,
+                    fresh=fresh,
+                    is_again=is_again,
+                )
+                try:
+                    outcome = swap.carry_out()
+                finally:
+                    self._changed |= swap.changed
             self._opened.swap_position()
         stored = [put for put in plan.contents if type(put) is Put and put.body is None]
         self._placed = [put.entry.digest for put in stored if put.path not in outcome.unmet]
@@ -281,11 +280,23 @@ class Target:
     # -- what is foreign
     def set_aside(self, paths: Collection[bytes], number: int) -> tuple[bytes, ...]:
         """Move these foreign paths aside whatever the policy is, as far as that can be done; returns what was moved."""
-        return clear_paths(self._root, self._opened.home, paths, number, self._protects, "aside")[1]
+        with self._aside(number) as aside:
+            return clear_paths(self._root, aside, paths, self._protects, "aside")[1]
 
     def clear_foreign(self, paths: Collection[bytes], number: int) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
         """What somebody else put at these paths goes as the policy is; returns what is gone, and what of it stands aside."""
-        return clear_paths(self._root, self._opened.home, paths, number, self._protects, self.foreign)
+        with self._aside(number) as aside:
+            return clear_paths(self._root, aside, paths, self._protects, self.foreign)
+
+    @contextmanager
+    def _aside(self, number: int) -> Iterator[Aside]:
+        """Where things go aside in this commit."""
+        aside = Aside(self._opened.home, number)
+        try:
+            yield aside
+        finally:
+            aside.close()
+            self.shelf.has_condemned |= aside.has_condemned
 
     @property
     def shelf(self) -> Shelf:

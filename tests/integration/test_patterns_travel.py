@@ -126,6 +126,7 @@ def test_what_is_foreign_in_a_directory_that_goes_follows_the_policy(running: Ru
     (running.root / "d/sub/own").write_bytes(b"own")
     running.say(running.master.batch({b"d/x": None, b"d": None}))
     agreed(running)
+    running.turn(10)  # a whole directory goes a moment later
     aside = [path.name for path in (running.root / ".treecast").rglob("own")]
     assert ((running.root / "d/sub/own").exists(), aside) == {
         "aside": (False, ["own"]),

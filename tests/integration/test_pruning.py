@@ -164,3 +164,37 @@ def test_what_cannot_be_removed_stays_and_stops_nothing_else(running: Running, m
     monkeypatch.undo()
     at(one, 2 * SECONDS)
     assert not stuck.exists()
+
+
+def test_a_foreign_directory_that_shall_go_is_out_of_the_way_at_once_and_then_removed_in_pieces(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch waits for one rename, whatever is in it; no clock is needed, nor does a restart matter."""
+    monkeypatch.setattr(pruning, "SLICE_SECONDS", 0.0)
+    running.restart(foreign="delete")
+    running.say(running.master.batch({b"d": 0o755}))
+    running.until((running.root / "d").is_dir, what="made")
+    for number in range(500):
+        (running.root / f"d/theirs/{number // 250}").mkdir(parents=True, exist_ok=True)
+        (running.root / f"d/theirs/{number // 250}/{number}").write_bytes(b"theirs")
+    running.say(running.master.batch({b"d": None}))
+    running.until(lambda: not (running.root / "d").exists(), what="gone")
+    (condemned,) = shelf_of(running).iterdir()
+    running.restart(foreign="delete")
+    running.until(lambda: not condemned.exists(), rounds=100, what="removed")
+    assert not running.state.unmet_paths(1)
+    assert list(shelf_of(running).iterdir()) == []
+
+
+def test_what_goes_aside_by_a_clock_at_the_beginning_of_time_stays(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine without a battery starts in 1970; what it sets aside is not condemned."""
+    monkeypatch.setattr(time, "time", lambda: 0.2)
+    (running.root / "new").mkdir()
+    (running.root / "new/f").write_bytes(b"theirs")
+    running.say(running.master.batch({b"new": b"ours"}))
+    running.until((running.root / "new").is_file, what="placed")
+    running.restart()
+    running.turn(20)
+    assert [path.read_bytes() for path in shelf_of(running).rglob("f")] == [b"theirs"]
