@@ -25,17 +25,15 @@ class Step(Enum):
 class Barrier:
     """One moment. `under`: only what happened at these paths and below them counts; none: everything."""
 
-    def __init__(self, under: Collection[bytes] = (), problems: Iterable[bytes] = ()) -> None:
-        """`problems`: the paths of which nothing can be carried already; they are news only where they are asked for by name."""
+    def __init__(self, under: Collection[bytes] = ()) -> None:
         self._under = frozenset(under)
-        self._known_problems = frozenset() if under else frozenset(problems)
         self._scans: frozenset[int] = frozenset()
         self._to_look: set[bytes] = set()
         self._to_end: set[bytes] = set()
         self._open_round = 0
         self.step = Step.BASE
         self.problems: list[bytes] = []
-        """The paths of which nothing can be carried: those since it began, and all that are asked for by name."""
+        """The paths that count and of which nothing can be carried."""
         self.position: Position | None = None
         """Everything is in the journal at this position; None before."""
 
@@ -74,7 +72,7 @@ class Barrier:
     def done(self, position: Position, problems: Iterable[bytes] = ()) -> None:
         """Nothing is waited for any more. `problems`: all paths of which nothing can be carried."""
         self.step, self.position = Step.DONE, position
-        self.problems = sorted(path for path in problems if path not in self._known_problems and self._counts(path))
+        self.problems = sorted(path for path in problems if self._counts(path))
 
     def named(self, limit: int) -> list[bytes]:
         """Some of the paths that it still waits for, in byte order."""

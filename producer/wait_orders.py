@@ -93,9 +93,11 @@ def _told(wait: Wait, pipeline: Pipeline, now: float) -> dict[str, Any]:
     found |= {"position": list(position)}
     if wait.wanted is None:
         return found | {"is_done": True}
-    if found["held"] and not wait.wanted.is_patient:
-        return found | {"why": f"{found['held']:,} deletes are held on the master", "needs_person": True}
-    return found | _fleet(judge(pipeline.members.view(now), wait.wanted, position))
+    found |= _fleet(judge(pipeline.members.view(now), wait.wanted, position))
+    if wait.is_for_all and found["held"]:
+        why = "" if wait.wanted.is_patient else "deletes are held on the master"
+        found |= {"is_done": False, "why": why, "needs_person": True}
+    return found
 
 
 def _fleet(verdict: Verdict) -> dict[str, Any]:

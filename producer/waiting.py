@@ -26,12 +26,14 @@ WAITS_LIMIT = 1000
 
 @dataclass(slots=True)
 class Wait:
-    """One who waits. `wanted`: for whom, None: for the journal alone. `watch`, `mark`: the moment in what is told, None: a scan
-    was asked for, or it needs none."""
+    """One who waits. `wanted`: for whom, None: for the journal alone. `is_for_all`: for all that had happened, with the deletes
+    that are held; else for a position. `watch`, `mark`: the moment in what is told, None: a scan was asked for, or it needs none.
+    """
 
     barrier: Barrier
     wanted: Wanted | None
     asked_at: float
+    is_for_all: bool = True
     watch: Watch | None = None
     mark: int | None = None
 
@@ -55,10 +57,10 @@ class Waiting:
     def begin(self, wanted: Wanted, now: float, under: Collection[bytes] = (), position: Position | None = None) -> int:
         """Somebody waits for all that has happened until now, at and below these paths (none: anywhere); or for a position that
         is known. Returns a ticket."""
-        barrier = Barrier(under, self._problems())
+        barrier = Barrier(under)
         if position is not None:
             barrier.done(position)
-        return self._add(Wait(barrier, wanted, now))
+        return self._add(Wait(barrier, wanted, now, is_for_all=position is None))
 
     def hint(self, paths: Collection[bytes], is_directory: Callable[[bytes], bool], now: float) -> int:
         """Somebody knows that these paths changed, and waits until that is journaled. Returns a ticket.

@@ -2,7 +2,7 @@
 fleet; asks nobody.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from common.entries import Position
 from common.labels import Selector
@@ -61,10 +61,10 @@ def _or_hopeless(verdict: Verdict, wanted: Wanted, needed: int) -> Verdict:
     silent = [one for one in verdict.missing if one.word in _SILENT]
     stopped = [one for one in verdict.missing if one.word in _STOPPED]
     can_come = verdict.of - len(silent) - len(stopped)
-    if wanted.is_patient or can_come >= needed:
+    if can_come >= needed:
         return verdict
     why = ", ".join(f"{one.name} is {_state(one)}" for one in (*stopped, *silent)[:10])
-    return Verdict(verdict.have, verdict.of, verdict.missing, False, why, needs_person=bool(stopped))
+    return replace(verdict, why_hopeless="" if wanted.is_patient else why, needs_person=bool(stopped))
 
 
 def _state(one: ReplicaView) -> str:

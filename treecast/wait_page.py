@@ -14,12 +14,15 @@ def line(found: Mapping[str, Any], seconds: float, at: Moment) -> str:
     if found.get("have") is None and not found["why"]:
         return f"not yet: the master waits for {found['waits_for']}, after {seconds:.1f} s{_paths(found)}"
     told = [_count(found, seconds)] if found.get("have") is not None else []
-    if found["why"] and (found["needs_person"] or found.get("have") is None or not found.get("missing")):
+    if found["held"]:
+        told.append(f"{found['held']:,} deletes are held on the master (treecast hold show)")
+    elif found["why"] and (found["needs_person"] or found.get("have") is None or not found.get("missing")):
         told.append(found["why"])
     told += _missing(found, at)
     if found["problem_count"]:
         names = ", ".join(found["problems"][:NAMED])
-        told.append(f"{found['problem_count']:,} changed paths cannot be carried: {names}")
+        paths = f"{found['problem_count']:,} path{'s' if found['problem_count'] > 1 else ''}"
+        told.append(f"{paths} on the master cannot be carried: {names} (treecast status --problems)")
     return "; ".join(told)
 
 

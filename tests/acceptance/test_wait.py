@@ -138,3 +138,22 @@ def test_a_hint_is_in_the_journal_when_it_returns_where_nothing_is_watched(fleet
     assert treecast(fleet, "hint", str(fleet.source / "told")).returncode == 0
     assert waited(fleet, "told")[0] == 0
     assert [(target / "told").read_text() for target in fleet.targets] == ["told"] * len(fleet.targets)
+
+
+def test_deletes_that_are_held_are_not_everywhere_whatever_the_patience(fleet: Fleet) -> None:
+    """What was removed before the call stands on every replica still; when it is released, it is waited for."""
+    for number in range(120):
+        (fleet.source / f"f{number}").write_text("x")
+    fleet.producer.start("--hold=5,5%,50%")
+    for consumer in fleet.consumers.values():
+        consumer.start()
+        await_agreed(consumer)
+    for number in range(60):
+        (fleet.source / f"f{number}").unlink()
+    code, found = waited(fleet)
+    assert (code, found["why"]) == (4, "deletes are held on the master")
+    code, found = waited(fleet, "--patient", "--timeout", "1")
+    assert (code, found["is_done"], found["why"]) == (4, False, "")
+    assert treecast(fleet, "hold", "release").returncode == 0
+    assert waited(fleet)[0] == 0
+    assert [len(list(target.glob("f*"))) for target in fleet.targets] == [60] * len(fleet.targets)

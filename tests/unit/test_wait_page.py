@@ -30,13 +30,13 @@ def at(unix: float) -> str:
         ({"have": 9, "missing": {"fra7": GONE}}, "9 of 10 at 481,223 in 0.4 s; fra7 gone since 14:02", 0),
         (WAITING, "not yet: the master waits for a scan, after 0.4 s, 2 paths, among them a, b", 1),
         (
-            {"is_done": False, "have": None, "why": "5,000 deletes are held on the master", "needs_person": True},
-            "5,000 deletes are held on the master",
+            {"is_done": False, "why": "", "held": 5000, "needs_person": True},
+            "10 of 10 at 481,223 in 0.4 s; 5,000 deletes are held on the master (treecast hold show)",
             4,
         ),
         (
             {"problem_count": 1, "problems": ["x\\x0a"]},
-            "10 of 10 at 481,223 in 0.4 s; 1 changed paths cannot be carried: x\\x0a",
+            "10 of 10 at 481,223 in 0.4 s; 1 path on the master cannot be carried: x\\x0a (treecast status --problems)",
             1,
         ),
     ],

@@ -51,8 +51,8 @@ def wait(  # noqa: PLR0913, PLR0917 - each is an option of its own
     For the end of a deploy script. Everything that was closed, renamed, linked, removed or chmod-ed before counts; nothing else
     is waited for.
 
-    Exit code: 0 they have it; 1 they do not: time is up, one that is needed is gone, or a path cannot be carried (with PATH any
-    there; else those that turned out so since the call); 4 a person is needed; 3 no producer answers.
+    Exit code: 0 they have it; 1 they do not: time is up, one that is needed is gone, or a path there cannot be carried (mend or
+    exclude it); 4 a person is needed, as for deletes that are held; 3 no producer answers.
     """
     from treecast.commands.replica import producer_of
     from treecast.moments import clock_time
