@@ -9,19 +9,20 @@ from contextlib import closing
 from random import Random
 
 from common.transport.ports import Route
+from tests.machine.acts_journals import back_up_journal, kill_answerer, lose_journal, restore_journal
 from tests.machine.disk import FIFO, Inode
+from tests.machine.hands import Hand
 from tests.machine.laws import Observed, claims_of
 from tests.machine.process import clock, databases
-from tests.machine.processes import JOURNAL
 from tests.machine.queues import UPSTREAM, CopyingQueues
-from tests.machine.reference import NOWHERE, Hand, digest_of
+from tests.machine.reference import NOWHERE
+from tests.machine.wire import digest_of
 from tests.machine.working import hash_files, work
-from tests.machine.world import Copy, World
+from tests.machine.world import BACKUPS_KEPT, Copy, World
 
 FOREIGN = [b"foreign", b"a/foreign", b"b/foreign"]
 PAUSES = (0.0, 0.002, 0.03, 0.03)
 """Seconds before a round of somebody's loop."""
-BACKUPS_KEPT = 3
 FILE_KIND = 1
 OWNER_READS = 0o400
 
@@ -168,8 +169,8 @@ def delete_queue(world: World, replica: Observed) -> None:
 def replay(world: World, replica: Observed) -> None:
     """Messages from any time come again."""
     name = replica.process.name
-    answers = [message for message in world.heard if message.replica == name]
-    heard = answers if answers and world.rng.random() < 0.6 else world.heard
+    answers = [message for message in world.ear.heard if message.replica == name]
+    heard = answers if answers and world.rng.random() < 0.6 else world.ear.heard
     for _ in range(world.rng.choice([1, 3])):
         message = world.rng.choice(heard[-20:] if world.rng.random() < 0.7 else heard) if heard else None
         if message is not None and (message.route is Route.EVENTS or message.replica == name):
@@ -191,9 +192,9 @@ def drift(world: World, replica: Observed) -> None:
     elif dice < 0.2:
         hand.put(rng.choice([*world.paths, *FOREIGN]), FIFO, 0o644)
     elif dice < 0.5:
-        world.edit(hand, FOREIGN, b"foreign %d" % rng.randrange(1 << 20))
+        world.editor.edit(hand, FOREIGN, b"foreign %d" % rng.randrange(1 << 20))
     else:
-        world.edit(hand, world.paths, b"drift %d" % rng.randrange(1 << 20))
+        world.editor.edit(hand, world.paths, b"drift %d" % rng.randrange(1 << 20))
     after = replica.disk()
     replica.note_edited({path for path in before.keys() | after.keys() if before.get(path) != after.get(path)})
     replica.seen = after
@@ -226,6 +227,7 @@ def spoil(world: World, replica: Observed) -> None:
     with state._transaction(state._standing, state._flags):
         state._index.write({path: row._replace(entry=row.entry._replace(digest=digest_of(b"wrong")))})
     replica.spoiled.add(path)
+    replica.is_sound = False
     world.count["rows spoiled"] += 1
 
 
@@ -276,39 +278,6 @@ def _known_to(state: bytes) -> frozenset[bytes]:
         database.deserialize(state)
         claims = claims_of(database)
         return frozenset(claims.rows.keys() | claims.unmet.keys())
-
-
-def kill_answerer(world: World) -> None:
-    """The process that makes answers is started again."""
-    if world.producer.is_running:
-        world.producer.answerer.die()
-
-
-def lose_journal(world: World) -> None:
-    """The producer's journal is gone."""
-    world.producer.end()
-    databases.images.pop(JOURNAL, None)
-    world.holds.let_go.clear()
-    clock.now += 2.0
-    world.count["journals lost"] += 1
-
-
-def back_up_journal(world: World) -> None:
-    """A copy of the journal."""
-    if world.producer.is_running and world.producer.journal.is_base_complete:
-        copies = world.backups.setdefault(JOURNAL, [])
-        copies.append(Copy(databases.image(JOURNAL)))
-        del copies[:-BACKUPS_KEPT]
-
-
-def restore_journal(world: World) -> None:
-    """The journal is an older copy."""
-    if world.backups.get(JOURNAL):
-        world.producer.end()
-        databases.images[JOURNAL] = world.rng.choice(world.backups[JOURNAL]).database
-        world.holds.let_go.clear()
-        clock.now += 2.0
-        world.count["journals restored"] += 1
 
 
 def deafen(world: World) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tests.machine.disk import DIRECTORY, FILE, SYMLINK, tree_below
 from tests.machine.laws import Observed
+from tests.machine.persons import release_at, release_at_master
 from tests.machine.process import clock, databases
 from tests.machine.queues import UPSTREAM
 from tests.machine.world import World
@@ -46,12 +47,12 @@ def bring_back(world: World) -> None:
 
 def release_all(world: World) -> None:
     """A person releases what the producer holds."""
-    world.release_at_master()
+    release_at_master(world)
 
 
 def release(world: World, replica: Observed) -> None:
     """A person releases what a replica holds."""
-    world.release_at(replica)
+    release_at(world, replica)
 
 
 def mistrust(world: World) -> None:

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 from tests.machine.disk import FILE
+from tests.machine.editing import FILE_MODES
 from tests.machine.laws import Observed
 from tests.machine.process import clock
-from tests.machine.reference import INLINE_BYTES
+from tests.machine.setting import PATHS
+from tests.machine.wire import INLINE_BYTES
 from tests.machine.working import hash_files, work
-from tests.machine.world import FILE_MODES, PATHS, World
+from tests.machine.world import World
 
 SIZES = (INLINE_BYTES, INLINE_BYTES + 1, 3000, 3072, 5000)
 

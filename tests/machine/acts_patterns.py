@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from tests.machine.hands import Hand
 from tests.machine.laws import Observed
-from tests.machine.reference import Hand
 from tests.machine.rules import Rules
 from tests.machine.world import World
 
@@ -44,7 +44,9 @@ def edit_protected(world: World, replica: Observed) -> None:
     """Somebody edits what is protected on a replica."""
     hand = Hand(replica.process.disk, replica.process.target)
     before = replica.disk()
-    world.edit(hand, [path for path in world.paths if replica.nobodys.guards(path, None)] or MORE_PATHS, b"theirs")
+    world.editor.edit(
+        hand, [path for path in world.paths if replica.nobodys.guards(path, None)] or MORE_PATHS, b"theirs"
+    )
     after = replica.disk()
     replica.note_edited({path for path in before.keys() | after.keys() if before.get(path) != after.get(path)})
     replica.seen = after

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from copy import copy
 
 from common.errors import StoppedError
+from tests.machine.persons import asked
 from tests.machine.process import clock, databases
-from tests.machine.processes import ProducerProcess
+from tests.machine.producing import ProducerProcess
 from tests.machine.queues import UPSTREAM
+from tests.machine.setting import limit_of
 from tests.machine.working import hash_files
-from tests.machine.world import World, limit_of
+from tests.machine.world import World
 
 RIVAL = "rival"
 PAUSES = (0.0, 0.002, 0.03, 0.3)
@@ -81,7 +83,7 @@ def take_over(world: World) -> None:
     if running:
         producer = world.rng.choice(running)
         try:
-            with world.asked(producer):
+            with asked(producer):
                 done = producer.pipeline.leading.start(clock.now, takes_over=world.rng.random() < 0.7)
                 world.count[f"a person says start: {done}"] += 1
         except StoppedError:

@@ -9,6 +9,7 @@ from tests.machine.acts import overflow, produce, turn
 from tests.machine.disk import FILE
 from tests.machine.hold_laws import HELD, held_in_journal
 from tests.machine.laws import Observed, claims_of
+from tests.machine.persons import release_at, release_at_master
 from tests.machine.process import clock
 from tests.machine.reference import LawBroken, Tree, check, parents
 from tests.machine.working import hash_files, work
@@ -141,10 +142,10 @@ def _release(world: World) -> None:
     """A person releases it at the master, for all; or on each replica, where the master holds nothing."""
     world.count["held in the calm"] += 1
     if held_in_journal(world.producer.journal._database) or world.setting.seed % 2:
-        world.release_at_master()
+        release_at_master(world)
     else:
         for replica in world.replicas.values():
-            world.release_at(replica)
+            release_at(world, replica)
 
 
 # ------------------------------------------------------------------------------------------------------------- level

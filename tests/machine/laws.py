@@ -9,23 +9,22 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tests.machine.consuming import ReplicaProcess
 from tests.machine.disk import Node, tree_below
 from tests.machine.hold_laws import HeldHere, Holding
 from tests.machine.pattern_laws import NobodysHere, Seen
-from tests.machine.processes import ReplicaProcess
 from tests.machine.reference import (
     NOWHERE,
-    PATTERNS,
     Place,
     Published,
     Spot,
     Tree,
     check,
-    digest_of,
     is_below,
     parents,
 )
 from tests.machine.rules import Rules, excludes, rules_in
+from tests.machine.wire import PATTERNS, digest_of
 
 STAGE = b".treecast"
 UNREADABLE = bytes(32)
@@ -99,6 +98,8 @@ class Observed:
     """Paths that somebody else edited on its disk, and of which it does not know yet."""
     spoiled: set[bytes] = field(default_factory=set)
     """Paths at which a bug has spoiled its index: nothing holds there until a divergence was found."""
+    is_sound: bool = True
+    """Whether its index was never spoiled."""
     promised: Place = (0, 0)
     """The highest position at which it acked a message."""
     diverged: int = 0

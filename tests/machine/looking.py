@@ -92,6 +92,22 @@ def error_of(number: int, path: object = None) -> OSError:
     return OSError(number, os.strerror(number), path)
 
 
+def there(inode: Inode | None, path: object) -> Inode:
+    """What stands there; an error as the system has it when nothing does."""
+    if inode is None:
+        raise error_of(errno.ENOENT, path)
+    return inode
+
+
+def check_open(disk: Disk, inode: Inode, flags: int, path: object) -> None:
+    """Whether this may be opened so. Raises OSError."""
+    if inode.kind == DIRECTORY and flags & (os.O_WRONLY | os.O_RDWR):
+        raise error_of(errno.EISDIR, path)
+    needed = 0o200 if flags & os.O_WRONLY else 0o400
+    if not disk.is_root_user and not inode.mode & needed:
+        raise error_of(errno.EACCES, path)
+
+
 def walk(disk: Disk, here: Inode, path: bytes, follow: bool, links: int = 0) -> tuple[Inode, bytes, Inode | None]:
     """The directory above, the last name there, and what that leads to, if anything. Raises OSError."""
     names = [name for name in path.split(b"/") if name and name != b"."]

@@ -12,11 +12,12 @@ from consumer import barrier
 from tests.machine.acts import produce, spoil, turn
 from tests.machine.calm import calm
 from tests.machine.disk import DIRECTORY, FILE
+from tests.machine.hands import Hand
 from tests.machine.laws import Observed
 from tests.machine.process import clock
 from tests.machine.queues import UPSTREAM, Item
-from tests.machine.reference import Hand
-from tests.machine.world import Setting, World
+from tests.machine.setting import Setting
+from tests.machine.world import World
 
 FILES = [b"%02d" % number for number in range(24)]
 NAME = "one"

@@ -1,24 +1,16 @@
 """The plain truth: the master's tree as a dict, and what was published of it, position by position. None of the product's code.
 
-Batches are read by docs/wire.md. Trees are dicts from path to a node: ("d", mode), ("f", mode, mtime_ns, content), ("l", target).
+Trees are dicts from path to a node: ("d", mode), ("f", mode, mtime_ns, content), ("l", target).
 """
 
-import json
-import sys
 from bisect import bisect_right, insort
 from dataclasses import dataclass, field
-from functools import lru_cache
-from hashlib import blake2b
-from struct import Struct
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from tests.machine.disk import DIRECTORY, FILE, SYMLINK, Disk, Inode, Node, tree_below
+from tests.machine.digests import tree_digest
+from tests.machine.disk import Disk, Inode, Node, tree_below
 from tests.machine.rules import Rules, excludes, rules_in
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from tests.machine.wire import BATCH, INLINE_BYTES, PATTERNS, Read, Row, digest_of, piece_in, read
 
 Tree = dict[bytes, Node]
 Place = tuple[int, int]
@@ -34,14 +26,6 @@ class Spot(NamedTuple):
 
 
 NOWHERE = Spot(0, 0, b"")
-
-_HEADER = Struct(">4sHB64sQ16sQI32s32s32s32sBBII32sQ64s16sQQII32sQqQ")
-_FRAME_OFFSET = 445 + 32 + 8 + 64
-BATCH, HEARTBEAT, PART, COMMAND = 1, 2, 9, 10
-INLINE_BYTES = 2048
-"""A larger content travels in parts; outside of the machine it is 512 times as much."""
-PATTERNS = b".treecast"
-"""The reserved path at which the patterns are published: in the index, on no disk."""
 
 
 class LawBroken(Exception):
@@ -63,170 +47,6 @@ def parents(path: bytes) -> list[bytes]:
     """The directories above, the nearest last."""
     names = path.split(b"/")
     return [b"/".join(names[:depth]) for depth in range(1, len(names))]
-
-
-@lru_cache(4096)
-def digest_of(content: bytes) -> bytes:
-    """What names a content."""
-    return blake2b(content, digest_size=32).digest()
-
-
-class Row(NamedTuple):
-    """One event as it is written on the wire; kind 0: absent."""
-
-    path: bytes
-    kind: int
-    mode: int
-    mtime_ns: int
-    size: int
-    digest: bytes
-    body: bytes | None
-    keep: bool
-
-
-class Read(NamedTuple):
-    """A message as far as it matters here."""
-
-    kind: int
-    epoch: int
-    instance: bytes
-    first: int
-    rows: tuple[Row, ...]
-
-
-def read(message: bytes) -> Read:
-    """By docs/wire.md. Rows of batches only."""
-    fields = _HEADER.unpack_from(message)
-    kind, epoch, instance, first, count = fields[2], *fields[4:8]
-    if kind != BATCH:
-        return Read(kind, epoch, instance, first, ())
-    document, sections = _frame(message)
-    return Read(kind, epoch, instance, first, tuple(_rows(document, sections, count)))
-
-
-def _frame(message: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
-    raw = zstd.decompress(message[_FRAME_OFFSET:])
-    length = int.from_bytes(raw[:4], "big")
-    document = json.loads(raw[4 : 4 + length])
-    sections, at = {}, 4 + length
-    for name, size in document["sections"]:
-        sections[name], at = raw[at : at + size], at + size
-    return document, sections
-
-
-def _rows(document: dict[str, Any], sections: dict[str, bytes], count: int) -> list[Row]:
-    paths, digests, bodies = _Cut(sections["paths"]), _Cut(sections["digests"]), _Cut(sections["bodies"])
-    rows = []
-    for n in range(count):
-        kind, size = document["kinds"][n], document["bodies"][n]
-        path = paths.take(document["paths"][n])
-        digest = digests.take(32 if kind in (1, 3) else 0)
-        body = bodies.take(size) if size >= 0 else None
-        mode, mtime_ns = document["modes"][n], document["mtimes"][n]
-        rows.append(Row(path, kind, mode, mtime_ns, document["sizes"][n], digest, body, n in document.get("keep", ())))
-    return rows
-
-
-class _Cut:
-    """Takes bytes off the front."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
-
-    def take(self, length: int) -> bytes:
-        self._at += length
-        return self._data[self._at - length : self._at]
-
-
-@dataclass
-class Hand:
-    """Somebody who edits a tree on a disk, without regard for anybody. What it does is durable at once, or when it is synced."""
-
-    disk: Disk
-    top: Inode
-    is_durable: bool = True
-
-    def find(self, path: bytes) -> Inode | None:
-        """What stands there."""
-        inode: Inode | None = self.top
-        for name in path.split(b"/"):
-            inode = inode.names.get(name) if inode is not None else None
-        return inode
-
-    def above(self, path: bytes) -> Inode | None:
-        """The directory that it lies in, if that is one."""
-        directory = path.rpartition(b"/")[0]
-        inode = self.find(directory) if directory else self.top
-        return inode if inode is not None and inode.kind == DIRECTORY else None
-
-    def put(self, path: bytes, kind: int, mode: int, content: bytes = b"") -> None:
-        """A new thing at a name, in the place of what is there, as a rename does it."""
-        above = self.above(path)
-        if above is None:
-            return
-        self.remove(path)
-        inode = self.disk.new(kind, mode, content)
-        self._link(above, path, inode)
-
-    def write(self, path: bytes, content: bytes) -> None:
-        """Into the file that is there."""
-        inode = self.find(path)
-        if inode is not None and inode.kind == FILE:
-            inode.content = content
-            inode.mtime_ns = self.disk.now_ns()
-            self._altered(inode)
-
-    def set(self, path: bytes, *, mode: int | None = None, mtime_ns: int | None = None) -> None:
-        """Mode or time of what is there; nothing of a symlink."""
-        inode = self.find(path)
-        if inode is not None and inode.kind != SYMLINK:
-            inode.mode = mode if mode is not None else inode.mode
-            inode.mtime_ns = mtime_ns if mtime_ns is not None else inode.mtime_ns
-            self._altered(inode)
-
-    def rot(self, path: bytes) -> None:
-        """One byte is another, and nothing tells."""
-        inode = self.find(path)
-        if inode is not None and inode.kind == FILE and inode.content:
-            inode.content = bytes([inode.content[0] ^ 1]) + inode.content[1:]
-            inode.save()
-            self.disk.changes += 1
-
-    def remove(self, path: bytes) -> None:
-        """With all that is in it."""
-        above, inode = self.above(path), self.find(path)
-        if above is None or inode is None:
-            return
-        for name in list(inode.names):
-            self.remove(path + b"/" + name)
-        removed = inode if inode.kind == DIRECTORY else None
-        self.disk.change((above, path.rpartition(b"/")[2], None), removed=removed)
-        self._sync()
-
-    def rename(self, path: bytes, to: bytes) -> None:
-        """With all that is in it; what stands at the other name goes."""
-        above, inode = self.above(path), self.find(path)
-        if above is None or inode is None or path == to or is_below(to, path) or is_below(path, to):
-            return
-        to_above = self.above(to)
-        if to_above is None:
-            return
-        self.remove(to)
-        self.disk.change((above, path.rpartition(b"/")[2], None), (to_above, to.rpartition(b"/")[2], inode))
-        self._sync()
-
-    def _link(self, above: Inode, path: bytes, inode: Inode) -> None:
-        self.disk.change((above, path.rpartition(b"/")[2], inode))
-        self._sync()
-
-    def _altered(self, inode: Inode) -> None:
-        self.disk.altered(inode)
-        if self.is_durable:
-            inode.save()
-
-    def _sync(self) -> None:
-        if self.is_durable:
-            self.disk.sync_last()
 
 
 @dataclass
@@ -272,6 +92,8 @@ class Published:
     messages: dict[Spot, bytes] = field(default_factory=dict)
     epochs: set[tuple[int, bytes]] = field(default_factory=set)
     """What was announced, each with the instance that drew it."""
+    salts: dict[tuple[int, bytes], bytes] = field(default_factory=dict)
+    """Of each epoch, by which its digests are made."""
     rules: dict[Spot, Rules] = field(default_factory=dict)
     """The patterns of each boundary."""
     told: dict[bytes, list[tuple[Spot, int]]] = field(default_factory=dict)
@@ -283,9 +105,11 @@ class Published:
         """An epoch is announced, from this tree: what was published before, or a base that nobody was told."""
         latest = self.history[max(self.history)] if self.history else {}
         self.epochs.add((told.epoch, told.instance))
+        self.salts[told.epoch, told.instance] = told.salt
         spot = Spot(told.epoch, told.first - 1, told.instance)
         self.tree = self.history[spot] = tree
         self.rules[spot] = rules
+        self._check_digest(told, spot)
         for path, node in tree.items():
             if latest.get(path) != node:
                 self._tell(path, spot)
@@ -320,20 +144,17 @@ class Published:
         was_there = since is not None and since <= self.told_by(path, spot)
         check(not was_there, f"{path!r} was there all the time, and a delete of it was published")
 
-    def note_released(self, message: bytes) -> None:
-        """What a message says of it, whoever it is for."""
-        fields = _HEADER.unpack_from(message)
-        epoch, released = fields[4], fields[-1]
-        self.released[epoch] = max(released, self.released.get(epoch, 0))
-
     def hear_answer(self, message: bytes) -> None:
         """The producer answers one replica. A part is one of the content that it names (law 8)."""
-        fields = _HEADER.unpack_from(message)
-        if fields[2] == PART:
-            offset, digest = fields[21], fields[24]
-            content, part = self.master.contents.get(digest), _frame(message)[1]["bodies"]
-            is_of_it = content is not None and content[offset : offset + len(part)] == part
-            check(is_of_it, f"law 8: a part at {offset} of {digest.hex()} is of another content")
+        piece = piece_in(message)
+        if piece is not None:
+            content, end = self.master.contents.get(piece.digest), piece.offset + len(piece.content)
+            is_of_it = content is not None and content[piece.offset : end] == piece.content
+            check(is_of_it, f"law 8: a part at {piece.offset} of {piece.digest.hex()} is of another content")
+
+    def note_released(self, message: Read) -> None:
+        """What a message says of it, whoever it is for."""
+        self.released[message.epoch] = max(message.released, self.released.get(message.epoch, 0))
 
     def hear(self, message: bytes) -> None:
         """The producer hands a message over."""
@@ -355,6 +176,12 @@ class Published:
         for path in self.tree:
             check(all(self.tree.get(above, "?")[0] == "d" for above in parents(path)), f"{last}: no tree at {path!r}")
         self.history[last] = self.tree
+        self._check_digest(batch, last)
+
+    def _check_digest(self, told: Read, spot: Spot) -> None:
+        """Law 6: what the producer keeps up is what the whole tree comes to."""
+        is_true = told.after == tree_digest(told.salt, self.history[spot], self.rules[spot])
+        check(is_true, f"law 6: the digest that is published for {spot[:2]} is not of the tree there")
 
     def _apply(self, row: Row, spot: Spot) -> None:
         if row.kind == 0:

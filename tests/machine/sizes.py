@@ -16,11 +16,10 @@ from common.entries import BEFORE_ALL
 from consumer import agreement, fetching, filling, gathering, scrubbing, tables
 from consumer.values import Stale
 from producer import hashing, since
-from tests.machine.reference import INLINE_BYTES
+from tests.machine.digests import BUCKET_BITS
+from tests.machine.wire import INLINE_BYTES
 
-BUCKET_BITS = 3
 BUCKETS = 1 << BUCKET_BITS
-"""Few, so that a small tree has several paths in one."""
 PART_BYTES = 1024
 PIECE_BYTES = 700
 

@@ -13,8 +13,9 @@ from random import Random
 from tests.machine.acts import ALWAYS, CHAOS, TO_A_REPLICA, perform
 from tests.machine.calm import calm
 from tests.machine.reference import LawBroken
+from tests.machine.setting import REPLICAS, Setting
 from tests.machine.themes import fitted, strewn, themes_of
-from tests.machine.world import REPLICAS, Setting, World
+from tests.machine.world import World
 
 Told = tuple[str, int]
 """One act of a story: what happens, and the luck that all its choices follow from."""

@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 
 from tests.machine.disk import DIRECTORY, FILE, SYMLINK, Disk, Inode
-from tests.machine.looking import DirectoryEntry, Opened, Room, Told, error_of, told, walk
+from tests.machine.looking import DirectoryEntry, Opened, Room, Told, check_open, error_of, there, told, walk
 
 AS_THEY_ARE = frozenset({
     "fsencode", "fsdecode", "fspath", "strerror", "path", "stat_result", "DirEntry", "SEEK_SET", "SEEK_END", "getpid", "sep",
@@ -55,13 +55,13 @@ class SimulatedOs:
             if inode is None:
                 return self._create(disk, above, name, flags, mode)
         disk.fault("open")
-        inode = self._there(inode, path)
+        inode = there(inode, path)
         if flags & os.O_DIRECTORY and inode.kind != DIRECTORY:
             raise error_of(errno.ENOTDIR, path)
         if inode.kind == SYMLINK and not flags & os.O_PATH:
             raise error_of(errno.ELOOP, path)
         if not flags & os.O_PATH:
-            self._check_open(disk, inode, flags, path)
+            check_open(disk, inode, flags, path)
         return self._new(disk, inode, flags)
 
     def _create(self, disk: Disk, above: Inode, name: bytes, flags: int, mode: int) -> int:
@@ -138,7 +138,7 @@ class SimulatedOs:
             return self.fstat(path)
         disk, _, _, inode = self._find(path, dir_fd, follow=follow_symlinks)
         disk.fault("stat")
-        return told(disk, self._there(inode, path))
+        return told(disk, there(inode, path))
 
     def lstat(self, path: Any, *, dir_fd: int | None = None) -> Told:
         return self.stat(path, dir_fd=dir_fd, follow_symlinks=False)
@@ -146,7 +146,7 @@ class SimulatedOs:
     def readlink(self, path: Any, *, dir_fd: int | None = None) -> bytes:
         disk, _, _, inode = self._find(path, dir_fd, follow=False)
         disk.fault("readlink")
-        if self._there(inode, path).kind != SYMLINK:
+        if there(inode, path).kind != SYMLINK:
             raise error_of(errno.EINVAL, path)
         assert inode is not None
         return inode.content
@@ -186,7 +186,7 @@ class SimulatedOs:
 
     def rmdir(self, path: Any, *, dir_fd: int | None = None) -> None:
         disk, above, name, inode = self._find(path, dir_fd, follow=False)
-        if self._there(inode, path).kind != DIRECTORY:
+        if there(inode, path).kind != DIRECTORY:
             raise error_of(errno.ENOTDIR, path)
         assert inode is not None
         if inode.names:
@@ -196,7 +196,7 @@ class SimulatedOs:
 
     def unlink(self, path: Any, *, dir_fd: int | None = None) -> None:
         disk, above, name, inode = self._find(path, dir_fd, follow=False)
-        if self._there(inode, path).kind == DIRECTORY:
+        if there(inode, path).kind == DIRECTORY:
             raise error_of(errno.EISDIR, path)
         self._may_change(disk, above, "unlink")
         disk.change((above, name, None))
@@ -219,7 +219,7 @@ class SimulatedOs:
     ) -> None:
         _, _, _, inode = self._find(path, src_dir_fd, follow=False)
         disk, above, name, other = self._find(to, dst_dir_fd, follow=False)
-        if self._there(inode, path).kind == DIRECTORY:
+        if there(inode, path).kind == DIRECTORY:
             raise error_of(errno.EPERM, path)
         if other is not None:
             raise error_of(errno.EEXIST, to)
@@ -228,9 +228,9 @@ class SimulatedOs:
 
     def rename(self, path: Any, to: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
         disk, above, name, inode = self._find(path, src_dir_fd, follow=False)
-        there, to_above, to_name, other = self._find(to, dst_dir_fd, follow=False)
-        inode = self._there(inode, path)
-        if there is not disk:
+        to_disk, to_above, to_name, other = self._find(to, dst_dir_fd, follow=False)
+        inode = there(inode, path)
+        if to_disk is not disk:
             raise error_of(errno.EXDEV, path)
         if other is not None and other is not inode:
             if other.kind == DIRECTORY and inode.kind != DIRECTORY:
@@ -257,7 +257,7 @@ class SimulatedOs:
             self._set_mode(held, mode)
             return
         disk, _, _, inode = self._find(path, dir_fd, follow=follow_symlinks)
-        self._set_mode(Opened(disk, self._there(inode, path), 0), mode)
+        self._set_mode(Opened(disk, there(inode, path), 0), mode)
 
     def fchmod(self, descriptor: int, mode: int) -> None:
         self._set_mode(self._of(descriptor), mode)
@@ -325,20 +325,6 @@ class SimulatedOs:
             raise error_of(errno.EACCES)
         if what is not None:
             self._step(disk, what)
-
-    @staticmethod
-    def _there(inode: Inode | None, path: Any) -> Inode:
-        if inode is None:
-            raise error_of(errno.ENOENT, path)
-        return inode
-
-    @staticmethod
-    def _check_open(disk: Disk, inode: Inode, flags: int, path: Any) -> None:
-        if inode.kind == DIRECTORY and flags & (os.O_WRONLY | os.O_RDWR):
-            raise error_of(errno.EISDIR, path)
-        needed = 0o200 if flags & os.O_WRONLY else 0o400
-        if not disk.is_root_user and not inode.mode & needed:
-            raise error_of(errno.EACCES, path)
 
     def _find(self, path: Any, dir_fd: int | None, *, follow: bool) -> tuple[Disk, Inode, bytes, Inode | None]:
         """Disk, the directory above, the last name there, and what that leads to."""

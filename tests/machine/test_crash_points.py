@@ -16,7 +16,8 @@ from tests.machine.disk import DIRECTORY, FILE, SYMLINK
 from tests.machine.laws import Observed, may_be
 from tests.machine.process import clock
 from tests.machine.reference import Tree, check
-from tests.machine.world import Setting, World
+from tests.machine.setting import Setting
+from tests.machine.world import World
 
 PAIRS = 60
 KEPT = {"kill": None, "nothing is kept": 0.0, "some is kept": 0.5, "all names are kept": 1.0}
@@ -70,7 +71,7 @@ def change_everything(world: World) -> None:
 def waiting(*, is_root_user: bool = True) -> tuple[World, Observed]:
     """A replica whose queue holds the batch."""
     world = level_world(is_root_user=is_root_user)
-    world.heard.clear()
+    world.ear.heard.clear()
     change_everything(world)
     world.check()
     return world, world.replicas["one"]

@@ -11,11 +11,12 @@ from tests.machine.acts import lose_state, produce, turn
 from tests.machine.calm import calm
 from tests.machine.disk import DIRECTORY, FIFO, FILE
 from tests.machine.faults import Fault
+from tests.machine.hands import Hand
 from tests.machine.laws import Observed
 from tests.machine.process import clock
-from tests.machine.reference import Hand
+from tests.machine.setting import Setting
 from tests.machine.test_crash_points import go_on
-from tests.machine.world import Setting, World
+from tests.machine.world import World
 
 
 def failing(replica: Observed, number: int, *whats: str, left: int | None = None) -> Fault:

@@ -8,9 +8,11 @@ from tests.machine.calm import HOLD_ALARM, calm
 from tests.machine.disk import DIRECTORY, FILE
 from tests.machine.hold_laws import held_in_journal
 from tests.machine.laws import Observed, claims_of
+from tests.machine.persons import release_at, release_at_master
 from tests.machine.process import clock
 from tests.machine.queues import UPSTREAM
-from tests.machine.world import Setting, World
+from tests.machine.setting import Setting
+from tests.machine.world import World
 
 LIMIT = 2
 FILES = [b"full/%d" % number for number in range(5)]
@@ -76,7 +78,7 @@ def test_a_mass_delete_is_held_over_restarts_and_goes_when_it_is_released() -> N
         assert held(world) == {b"full", *FILES}
     assert replica.disk() == before
     assert HOLD_ALARM in world.producer.board.alarms()
-    world.release_at_master()
+    release_at_master(world)
     world.producer.end()
     go_on(world)
     assert replica.disk().keys() == {b"stays"}
@@ -133,9 +135,9 @@ def test_what_a_replica_holds_it_holds_over_deaths(power: bool) -> None:
 def test_what_a_replica_holds_goes_when_it_is_released(who: str) -> None:
     world, replica = unvouched()
     if who == "master":
-        world.release_at_master()
+        release_at_master(world)
     else:
-        world.release_at(replica)
+        release_at(world, replica)
     go_on(world, rounds=5)
     assert replica.disk() == world.master.tree
     world.broker.losing.clear()
@@ -148,7 +150,7 @@ def test_a_release_is_not_lost_with_the_process() -> None:
     """The next process of a replica removes what its person released, wherever the first one died."""
     for steps in range(0, 40, 4):
         world, replica = unvouched()
-        world.release_at(replica)
+        release_at(world, replica)
         world.turn_replica(replica, steps, power=True)
         calm(world)
         assert not world.count["held in the calm"]
@@ -166,7 +168,7 @@ def test_a_file_in_the_place_of_a_held_directory_is_judged_once_however_often_it
         for _ in range(3):
             world.turn_producer()
         assert holds.is_judged
-    world.release_at_master()
+    release_at_master(world)
     go_on(world)
     assert replica.disk() == world.master.tree
 

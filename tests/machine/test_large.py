@@ -16,9 +16,11 @@ from tests.machine.calm import calm
 from tests.machine.disk import DIRECTORY, FILE
 from tests.machine.laws import Observed
 from tests.machine.process import clock
-from tests.machine.reference import INLINE_BYTES, PART, LawBroken, check
+from tests.machine.reference import LawBroken, check
+from tests.machine.setting import Setting
+from tests.machine.wire import INLINE_BYTES, PART
 from tests.machine.working import hash_files, work
-from tests.machine.world import Setting, World
+from tests.machine.world import World
 
 LARGE = b"".join(b"%06d" % number for number in range(900))
 OTHER = LARGE[::-1]
@@ -35,7 +37,7 @@ def level_world(*, content: bytes = LARGE[:INLINE_BYTES]) -> tuple[World, Observ
     world.hand.put(b"d/file", FILE, 0o644, content)
     world.master.look()
     calm(world)
-    world.heard.clear()
+    world.ear.heard.clear()
     return world, world.replicas["one"]
 
 
@@ -75,7 +77,7 @@ def fetch(world: World, replica: Observed, rounds: int = 1) -> None:
 
 def parts_sent(world: World) -> int:
     """How many parts were sent."""
-    return sum(message.body[6] == PART for message in world.heard)
+    return sum(message.body[6] == PART for message in world.ear.heard)
 
 
 def until_parts(world: World, replica: Observed, number: int = 1) -> None:

@@ -14,8 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from tests.machine.acts import ALWAYS, CHAOS, TO_A_REPLICA, perform
 from tests.machine.calm import calm
+from tests.machine.setting import REPLICAS, Setting
 from tests.machine.storms import survey
-from tests.machine.world import REPLICAS, Setting, World
+from tests.machine.world import World
 
 SEEDS = int(os.environ.get("TREECAST_TEST_SEEDS", "240"))
 PORTIONS = 12
@@ -67,7 +68,7 @@ class Machine(RuleBasedStateMachine):
         """Anything."""
         perform(self.world, what, luck)
 
-    @precondition(lambda self: self.world.heard)
+    @precondition(lambda self: self.world.ear.heard)
     @rule(what=st.sampled_from([f"cut_power {name}" for name in REPLICAS]), luck=st.integers(0, 1 << 32))
     def die(self, what: str, luck: int) -> None:
         """A death, once something is under way."""

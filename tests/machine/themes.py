@@ -8,13 +8,14 @@ from dataclasses import replace
 from random import Random
 
 from tests.machine.acts import TO_A_REPLICA, know
+from tests.machine.acts_commands import COMMANDS
 from tests.machine.acts_faults import FAULTS
 from tests.machine.acts_holds import HOLDS
 from tests.machine.acts_large import LARGE
 from tests.machine.acts_patterns import MORE_PATHS, PATTERNS, RULES
 from tests.machine.acts_power import POWER
 from tests.machine.acts_producers import RIVALS
-from tests.machine.world import REPLICAS, Setting
+from tests.machine.setting import REPLICAS, Setting
 
 Happening = Callable[..., None]
 Told = tuple[str, int]
@@ -26,10 +27,12 @@ THEMES: dict[str, dict[Happening, float]] = {
     "power": POWER,
     "faults": FAULTS,
     "patterns": PATTERNS,
+    "commands": COMMANDS,
 }
 """How often each act of a theme happens, beside the others of it."""
 HOLD_LIMITS = ((1, None), (3, None), (None, 0), (None, 2), (1, 0), (3, 2))
 """How many deletes are not too many, at the producer and at a replica; None: any."""
+READY_MAX_LAG_SECONDS = 1.0
 APART = {"holds", "patterns"}
 """Of these only one: what is held and what is protected at one path is for nobody to tell."""
 SHARE = 0.4
@@ -59,6 +62,8 @@ def fitted(setting: Setting, themes: Sequence[str], seed: int) -> Setting:
             protect={name: rng.choice([(), (), *RULES]) for name in setting.replicas},
             foreign={name: rng.choice(["aside", "aside", "delete", "keep"]) for name in setting.replicas},
         )
+    if "commands" in themes:
+        setting = replace(setting, ready_max_lag_seconds=READY_MAX_LAG_SECONDS)
     return setting
 
 

@@ -2,7 +2,7 @@
 
 from tests.machine.laws import Observed
 from tests.machine.process import Killed
-from tests.machine.processes import ProducerProcess
+from tests.machine.producing import ProducerProcess
 from tests.machine.world import World
 
 ALL = 1000

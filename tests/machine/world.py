@@ -4,79 +4,33 @@ What can happen to it is in `acts`. Every choice is taken from `rng`, which each
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
 from common.errors import HaltError, NoRoomError, StateError
-from common.holds import NO_HOLD, HoldLimit
-from common.transport.ports import Outgoing, Route
+from common.transport.ports import Outgoing
 from tests.machine.broker import SimulatedBroker
-from tests.machine.disk import DIRECTORY, FILE, SYMLINK, Disk, Inode, Node, tree_below
+from tests.machine.command_laws import InService
+from tests.machine.consuming import ReplicaProcess
+from tests.machine.disk import DIRECTORY, FILE, Disk, Inode, Node, tree_below
+from tests.machine.editing import Editor
 from tests.machine.faults import Fault
-from tests.machine.hold_laws import HeldByMaster, held_in_journal
-from tests.machine.laws import STAGE, Observed
+from tests.machine.hands import Hand
+from tests.machine.hearing import Ear
+from tests.machine.hold_laws import HeldByMaster
+from tests.machine.laws import Observed
 from tests.machine.process import Killed, Life, chance, clock, databases, system
-from tests.machine.processes import ProducerProcess, ReplicaProcess
+from tests.machine.producing import ProducerProcess
 from tests.machine.queues import CopyingQueues, LogQueues
-from tests.machine.reference import (
-    HEARTBEAT,
-    PATTERNS,
-    Hand,
-    LawBroken,
-    Master,
-    Published,
-    Read,
-    Spot,
-    Tree,
-    check,
-    digest_of,
-    parents,
-    read,
-)
-from tests.machine.rules import Rules, document_of, excludes
+from tests.machine.reference import LawBroken, Master, Published, Spot, Tree, check
+from tests.machine.rules import Rules, excludes
+from tests.machine.setting import PATHS, Setting, limit_of
+from tests.machine.wire import said_in
 
-PATHS = [
-    b"a", b"b", b"c", b"d", b"a/x", b"a/y", b"b/x", b"a/x/p", b"a/x/q", b"b/x/p", b"c/z", b"d/\xff", b"d/\xff/n", b"e",
-]  # fmt: skip
-DIRECTORY_MODES = (0o755, 0o755, 0o750, 0o700, 0o555)
-FILE_MODES = (0o644, 0o644, 0o600, 0o444, 0o200, 0o755)
-REPLICAS = ("one", "two")
+BACKUPS_KEPT = 3
 COUNTED = {"gaps_total", "refused_total", "scrub_findings_total", "foreign_set_aside_total", "forks_total"}
 """What a story tells of a board."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What stays the same in one story."""
-
-    broker: str = "rabbit"
-    """"rabbit" or "embedded"."""
-    watches: bool = True
-    interleaves: bool = True
-    """Whether the master is edited in the middle of looks at it."""
-    is_root_user: bool = True
-    umask: int = 0o022
-    lateness: float = 0.0
-    """How likely an answer waits for another round."""
-    log_rows: int = 1000
-    """How far the producer's change log goes back."""
-    replicas: tuple[str, ...] = REPLICAS
-    edits: int | None = None
-    """How often the master was edited before anything starts; None: by chance."""
-    hold_paths: int | None = None
-    """More deletes than this are held at the producer; None: all go."""
-    replica_hold_paths: int | None = None
-    """And at a replica, where nobody vouches for them."""
-    more_paths: tuple[bytes, ...] = ()
-    """Paths beside those that every story has."""
-    protect: Mapping[str, Rules] = field(default_factory=dict)
-    """What replicas protect by patterns of their own."""
-    foreign: Mapping[str, str] = field(default_factory=dict)
-    """What becomes of foreign things on them, where that is not to go aside."""
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,6 +54,7 @@ class World:
     def __post_init__(self) -> None:
         setting = self.setting
         self.rng = Random(setting.seed)
+        self.editor = Editor(self.rng)
         clock.begin()
         chance.begin(setting.seed)
         databases.begin(self._life_of, self._disk_of)
@@ -137,7 +92,10 @@ class World:
         self.gone: dict[bytes, Node] = {}
         """What went from the master's tree with much else, and may come back."""
         self.backups: dict[str, list[Copy]] = {}
-        self.heard: list[Outgoing] = []
+        self.ear = Ear(self.published, self.rules)
+        self.service = InService()
+        self.tickets: list[str] = []
+        """What was asked of replicas from beside the stream."""
 
     def _make_master(self) -> None:
         disk = self.disks[b"master"]
@@ -155,7 +113,8 @@ class World:
         disk = self.disks[name.encode()]
         Hand(disk, disk.root).put(b"target", DIRECTORY, 0o755)
         hold = limit_of(self.setting.replica_hold_paths)
-        replica = Observed(ReplicaProcess(name, disk, self.broker, hold), self.published)
+        process = ReplicaProcess(name, disk, self.broker, hold, self.setting.ready_max_lag_seconds)
+        replica = Observed(process, self.published)
         foreign = self.setting.foreign.get(name, "aside")
         replica.process.foreign = replica.nobodys.foreign = foreign
         replica.protect(self.setting.protect.get(name, ()))
@@ -185,6 +144,13 @@ class World:
             if replica.process.is_running:
                 replica.check()
         self._check_holds()
+        self._check_service()
+
+    def _check_service(self) -> None:
+        running = {name: replica.process for name, replica in self.replicas.items() if replica.process.is_running}
+        began = self.service.began
+        self.service.check([name for name, process in running.items() if process.is_resting], clock.now)
+        self.count["steps out of service"] += self.service.began - began
 
     def _check_holds(self) -> None:
         self.holds.let_go -= self.master.tree.keys()
@@ -203,7 +169,7 @@ class World:
     def edit_master(self) -> None:
         disk, glance = self.disks[b"master"], self.disks[b"master"].glance
         disk.glance = lambda: None
-        for path in self.edit(self.hand, self.paths, b"%d" % self.rng.randrange(1 << 20)):
+        for path in self.editor.edit(self.hand, self.paths, b"%d" % self.rng.randrange(1 << 20)):
             self.hint(path)
         self.master.look()
         disk.glance = glance
@@ -213,76 +179,6 @@ class World:
         for producer in self.producers if hasattr(self, "rival") else []:
             if producer.watch is not None:
                 producer.watch.hint(path)
-
-    def edit(self, hand: Hand, paths: list[bytes], content: bytes) -> list[bytes]:
-        """One random edit; the paths where something happened."""
-        rng = self.rng
-        there = sorted(tree_below(hand.top, but=(STAGE,)))
-        path, other, dice = rng.choice(paths), rng.choice(paths), rng.random()
-        if dice < 0.45 and there:
-            path = rng.choice(there)
-        if dice < 0.2:
-            hand.remove(path)
-        elif dice < 0.27:
-            found = hand.find(path)
-            # A directory that not even its owner may enter: the scrub of one who is not root cannot look into it, and says so.
-            modes = DIRECTORY_MODES if found is not None and found.kind == DIRECTORY else FILE_MODES
-            hand.set(path, mode=rng.choice(modes))
-        elif dice < 0.31:
-            hand.set(path, mtime_ns=rng.randrange(-(10**18), 10**18))
-        elif dice < 0.38:
-            hand.rename(path, other)
-        elif dice < 0.45:
-            hand.write(path, b"" if rng.random() < 0.3 else content)
-        else:
-            return [*self._make_above(hand, path), *self._put(hand, path, content)]
-        return [path, other]
-
-    def _make_above(self, hand: Hand, path: bytes) -> list[bytes]:
-        made = [above for above in parents(path) if (there := hand.find(above)) is None or there.kind != DIRECTORY]
-        for above in made:
-            hand.put(above, DIRECTORY, self.rng.choice(DIRECTORY_MODES))
-        return made
-
-    def _put(self, hand: Hand, path: bytes, content: bytes) -> list[bytes]:
-        dice = self.rng.random()
-        if dice < 0.3:
-            hand.put(path, DIRECTORY, self.rng.choice(DIRECTORY_MODES))
-        elif dice < 0.45:
-            targets = [b"a", b"/outside", b"/outside/secret", b"nowhere", content]
-            hand.put(path, SYMLINK, 0o777, self.rng.choice(targets))
-        else:
-            body = b"again" if self.rng.random() < 0.2 else content * self.rng.choice([1, 1, 9, 700])
-            hand.put(path, FILE, self.rng.choice(FILE_MODES), body)
-        return [path]
-
-    # -- holds
-    def release_at_master(self) -> None:
-        """A person releases what is held there, and vouches for the tree."""
-        if self.producer.is_running:
-            held = held_in_journal(self.producer.journal._database) - self.master.tree.keys()
-            with self.asked(self.producer):
-                released = self.producer.pipeline.release(clock.monotonic())
-                self.holds.let_go |= held
-                self.count["deletes released at the producer"] += released.held
-
-    def release_at(self, replica: Observed) -> None:
-        """A person releases what is held on a replica."""
-        if replica.process.is_running:
-            replica.holds.is_let_go = True
-            with self.asked(replica.process):
-                self.count["deletes released at a replica"] += replica.process.release()
-
-    @contextmanager
-    def asked(self, process: ProducerProcess | ReplicaProcess) -> Iterator[None]:
-        """A person asks something of a process whose disk may fail: without room nothing is done, else it halts."""
-        try:
-            yield
-        except (HaltError, StateError, NoRoomError) as error:
-            if not process.faults_met:
-                raise
-            if not isinstance(error, NoRoomError):
-                process.end()
 
     # -- deaths
     def bury(self, replica: Observed, *, power: bool) -> None:
@@ -321,11 +217,17 @@ class World:
             self.bury(replica, power=False)
             return
         replica.process.subscriber.on_ack = lambda: self._acked(replica)
+        replica.process.publisher.on_publish = lambda message: self._reported(replica, message)
         replica.check_promise()
         self.count["replica starts"] += 1
 
     def _acked(self, replica: Observed) -> None:
         replica.promised = max(replica.promised, replica.process.state.standing().position)
+
+    def _reported(self, replica: Observed, message: Outgoing) -> None:
+        said = said_in(message.body)
+        if said is not None:
+            self.service.heard(said, self.published, clock.now, is_spoiled=not replica.is_sound)
 
     def turn_replica(self, replica: Observed, steps: int | None = None, *, power: bool = False) -> None:
         """One round of it, or its next start; it may die on the way."""
@@ -380,9 +282,9 @@ class World:
         """The next run: it goes on from where its journal stands."""
         producer = producer or self.producer
         clock.now += 1.0
-        self._tell_outbox(producer.journal_path)
+        self.ear.hear_outbox(producer.journal_path)
         try:
-            producer.start(partial(self._hear, producer))
+            producer.start(partial(self.ear.hear, producer))
         except Killed:
             producer.end()
         except (HaltError, StateError, NoRoomError):
@@ -391,16 +293,6 @@ class World:
             self.count["starts refused for a fault"] += 1
             producer.end()
         self.count["producer starts"] += 1
-
-    def _tell_outbox(self, journal_path: str) -> None:
-        """What is in the outbox was published as far as the laws go, whether the last run came to hand it over or not."""
-        database = databases.connect(journal_path)
-        try:
-            if database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'outbox'").fetchone()[0]:
-                for (message,) in database.execute("SELECT message FROM outbox ORDER BY first").fetchall():
-                    self.published.hear(message)
-        finally:
-            databases.end(journal_path)
 
     def turn_producer(self, steps: int | None = None, producer: ProducerProcess | None = None) -> None:
         """One round of it, or its next start; it may die on the way."""
@@ -423,21 +315,6 @@ class World:
             self.count["halts of a producer"] += 1
             producer.end()
 
-    def _begin_epoch(self, producer: ProducerProcess, told: Read) -> None:
-        """It is announced: it starts from what the journal holds now, and each row of that must have been true once."""
-        rules = self._rules_in(producer)
-        rows = producer.journal._database.execute(
-            "SELECT path, kind, mode, mtime_ns, digest FROM entry WHERE path <> ?", (PATTERNS,)
-        )
-        tree: dict[bytes, Node] = {row[0]: self.published.node_of(*row) for row in rows.fetchall()}
-        self.published.begin_epoch(told, tree, rules)
-
-    def _rules_in(self, producer: ProducerProcess) -> Rules:
-        """The patterns that its journal has: its own once they are published, else those of an earlier run."""
-        query = "SELECT digest FROM entry WHERE path = ?"
-        row = producer.journal._database.execute(query, (PATTERNS,)).fetchone()
-        return next(rules for rules in self.rules if digest_of(document_of(rules)) == row[0]) if row is not None else ()
-
     @property
     def paths(self) -> list[bytes]:
         """Where somebody may edit something."""
@@ -447,22 +324,6 @@ class World:
         """The master's tree without what its producer leaves out."""
         rules = self.producer.patterns
         return {path: node for path, node in self.master.tree.items() if not excludes(rules, path, node[0] == "d")}
-
-    def _hear(self, producer: ProducerProcess, message: Outgoing) -> None:
-        self.published.note_released(message.body)
-        if message.route is Route.EVENTS:
-            told = read(message.body)
-            if told.kind == HEARTBEAT and (told.epoch, told.instance) not in self.published.epochs:
-                self._begin_epoch(producer, told)
-            self.published.hear(message.body)
-        else:
-            self.published.hear_answer(message.body)
-        self.heard.append(message)
-
-
-def limit_of(paths: int | None) -> HoldLimit:
-    """A limit for small trees."""
-    return NO_HOLD if paths is None else HoldLimit(paths, percent=0)
 
 
 def _never(what: str) -> None:

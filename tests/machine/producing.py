@@ -1,30 +1,16 @@
-"""The two kinds of process, made of the product's own parts as its services make them, on simulated machines.
+"""A producer process, made of the product's own parts as its service makes them, on a simulated machine.
 
-A process is started, takes rounds of its loop, and ends or is killed. What happens to it, and when, is the world's business.
+It is started, takes rounds of its loop, and ends or is killed. What happens to it, and when, is the world's business.
 """
 
-import errno
-import sqlite3
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from common.board import Board
 from common.errors import AlreadyRunningError, TreecastError
 from common.holds import NO_HOLD, HoldLimit
-from common.orders import Orders
 from common.patterns import Patterns
-from common.settings import ConsumeSettings
-from consumer.apply import Applier
-from consumer.opening import open_replica
-from consumer.rereader import _InterruptedPass
-from consumer.scrub_record import Pass
-from consumer.scrub_tally import Tally
-from consumer.service import Replica
-from consumer.state import State
 from producer.answerer import Said
 from producer.journal import Journal
 from producer.pipeline import Pipeline
@@ -33,14 +19,14 @@ from producer.stream import begin_epoch
 from producer.watch.choice import NoWatch
 from producer.watch.port import Hint, Watch
 from tests.local_answerer import LocalAnswerer
+from tests.machine.boards import TREE, HeardBoard
 from tests.machine.broker import SimulatedBroker
-from tests.machine.disk import DIRECTORY, Disk, Inode
+from tests.machine.disk import Disk
 from tests.machine.process import Life, clock, databases, system
 from tests.machine.queues import UPSTREAM
 from tests.machine.rules import Rules
-from tests.machine.threads import Stop, do_one, hash_one
+from tests.machine.threads import hash_one
 
-TREE = "tree"
 MASTER = "master"
 JOURNAL = f"/{MASTER}/state/journal.db"
 SCAN_SECONDS = 0.5
@@ -123,20 +109,6 @@ class HintingWatch:
         return None
 
 
-class HeardBoard(Board):
-    """A board that remembers how often something was said that a person should see."""
-
-    said = 0
-
-    def alarm(self, kind: str, detail: str) -> None:
-        self.said += 1
-        super().alarm(kind, detail)
-
-    def problem(self, path: bytes, what: str) -> None:
-        self.said += 1
-        super().problem(path, what)
-
-
 class ProducerProcess:
     """A producer, beside the master's tree: at `/PLACE/tree`, with its journal at `/PLACE/state`."""
 
@@ -215,135 +187,3 @@ class ProducerProcess:
         self._broker.forget(self.life)
         system.forget_process(self.disk)
         databases.end(self.journal_path)
-
-
-class ReplicaProcess:
-    """A consumer and its target, at `/NAME/target`."""
-
-    def __init__(self, name: str, disk: Disk, broker: SimulatedBroker, hold: HoldLimit) -> None:
-        self.name = name
-        self.disk = disk
-        self._broker = broker
-        self.life = Life()
-        self.is_running = False
-        self._hold = hold
-        self.protect: Rules = ()
-        self.foreign = "aside"
-        """What it protects, and what becomes of what is foreign, from its next start on."""
-        self._faults_beside = 0
-        """How often its threads met a fault of the disk: the loop may hear of that when the disk is mended."""
-        self.state_path = f"/{name}/state/state.db"
-
-    @property
-    def errors_met(self) -> int:
-        """How often its disk has failed by an error that is no want of room: that the reserve may cure in silence."""
-        is_unsound = getattr(self.disk.fault, "number", 0) in (errno.EIO, errno.EROFS)
-        return self._hits if is_unsound else 0
-
-    @property
-    def target(self) -> Inode:
-        """The directory that readers see."""
-        target = self.disk.root.names[b"target"]
-        assert target.kind == DIRECTORY
-        return target
-
-    def start(self, steps_to_death: int | None = None) -> None:
-        """As `consumer.service` puts it together."""
-        self.settings = _settings(self.name, self._hold, self.protect, self.foreign)
-        self.life = Life()
-        self.life.left = steps_to_death
-        self.disk.step = self.life.step
-        self.is_running = True
-        self.board = HeardBoard("consumer", TREE, self.name)
-        self._parts = ExitStack()
-        self.orders = Orders()
-        stop = Stop(clock.sleep)
-        self.state: State
-        self.state, target = open_replica(self.settings, stop, self.board, self._parts, self._no_broker)
-        self.subscriber = self._broker.subscriber_of(self.name, self.life)
-        self.publisher = self._broker.publisher_of(self.life)
-        self.replica = Replica(
-            self.settings,
-            self.state,
-            Applier(target, self.state, self.board),
-            self.publisher,
-            self.subscriber,
-            self.board,
-            stop=stop,
-            orders=self.orders,
-        )
-        self._start_scrub()
-        self.replica._telling.show_old_problems()
-        self.life.left = None
-
-    def _start_scrub(self) -> None:
-        """As its `running` begins; its end is another step of a process that ends well."""
-        scrub = self.replica._scrub
-        scrub._record = self.state.scrub.read()
-        under_way = scrub._record.under_way
-        scrub._tally = Tally(under_way.run if under_way is not None else 0, clock.monotonic())
-        scrub._rereader.start(under_way)
-
-    @property
-    def faults_met(self) -> int:
-        """How often its disk has failed by the fault that it has now, and its threads by any since it started."""
-        return self._hits + self._faults_beside
-
-    @property
-    def _hits(self) -> int:
-        return int(getattr(self.disk.fault, "hits", 0))
-
-    @staticmethod
-    def _no_broker() -> Any:
-        raise AssertionError("no start here needs a broker")
-
-    def round(self) -> None:
-        """One round of its loop."""
-        self.replica._round()
-
-    def reread(self) -> None:
-        """What the thread of the scrub does beside the loop: one pass over the disk, as if it had been ordered."""
-        scrub = self.replica._scrub
-        run = scrub._order({})["run"]
-        rereader = scrub._rereader
-        here, rereader._next = rereader._next or Pass(run, clock.time()), None
-        rereader._wake.clear()
-        # After an error the thread begins the same pass again, later.
-        with suppress(_InterruptedPass, OSError, sqlite3.Error):
-            rereader._read(here)
-
-    def work_one(self) -> bool:
-        """What the threads for large contents do next. False: nothing waits."""
-        large, hits = self.replica._large, self._hits
-        try:
-            return do_one(large._lane) or do_one(large._copying._lane)
-        finally:
-            self._faults_beside += self._hits - hits
-
-    def release(self) -> int:
-        """A person says that what is held here is meant. How many paths were."""
-        released: int = self.replica._handlers["hold-release"]({})["released"]
-        return released
-
-    def end(self) -> None:
-        """The process is gone."""
-        self.life.is_dead = True
-        self.is_running, self._faults_beside = False, 0
-        self._broker.forget(self.life)
-        system.forget_process(self.disk)
-        databases.end(self.state_path)
-
-
-@cache
-def _settings(name: str, hold: HoldLimit, protect: Rules, foreign: str) -> ConsumeSettings:
-    return ConsumeSettings(
-        tree=TREE,
-        broker="sqlite:////nowhere/queue.db",
-        target=Path(f"/{name}/target"),
-        state=Path(f"/{name}/state"),
-        replica=name,
-        adopt=True,
-        hold=hold,
-        protect=protect,
-        foreign=foreign,  # type: ignore[arg-type]  # one of the three words
-    )
