@@ -13,7 +13,7 @@ from pathspec import GitIgnoreSpec
 
 from common.digests import content_digest
 from common.entries import Entry, file_entry
-from common.errors import SettingError
+from common.errors import HaltError, SettingError
 from common.names import PATTERNS_LIMIT_BYTES, ancestors, escape, parent
 
 SETTING = "TREECAST_EXCLUDE"
@@ -33,6 +33,18 @@ def document_of(lines: Sequence[str]) -> bytes:
 def lines_of(document: bytes) -> tuple[str, ...]:
     """The lines that a document holds."""
     return tuple(document.decode("utf-8", "surrogateescape").split("\n")[:-1])
+
+
+def patterns_of(document: bytes) -> "Patterns":
+    """The patterns that came from the master. Raises HaltError for what cannot be used here: without them nobody knows what is
+    protected, so nothing may be applied."""
+    try:
+        return Patterns(lines_of(document))
+    except SettingError as error:
+        raise HaltError(
+            f"the tree's exclude patterns cannot be read here: {error.found}. Another release of Treecast published them: run"
+            " the master's release on this machine, or change the pattern on the master"
+        ) from error
 
 
 def row_of(lines: Sequence[str]) -> tuple[Entry, bytes] | None:

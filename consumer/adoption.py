@@ -17,7 +17,7 @@ from common.entries import Entry, Event
 from common.errors import RefusedError
 from common.messages import NONCE_BYTES, Batch, BucketRows, Heartbeat, Lineage, Question, ReplicaState, Report, Same
 from common.names import PATTERNS_PATH
-from common.patterns import Patterns, lines_of
+from common.patterns import Patterns, patterns_of
 from common.settings import ConsumeSettings
 from common.transport.ports import Broker, Delivery, Outgoing, Phase, Publisher, Route, Subscriber
 from common.version import program_version
@@ -180,6 +180,6 @@ class _Survey:
                     self._counts.keep += len(self._state.in_buckets([bucket]))
         elif self._left.pop(answer.bucket, None) is not None:
             told = next((event.body for event in answer.rows if event.path == PATTERNS_PATH), None)
-            self._patterns = Patterns(lines_of(told)) if told else self._patterns
+            self._patterns = patterns_of(told) if told else self._patterns
             rows = self._state.rows_of_bucket(answer.bucket)
             self._counts.add_bucket({path: row.entry for path, row in rows.items()}, answer.rows, self._patterns)

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from common.board import Board
 from common.errors import NoRoomError
 from common.names import escape
-from common.patterns import Patterns, lines_of
+from common.patterns import patterns_of
 from consumer.agreement import Decided
 from consumer.change_log import ChangeLog
 from consumer.changes import changes_in, via
@@ -42,7 +42,7 @@ class Applier:
             self.target.keep(plan.keeps)
         if plan.patterns is not None:
             # Before the names move: what this step brings may be excluded until now.
-            self.target.protect(Patterns(lines_of(plan.patterns)))
+            self.target.protect(patterns_of(plan.patterns))
         if plan.is_empty:
             self._state.commit(step, plan, outcome)
         elif self._change_log is None:

@@ -7,7 +7,7 @@ no database.
 from collections.abc import Collection, Mapping
 
 from common.names import PATTERNS_PATH
-from common.patterns import Patterns, lines_of
+from common.patterns import Patterns, patterns_of
 from consumer import agreement
 from consumer.planning import matches
 from consumer.values import Standing, Told, View
@@ -34,7 +34,7 @@ def patterns_after(
     if told.entry is None:
         return Patterns()
     if told.body is not None and matches(told.entry, told.body):
-        return Patterns(lines_of(told.body))
+        return patterns_of(told.body)
     return None
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from common.entries import Entry, Position
-from common.patterns import Patterns, lines_of
+from common.patterns import Patterns, lines_of, patterns_of
 from consumer import tables
 from consumer.changes import changed_paths, in_doubt
 from consumer.hold_record import Parked, save_departed
@@ -114,7 +114,7 @@ class State:
     def patterns(self) -> Patterns:
         """The tree's exclude patterns, as far as they are known here."""
         if self._patterns.lines != lines_of(self._flags.patterns):
-            self._patterns = Patterns(lines_of(self._flags.patterns))
+            self._patterns = patterns_of(self._flags.patterns)
         return self._patterns
 
     @property

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from common.entries import Event
 from common.messages import Trial
 from common.names import PATTERNS_PATH
-from common.patterns import Patterns, lines_of
+from common.patterns import Patterns, patterns_of
 from consumer.planning import matches
 from consumer.values import Row, Standing
 
@@ -57,5 +57,5 @@ def patterns_in(theirs: Iterable[Event]) -> Patterns | None:
     """The tree's patterns, where their row is among these with its content."""
     for event in theirs:
         if event.path == PATTERNS_PATH and event.entry is not None and event.body is not None:
-            return Patterns(lines_of(event.body)) if matches(event.entry, event.body) else None
+            return patterns_of(event.body) if matches(event.entry, event.body) else None
     return None

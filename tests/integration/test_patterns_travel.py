@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from common.entries import Event
+from common.errors import HaltError
 from common.messages import AskBodies
 from common.names import PATTERNS_PATH
+from common.patterns import row_of
 from common.wire.codec import encode
 from consumer.clearing import Protects
 from tests.disk import read_tree
@@ -136,3 +139,17 @@ def test_what_is_foreign_in_a_directory_that_goes_follows_the_policy(running: Ru
     running.say(running.master.batch({b"d": b"a file now"}))
     running.level()
     assert [path.name for path in (running.root / ".treecast").rglob("own")] == ([] if foreign == "delete" else ["own"])
+
+
+@pytest.mark.parametrize("line", ["!", "\\", "[z-a]", "a\0b"])
+def test_patterns_that_cannot_be_used_here_stop_it_and_nothing_changes(running: Running, line: str) -> None:
+    """Another release may know them: what they protect is not known here, so nothing may go."""
+    running.say(running.master.batch(TREE))
+    running.level()
+    before = read_tree(running.root)
+    row = row_of((line,))
+    assert row is not None
+    running.say(running.master.publish((Event(PATTERNS_PATH, *row),)))
+    with pytest.raises(HaltError, match="exclude patterns cannot be read here"):
+        running.turn(5)
+    assert read_tree(running.root) == before
