@@ -6,7 +6,7 @@ unmet and stops nothing else; an error of the whole disk is raised as NoRoomErro
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 
@@ -62,6 +62,8 @@ class Swap:
         self._unmet = dict(failed)
         self._kept: list[bytes] = []
         self._shown: dict[bytes, Shown] = {}
+        self.placed: frozenset[bytes] = frozenset()
+        """Contents that have their names, where there was no room for all."""
         self.changed: set[bytes] = set()
         """Directories whose names or modes changed, and files that were touched in place: to be made durable."""
 
@@ -86,7 +88,11 @@ class Swap:
     def _add(self) -> None:
         for made in self._plan.directories:
             self._try(made.path, partial(self._make_directory, made))
-        self._swap_contents()
+        try:
+            self._swap_contents()
+        except NoRoomError:
+            self.placed = frozenset(self._left_the_stage())
+            raise
 
     # -- one path
     def _each(self, paths: tuple[bytes, ...], do: Callable[[bytes], None]) -> None:
@@ -227,6 +233,12 @@ class Swap:
                     raise_if_general(error, f"changing {explain(path, error)}")
             self._try(path, partial(self._place, number, put))
 
+    def _left_the_stage(self) -> Iterator[bytes]:
+        staged = {os.fsencode(name) for name in os.listdir(self._contents)}
+        for number, put in enumerate(self._plan.contents):
+            if type(put) is Put and put.path not in self._unmet and staged_name(number) not in staged:
+                yield put.path
+
     def _place(self, number: int, put: Put | Touch) -> None:
         path = put.path
         self._refuse_protected(path, is_directory=False)
@@ -250,10 +262,8 @@ class Swap:
             seen = os.lstat(basename(put.path), dir_fd=self._directories.open(parent(put.path)))
         except FileNotFoundError:
             return False
-        return not stat.S_ISREG(seen.st_mode) or (seen.st_size, seen.st_mtime_ns) != (
-            put.entry.size,
-            put.entry.mtime_ns,
-        )
+        is_alike = (seen.st_size, seen.st_mtime_ns) == (put.entry.size, put.entry.mtime_ns)
+        return not (stat.S_ISREG(seen.st_mode) and is_alike)
 
     def _put_foreign_aside(self, path: bytes) -> None:
         try:

@@ -67,6 +67,8 @@ class Target:
         self._changed: set[bytes] = set()
         self._left: frozenset[bytes] = frozenset()
         """The paths of a plan whose swap began and that was not finished."""
+        self._placed_before: frozenset[bytes] = frozenset()
+        """The contents that such a swap placed: they are ours."""
         self._placed: list[bytes] = []
         """Digests of stored contents that have their names in the tree now."""
 
@@ -188,7 +190,7 @@ class Target:
             self._opened.save_age(age)
             self._opened.remove_plan()
             self._opened.clean()
-        self._left = frozenset()
+        self._left = self._placed_before = frozenset()
 
     # -- large contents
     @property
@@ -229,8 +231,7 @@ class Target:
     def swap(self, plan: Plan, staged: Staged) -> Outcome:
         """Move the names. What fails at one path is unmet in the outcome; the rest is done. May be carried out again."""
         check_is_here(self._root, self.path)
-        # What an earlier try of this plan placed is ours.
-        is_again, fresh = bool(self._left), frozenset[bytes]() if self._left else plan.fresh
+        is_again = bool(self._left)
         self._left |= plan.touched
         with during("swapping"):
             with self._aside(staged.number) as aside:
@@ -243,13 +244,14 @@ class Target:
                     staged.failed,
                     appearance=self.appearance,
                     foreign=self.foreign,
-                    fresh=fresh,
+                    fresh=plan.fresh - self._placed_before,
                     is_again=is_again,
                 )
                 try:
                     outcome = swap.carry_out()
                 finally:
                     self._changed |= swap.changed
+                    self._placed_before |= swap.placed
             self._opened.swap_position()
         stored = [put for put in plan.contents if type(put) is Put and put.body is None]
         self._placed = [put.entry.digest for put in stored if put.path not in outcome.unmet]
@@ -275,7 +277,7 @@ class Target:
                 self.store.drop_content(digest)
             self._opened.remove_plan()
         self._placed = []
-        self._left = frozenset()
+        self._left = self._placed_before = frozenset()
 
     # -- what is foreign
     def set_aside(self, paths: Collection[bytes], number: int) -> tuple[bytes, ...]:

@@ -608,6 +608,25 @@ def pieces(args: tuple[object, ...]) -> list[bytes]:
     return [arg for arg in args if isinstance(arg, bytes)]
 
 
+def test_what_somebody_put_here_goes_aside_also_when_a_step_is_tried_again_for_want_of_room(
+    running: Running, failing_os: DyingOs
+) -> None:
+    """And what the first try placed is ours."""
+    first_copy(running, {b"old": b"1"})
+    (running.root / "b").write_bytes(b"theirs")
+    failing = Failing(errno.ENOSPC, "rename", at=b"b")
+
+    def once(name: str, *args: object) -> None:
+        failing.is_on = not failing.struck
+        failing(name, *args)
+
+    failing_os.before_each = once
+    running.say(running.master.batch({b"a": b"ours", b"b": b"ours", b"c": b"ours"}))
+    running.level()
+    assert failing.struck
+    assert {path.name: path.read_bytes() for path in running.root.glob(".treecast/aside/*/*")} == {"b": b"theirs"}
+
+
 def test_what_goes_makes_room_for_what_comes_in_the_same_batch(running: Running, failing_os: DyingOs) -> None:
     """Names come before removals; where there is no room for a name, the removals are not kept waiting for it."""
     first_copy(running, {b"large": b"large"})
