@@ -1,6 +1,5 @@
 """Hooks: what a replica's program is told, when, and that neither a crash nor a program that hangs or fails loses a path."""
 
-import http.server
 import os
 import sqlite3
 import threading
@@ -17,10 +16,9 @@ from consumer import hook_record, hooking
 from consumer.hook_calls import Came, Result
 from consumer.hook_command import CommandCall
 from consumer.hook_record import HookRecord
-from consumer.hook_request import RequestCall
 from consumer.state import State
 from consumer.statefile import transaction
-from tests.rabbit import free_ports
+from tests.hook_server import Server, serving, url_of
 from tests.running_consumer import Running
 from tests.waiting import eventually, is_running, scaled
 
@@ -95,96 +93,6 @@ def test_a_command_is_ended_when_it_is_told_to() -> None:
     one.abort()
     thread.join(scaled(10))
     assert came == [Result(Came.STOPPED)]
-
-
-# -- one request
-
-
-class Server(http.server.ThreadingHTTPServer):
-    """Keeps what was posted, and answers as it is told."""
-
-    status = 204
-    is_slow = False
-    has_asker = False
-
-    def __init__(self) -> None:
-        self.posted: list[tuple[str, dict[str, str], bytes]] = []
-        self.let_go = threading.Event()
-        super().__init__(("127.0.0.1", free_ports(1)[0]), Handler)
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.has_asker = True
-        if self.server.is_slow:
-            self.server.let_go.wait(scaled(20))
-            return
-        self.server.posted.append((self.path, dict(self.headers), body))
-        self.send_response(self.server.status)
-        self.send_header("Location", "/elsewhere")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server
-        server.let_go.set()
-        server.shutdown()
-        thread.join()
-
-
-def url_of(server: Server) -> str:
-    return f"http://127.0.0.1:{server.server_address[1]}/purge?a=1"
-
-
-def test_a_request_has_the_same_bytes_and_says_of_what(server: Server) -> None:
-    done = RequestCall(url_of(server), {"Treecast-Tree": "music"}, scaled(10)).run(b"a\0\xff\n\0")
-    assert done == Result(Came.OK)
-    ((path, headers, body),) = server.posted
-    assert (path, body) == ("/purge?a=1", b"a\0\xff\n\0")
-    assert headers["Treecast-Tree"] == "music"
-    assert headers["Content-Type"] == "application/octet-stream"
-    assert headers["User-Agent"].startswith("treecast/")
-
-
-@pytest.mark.parametrize("status", [302, 404, 500])
-def test_any_other_answer_is_a_failure(server: Server, status: int) -> None:
-    """A redirect is not followed: whoever redirects has not understood what was posted."""
-    server.status = status
-    assert RequestCall(url_of(server), {}, scaled(10)).run(b"") == Result(Came.FAILED, f"it answered {status}")
-    assert len(server.posted) == 1
-
-
-def test_a_server_that_does_not_answer_is_given_up(server: Server) -> None:
-    server.is_slow = True
-    assert RequestCall(url_of(server), {}, 0.2).run(b"").came is Came.TIMEOUT
-
-
-def test_a_request_is_ended_when_it_is_told_to(server: Server) -> None:
-    server.is_slow = True
-    one = RequestCall(url_of(server), {}, scaled(60))
-    came: list[Result] = []
-    thread = threading.Thread(target=lambda: came.append(one.run(b"")))
-    thread.start()
-    eventually(lambda: server.has_asker, 10, "asked")
-    one.abort()
-    thread.join(scaled(10))
-    assert came == [Result(Came.STOPPED)]
-
-
-def test_nobody_there_is_a_failure() -> None:
-    done = RequestCall(f"http://127.0.0.1:{free_ports(1)[0]}/", {}, scaled(5)).run(b"")
-    assert done.came is Came.FAILED
-    assert "refused" in done.detail
 
 
 # -- what waits, in the state
@@ -502,6 +410,12 @@ def test_a_run_that_cannot_be_written_down_is_not_told_twice(
     running.level()
     until(running, lambda: told_all(running))
     assert len(hook.told) == 2
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as server:
+        yield server
 
 
 def test_a_url_is_told_the_same(running: Running, server: Server) -> None:
