@@ -9,19 +9,30 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from common.board import Board
 from common.entries import Entry, Event
 from common.errors import RefusedError
-from common.messages import NONCE_BYTES, Batch, BucketRows, Heartbeat, Lineage, Question, ReplicaState, Report, Same
+from common.messages import (
+    NONCE_BYTES,
+    Batch,
+    BucketRows,
+    Downstream,
+    Heartbeat,
+    Lineage,
+    Question,
+    ReplicaState,
+    Report,
+    Same,
+)
 from common.names import PATTERNS_PATH
 from common.patterns import Patterns, patterns_of
 from common.settings import ConsumeSettings
 from common.transport.ports import Broker, Delivery, Outgoing, Phase, Publisher, Route, Subscriber
 from common.version import program_version
-from common.wire.codec import decode_downstream, encode
+from common.wire.codec import decode_delivery, encode
 from common.wire.versions import FORMAT
 from consumer import agreement
 from consumer.asking import Asking, Wants
@@ -150,17 +161,17 @@ class _Survey:
         return bucket if bucket in self._left else None
 
     def _take(self, delivery: Delivery) -> None:
-        try:
-            message = decode_downstream(delivery.body, self._settings.tree)
-        except RefusedError:
-            self._subscriber.settle(delivery)
-            return
+        with suppress(RefusedError):
+            for message, _ in decode_delivery(delivery.body, self._settings.tree):
+                self._take_one(message)
+        self._subscriber.settle(delivery)
+
+    def _take_one(self, message: Downstream) -> None:
         if isinstance(message, Batch | Heartbeat):
             self._hear(message.lineage, message)
         elif isinstance(message, Same | BucketRows) and self._asking.expects(message):
             self._asking.answered(message, time.monotonic())
             self._count(message)
-        self._subscriber.settle(delivery)
 
     def _hear(self, lineage: Lineage, message: Batch | Heartbeat) -> None:
         """A newer epoch: from here on its salt decides which bucket a path is in, and counting begins anew."""

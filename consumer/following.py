@@ -20,7 +20,7 @@ from consumer.complaints import Complaints
 from consumer.first_copy import FirstCopy
 from consumer.gathering import Gathering
 from consumer.heeding import Heeding
-from consumer.incoming import Incoming
+from consumer.incoming import Came, Incoming
 from consumer.large import Large
 from consumer.merging import Answer
 from consumer.parking import Parking
@@ -125,13 +125,14 @@ class Follower:
 
         Raises Stopping and HaltError only.
         """
-        message = self._incoming.decode(delivery)
-        while message is not None:
-            self._take(message, delivery)
-            message, delivery = self._incoming.left() or (None, delivery)
+        came = self._incoming.decode(delivery)
+        while came is not None:
+            self._take(came)
+            came = self._incoming.left()
         self._board.count("bytes_received_total", self._incoming.take_received_bytes())
 
-    def _take(self, message: Downstream, delivery: Delivery) -> None:
+    def _take(self, came: Came) -> None:
+        message, delivery = came.first, came.delivery
         self._stages.begin()
         self._heeding.take(message, self._state.standing())
         if isinstance(message, Heartbeat):
@@ -144,12 +145,16 @@ class Follower:
             self._on_stream(message, delivery, patient=True)
         else:
             self._subscriber.settle(delivery)
-            if self._trying.take(message, self._clock()):
-                return
-            if isinstance(message, PartAnswer):
-                self._on_part(message)
-            elif isinstance(message, Answer) and message.replica == self._identity.replica:
-                self._syncing.take(message, len(delivery.body))
+            for one, size_bytes in came.messages:
+                self._take_answer(one, size_bytes)
+
+    def _take_answer(self, message: Downstream, size_bytes: int) -> None:
+        if self._trying.take(message, self._clock()):
+            return
+        if isinstance(message, PartAnswer):
+            self._on_part(message)
+        elif isinstance(message, Answer) and message.replica == self._identity.replica:
+            self._syncing.take(message, size_bytes)
 
     def _on_batches(self, together: Sequence[tuple[Batch, Delivery]]) -> None:
         """The next batch and what continues it: one set, one step, then each is settled."""

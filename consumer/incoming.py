@@ -3,12 +3,13 @@
 What is refused is told and settled here. Everything else is the caller's to settle. Used from one thread.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from common.errors import RefusedError
 from common.messages import Batch, Downstream
 from common.transport.ports import Delivery, Subscriber
-from common.wire.codec import decode_downstream
+from common.wire.codec import decode_delivery
 from consumer.agreement import continues
 
 TOGETHER_LIMIT = 64
@@ -18,6 +19,18 @@ Refuse = Callable[[str, str], None]
 """Told of each message that is refused: the reason, and what to tell a person."""
 
 
+class Came(NamedTuple):
+    """What one delivery holds: a message, or several answers; each with its size in bytes."""
+
+    messages: Sequence[tuple[Downstream, int]]
+    delivery: Delivery
+
+    @property
+    def first(self) -> Downstream:
+        """The only one, if it is not an answer."""
+        return self.messages[0][0]
+
+
 class Incoming:
     """See the module."""
 
@@ -25,7 +38,7 @@ class Incoming:
         self._subscriber = subscriber
         self._tree = tree
         self._refuse = refuse
-        self._left: tuple[Downstream, Delivery] | None = None
+        self._left: Came | None = None
         self._received_bytes = 0
 
     def take_received_bytes(self) -> int:
@@ -33,15 +46,18 @@ class Incoming:
         received_bytes, self._received_bytes = self._received_bytes, 0
         return received_bytes
 
-    def decode(self, delivery: Delivery) -> Downstream | None:
-        """The message; None for one that is refused, which is settled by then."""
+    def decode(self, delivery: Delivery) -> Came | None:
+        """The message, or the answers, with their sizes; None where all is refused, which is settled by then."""
         self._received_bytes += len(delivery.body)
+        messages: list[tuple[Downstream, int]] = []
         try:
-            return decode_downstream(delivery.body, self._tree)
+            messages.extend(decode_delivery(delivery.body, self._tree))
         except RefusedError as error:
             self._refuse(error.reason, str(error))
+        if not messages:
             self._subscriber.settle(delivery)
             return None
+        return Came(messages, delivery)
 
     def together(self, batch: Batch, delivery: Delivery) -> list[tuple[Batch, Delivery]]:
         """This batch and those that continue it, as far as they are there already: a replica that is behind pays for one set of
@@ -52,15 +68,16 @@ class Incoming:
             following = self._subscriber.receive(0.0)
             if following is None:
                 break
-            message = self.decode(following)
+            came = self.decode(following)
+            message = came.first if came is not None else None
             if isinstance(message, Batch) and continues(found[-1][0], message):
                 found.append((message, following))
                 size_bytes += len(following.body)
-            elif message is not None:
-                self._left = (message, following)
+            else:
+                self._left = came
         return found
 
-    def left(self) -> tuple[Downstream, Delivery] | None:
-        """The message that `together` took and could not join, once."""
+    def left(self) -> Came | None:
+        """What `together` took and could not join, once."""
         left, self._left = self._left, None
         return left

@@ -10,8 +10,9 @@ from common.messages import Lineage
 
 
 class Made(NamedTuple):
-    """An answer, encoded. `kind`: a short word for figures; `asked_ns`: the question's own time; `waited_seconds`: from
-    hearing the question until now that its answer was made."""
+    """Answers to one question, encoded: `answers` of them, one behind another. `kind`: a short word for figures; `at`: the latest
+    position that they speak of; `asked_ns`: the question's own time; `waited_seconds`: from hearing the question until each
+    answer was made, added up."""
 
     kind: str
     replica: str
@@ -20,6 +21,7 @@ class Made(NamedTuple):
     asked_ns: int
     waited_seconds: float
     message: bytes
+    answers: int = 1
 
 
 class Doubted(NamedTuple):

@@ -87,7 +87,7 @@ class Answering:
         size_bytes, until = 0, time.monotonic() + WRITE_SECONDS
         with self._answers.held():
             while self._may_make and size_bytes < WRITE_BYTES and time.monotonic() < until:
-                more = self._answers.make()
+                more = self._answers.make(self._credit_bytes)
                 made_bytes = sum(map(size_of, more))
                 size_bytes += made_bytes
                 self._credit_bytes -= made_bytes

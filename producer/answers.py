@@ -1,6 +1,6 @@
-"""Does: takes the questions that wait in turn, and has each answered, one message at a time. Knows no broker, pipe or process."""
+"""Does: takes the questions that wait in turn, and has each answered, a bundle of answers at a time. Knows no broker, no pipe."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 from common.errors import NoRoomError, RefusedError
@@ -9,6 +9,11 @@ from common.wire import codec
 from producer.answerer import Made, Noted, Said
 from producer.making import Answered, Making, Outcome
 from producer.turns import Turns, Waiting
+
+BUNDLE_BYTES = 64 * 1024
+"""So much goes as one message: handing one to a broker, and taking it, costs more than a small answer does."""
+BUNDLE_SECONDS = 0.02
+"""And no longer is one made, so that others have their turn."""
 
 
 class Answers:
@@ -36,23 +41,41 @@ class Answers:
         """A short spell of making: what is made in it is of one position."""
         return self._making.held()
 
-    def make(self) -> list[Said]:
-        """The next answer and what was doubted on the way to it; nothing when no question waits.
+    def make(self, room_bytes: float = BUNDLE_BYTES) -> list[Said]:
+        """The next answers, as one message, and what was doubted on the way to them; nothing when no question waits.
 
-        Raises StateError and HaltError when the journal cannot be read.
+        They are answers to one question, as many as come to `room_bytes`, or to a moment: one answer too many at most. Raises
+        StateError and HaltError when the journal cannot be read.
         """
         said: list[Said] = []
         while (waiting := self._turns.next()) is not None:
+            bundle = self._bundle(waiting, min(room_bytes, BUNDLE_BYTES), said)
+            if bundle is not None:
+                said.append(bundle)
+                break
+        return said
+
+    def _bundle(self, waiting: Waiting, room_bytes: float, said: list[Said]) -> Made | None:
+        """None: nothing more comes of the question."""
+        answers: list[Answered] = []
+        messages: list[bytes] = []
+        waited_seconds, until = 0.0, self._clock() + BUNDLE_SECONDS
+        while (now := self._clock()) < until or not messages:
             outcome = self._next_of(waiting, said)
             if isinstance(outcome, Answered):
-                said.append(self._made(waiting, outcome))
-                break
-            if outcome is None:
+                answers.append(outcome)
+                messages.append(codec.encode_closed(outcome.answer, outcome.closed))
+                waited_seconds += now - waiting.heard_at
+                room_bytes -= len(messages[-1])
+                if room_bytes <= 0:
+                    break
+            elif outcome is not None:
+                said.append(outcome)
+            else:
                 self._open.pop(waiting.question.replica, None)
                 self._turns.done(waiting)
-            else:
-                said.append(outcome)
-        return said
+                break
+        return _made(waiting, answers, waited_seconds, b"".join(messages)) if answers else None
 
     def _next_of(self, waiting: Waiting, said: list[Said]) -> Outcome | None:
         """What a question comes to next; None at its end. What cannot be answered is said, and is the end."""
@@ -68,9 +91,8 @@ class Answers:
             self._open[replica] = (waiting, self._making.outcomes(waiting.question))
         return self._open[replica][1]
 
-    def _made(self, waiting: Waiting, answered: Answered) -> Made:
-        kind, answer, closed = answered
-        waited_seconds = self._clock() - waiting.heard_at
-        message = codec.encode_closed(answer, closed)
-        asked_ns = waiting.question.unix_ns
-        return Made(kind, answer.replica, answer.lineage.epoch, answer.at, asked_ns, waited_seconds, message)
+
+def _made(waiting: Waiting, answers: Sequence[Answered], waited_seconds: float, message: bytes) -> Made:
+    question, at = waiting.question, max(answered.answer.at for answered in answers)
+    kind = answers[0].kind
+    return Made(kind, question.replica, question.epoch, at, question.unix_ns, waited_seconds, message, len(answers))

@@ -12,7 +12,7 @@ from producer.answerer import Alarming, Doubted, Made, Noted, Said
 
 _LENGTH = Struct(">I")
 _NUMBER = Struct(">Q")
-_MADE = Struct(">BBQQqd")
+_MADE = Struct(">BBQQqdI")
 """Lengths of kind and replica, then the numbers of `Made`."""
 
 
@@ -92,18 +92,18 @@ def _wrap(letter: bytes, rest: bytes) -> bytes:
 
 
 def _made_bytes(made: Made) -> bytes:
-    kind, replica, epoch, at, asked_ns, waited_seconds, message = made
+    kind, replica, epoch, at, asked_ns, waited_seconds, message, answers = made
     names = (kind.encode(), replica.encode())
-    fixed = _MADE.pack(len(names[0]), len(names[1]), epoch, at, asked_ns, waited_seconds)
+    fixed = _MADE.pack(len(names[0]), len(names[1]), epoch, at, asked_ns, waited_seconds, answers)
     return b"".join((fixed, *names, message))
 
 
 def _made_of(rest: bytes) -> Made:
-    kind_length, replica_length, epoch, at, asked_ns, waited_seconds = _MADE.unpack_from(rest)
+    kind_length, replica_length, epoch, at, asked_ns, waited_seconds, answers = _MADE.unpack_from(rest)
     after_kind = _MADE.size + kind_length
     after_replica = after_kind + replica_length
     kind, replica = rest[_MADE.size : after_kind].decode(), rest[after_kind:after_replica].decode()
-    return Made(kind, replica, epoch, at, asked_ns, waited_seconds, rest[after_replica:])
+    return Made(kind, replica, epoch, at, asked_ns, waited_seconds, rest[after_replica:], answers)
 
 
 class Cutter:

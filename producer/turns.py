@@ -1,4 +1,4 @@
-"""Decides whose question is answered next: replicas take turns, one answer each. Knows no journal and no pipe.
+"""Decides whose question is answered next: replicas take turns. Knows no journal and no pipe.
 
 What is asked again replaces what was asked before; what is too much or too old is dropped: a replica asks again by itself.
 """

@@ -162,7 +162,7 @@ class Upstream:
         self._publisher.publish(Outgoing(Route.DIRECT, made.message, made.replica))
         self._tokens.spent(len(made.message))
         self._window.sent(len(made.message))
-        self._board.count("answers_total", label=made.kind)
+        self._board.count("answers_total", made.answers, label=made.kind)
         self._board.count("answer_bytes_total", len(made.message), label=made.kind)
         self._board.count("answer_wait_seconds_total", made.waited_seconds, label=made.kind)
 

@@ -1,6 +1,7 @@
 """An `Answerer` in the caller's own thread: the same questions, turns and answers as in the process, and nothing between."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from common.messages import Question
@@ -17,12 +18,18 @@ from producer.source import Source
 class LocalAnswerer:
     """See `producer.answerer.Answerer`."""
 
-    def __init__(self, journal: Path, source: Path, exclude: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        journal: Path,
+        source: Path,
+        exclude: tuple[str, ...] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._snapshots = Snapshots(journal)
         with self._snapshots.reading() as snapshot:
             self._tree = snapshot.lineage.tree
         self._source = Source(source, Patterns(exclude))
-        self.answers = Answers(Making(self._snapshots, Contents(self._source)), time.monotonic)
+        self.answers = Answers(Making(self._snapshots, Contents(self._source)), clock)
         self._lacks_room = False
 
     def ask(self, question: bytes, now: float) -> None:
@@ -36,7 +43,7 @@ class LocalAnswerer:
     def take(self, room_bytes: float, now: float) -> list[Said]:
         said: list[Said] = []
         while room_bytes > 0 and len(self.answers):
-            more = self.answers.make()
+            more = self.answers.make(room_bytes)
             room_bytes -= sum(map(size_of, more))
             said += more
         return said

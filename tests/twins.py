@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from common.transport.ports import Delivery, Link, Outgoing, Phase, Route, Wake
+from common.wire import codec
 from producer.watch.port import Hint
 
 
@@ -27,6 +28,7 @@ class MemoryBroker:
     upstream: deque[bytes] = field(default_factory=deque)
     events: list[bytes] = field(default_factory=list)
     direct: list[tuple[str, bytes]] = field(default_factory=list)
+    """The messages that were taken for one replica, each by itself; its queue has bundles whole."""
     publishers: list["MemoryPublisher"] = field(default_factory=list)
 
     def publisher(self, *, wake: Wake = _silent, declare: bool = True) -> "MemoryPublisher":
@@ -108,7 +110,7 @@ class MemoryPublisher(PublishersBooks):
         if message.route is Route.UPSTREAM:
             self._broker.upstream.append(message.body)
         elif message.route is Route.DIRECT:
-            self._broker.direct.append((message.replica, message.body))
+            self._broker.direct += [(message.replica, one) for one in codec.cut(message.body)]
             queue = self._broker.queues.get(message.replica)
             if queue is None:
                 self._returned.append(message.replica)

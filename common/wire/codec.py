@@ -5,11 +5,13 @@ reason, before memory is taken: lengths and the hash of the frame are checked be
 the bounds that the header states and `Limits` allow. docs/wire.md is the format in one page.
 """
 
+from collections.abc import Iterator
+
 from common.errors import RefusedError
 from common.messages import Answer, Batch, Downstream, Question, Report, Upstream
 from common.wire.downstream import read_downstream, write_answer_header, write_downstream
 from common.wire.frame import DOWNSTREAM_LIMITS, UPSTREAM_LIMITS, Closed, Contents, Limits, close_frame, open_frame
-from common.wire.header import FRAME_OFFSET, Header, MessageType, check, hash_bytes, seal, unpack
+from common.wire.header import FRAME_OFFSET, Header, MessageType, check, hash_bytes, message_bytes, seal, unpack
 from common.wire.upstream import read_upstream, write_upstream
 
 DOWNSTREAM_TYPES = frozenset(kind for kind in MessageType if kind < MessageType.QUESTION_DIGESTS)
@@ -50,6 +52,29 @@ def decode_downstream(data: bytes, tree: str, *, limits: Limits = DOWNSTREAM_LIM
     """
     kind, header, message_hash, contents = _open(data, tree, limits, "replica", DOWNSTREAM_TYPES)
     return read_downstream(kind, header, message_hash, contents)
+
+
+def decode_delivery(data: bytes, tree: str) -> Iterator[tuple[Downstream, int]]:
+    """What a delivery to a replica of `tree` holds, each with its size in bytes: one message, or a bundle of answers.
+
+    Raises RefusedError at what `decode_downstream` refuses, and at what is in a bundle and no answer. What came before it stands.
+    """
+    for one in cut(data):
+        message = decode_downstream(one, tree)
+        if len(one) < len(data) and not isinstance(message, Answer):
+            raise RefusedError("bundle", f"holds a {type(message).__name__.lower()}")
+        yield message, len(one)
+
+
+def cut(data: bytes) -> Iterator[bytes]:
+    """The messages of a delivery: at least one, and every byte is in one. Whether one is whole is for whoever opens it."""
+    start = 0
+    while True:
+        end = min(len(data), start + message_bytes(data, start))
+        yield data[start:end]
+        if end == len(data):
+            return
+        start = end
 
 
 def decode_upstream(data: bytes, tree: str, *, limits: Limits = UPSTREAM_LIMITS) -> Upstream:

@@ -23,6 +23,9 @@ INTEGER_LIMIT = (1 << 63) - 1
 """Epochs, sequences and counters stay within what every database column holds."""
 
 _PREFIX = Struct(">4sH")
+_LENGTH = Struct(">I")
+_LENGTH_OFFSET = Struct(">4sHB64pQ16sQI32s32s32s32sBB").size
+"""Where the length of the frame is."""
 _STRUCT = Struct(">4sHB64pQ16sQI32s32s32s32sBBII32sQ64p16sQQII32sQqQ")
 HEADER_BYTES = _STRUCT.size
 _UNSIGNED = bytes(8 + 64)
@@ -159,6 +162,14 @@ def unpack(data: bytes, reader: str) -> tuple[Header, bytes]:
     if data[HEADER_BYTES + DIGEST_BYTES : FRAME_OFFSET] != _UNSIGNED:
         raise RefusedError("unknown-key")
     return _parse(packed), header_hash
+
+
+def message_bytes(data: bytes, start: int) -> int:
+    """How long the message says it is that begins there; nothing is proved by it. Where nothing says so, it is the rest."""
+    rest_bytes = len(data) - start
+    if rest_bytes < FRAME_OFFSET or data[start : start + _PREFIX.size] != _PREFIX.pack(MAGIC, FORMAT):
+        return rest_bytes
+    return FRAME_OFFSET + int(_LENGTH.unpack_from(data, start + _LENGTH_OFFSET)[0])
 
 
 def _check_prefix(data: bytes, reader: str) -> None:

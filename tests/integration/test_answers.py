@@ -1,16 +1,20 @@
 """What answers are made of: frames that are kept, contents that are not there, a rate that is set."""
 
+import math
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import producer.answers
 from common.digests import EMPTY_BUCKET
-from common.messages import Ask, AskBuckets, AskSince, BucketRows, Downstream, Question, Since
+from common.messages import Answer, Ask, AskBuckets, AskSince, BucketRows, Downstream, Question, Since
 from common.wire import codec
 from producer.answerer import Made, may_publish
+from producer.answers import BUNDLE_BYTES
 from producer.contents import Contents
 from producer.pacing import BURST_MINIMUM_BYTES
 from tests.running_producer import TREE, RunningProducer
@@ -72,6 +76,27 @@ def test_who_asks_for_the_same_buckets_next_costs_no_reading(world: World, monke
     again = world.answered(AskBuckets(world.full, True), len(world.full), replica="rome")
     assert bodies(again) == on_disk(world.root)
     assert {one.replica for one in again if isinstance(one, BucketRows)} == {"rome"}
+
+
+def test_answers_to_one_replica_go_in_bundles_of_which_no_answer_is_left_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To hand a message to a broker costs more than to make a small answer that was made before."""
+    monkeypatch.setattr(producer.answers, "BUNDLE_SECONDS", math.inf)
+    world.broker.queues |= {"paris": deque(), "rome": deque()}
+    world.ask(AskBuckets(world.full, True))
+    answers = world.answered(AskBuckets(world.full, True), 2 * len(world.full), replica="rome")
+    assert bodies(answers) == on_disk(world.root)
+    assert world.producer.board.figures()["answers_total", "bucket"] == 2 * len(world.full)
+    size_bytes = sum(len(body) for name, body in world.broker.direct if name == "rome")
+    for replica in ("paris", "rome"):
+        bundles = [body for body in world.broker.queues[replica] if is_of_answers(body)]
+        assert sum(map(len, bundles)) == size_bytes
+        assert len(bundles) <= size_bytes // BUNDLE_BYTES + 2
+
+
+def is_of_answers(body: bytes) -> bool:
+    return all(isinstance(message, Answer) for message, _ in codec.decode_delivery(body, TREE))
 
 
 def test_what_changed_since_the_same_position_is_read_once_for_all(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import producer.answers
 from common.entries import Event, Kind, Position
 from common.errors import AlreadyRunningError
 from common.messages import (
@@ -622,7 +623,10 @@ def test_a_digests_question_is_answered_with_equal_buckets_those_empty_on_both_s
     assert set(range(4096)) - set(same.buckets) == {full[0], full[1], empty}
 
 
-def test_buckets_and_bodies_are_answered_with_what_the_index_has_now(world: World) -> None:
+def test_buckets_and_bodies_are_answered_with_what_the_index_has_now(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producer.answers, "BUNDLE_BYTES", 1)
     for number in range(30):
         _write(world.root / f"{number}", f"text {number}")
     world.start()

@@ -9,7 +9,7 @@ from tests.machine.process import databases
 from tests.machine.producing import ProducerProcess
 from tests.machine.reference import Published
 from tests.machine.rules import Rules, document_of
-from tests.machine.wire import HEARTBEAT, PATTERNS, Read, digest_of, read
+from tests.machine.wire import HEARTBEAT, PATTERNS, Read, apart, digest_of, read
 
 
 @dataclass
@@ -23,15 +23,19 @@ class Ear:
 
     def hear(self, producer: ProducerProcess, message: Outgoing) -> None:
         """A producer hands a message over."""
-        told = read(message.body)
+        for one in apart(message.body):
+            self._hear_one(producer, message.route, one)
+        self.heard.append(message)
+
+    def _hear_one(self, producer: ProducerProcess, route: Route, message: bytes) -> None:
+        told = read(message)
         self.published.note_released(told)
-        if message.route is Route.EVENTS:
+        if route is Route.EVENTS:
             if told.kind == HEARTBEAT and (told.epoch, told.instance) not in self.published.epochs:
                 self._begin_epoch(producer, told)
-            self.published.hear(message.body)
+            self.published.hear(message)
         else:
-            self.published.hear_answer(message.body)
-        self.heard.append(message)
+            self.published.hear_answer(message)
 
     def hear_outbox(self, journal_path: str) -> None:
         """What is in the outbox was published as far as the laws go, whether the last run came to hand it over or not."""

@@ -17,6 +17,7 @@ from tests.machine.laws import Observed
 from tests.machine.process import clock
 from tests.machine.queues import UPSTREAM, Item
 from tests.machine.setting import Setting
+from tests.machine.wire import apart
 from tests.machine.world import World
 
 FILES = [b"%02d" % number for number in range(24)]
@@ -84,12 +85,12 @@ def ask_behind_a_gap(world: World, replica: Observed, *hidden: bytes) -> list[It
 
 
 def answer(world: World, questions: list[Item]) -> list[Item]:
-    """The producer answers. What it sends is on its way for longer."""
+    """The producer answers. What it sends is on its way for longer, each part by itself: elsewhere they are large."""
     deliver(world, questions, UPSTREAM)
     lose(world)
     for _ in range(6):
         produce(world)
-    return [item for item in lose(world) if is_since(item)]
+    return [Item(one, item.at) for item in lose(world) if is_since(item) for one in apart(item.body)]
 
 
 def is_since(item: Item) -> bool:

@@ -37,7 +37,7 @@ class LateAnswerer(LocalAnswerer):
     """Answers when it likes: a few at a time, while the stream goes on, and some only rounds after they were made."""
 
     def __init__(self, rng: Random, lateness: float, place: str, patterns: Rules) -> None:
-        super().__init__(Path(f"/{place}/state/journal.db"), Path(f"/{place}/tree"), patterns)
+        super().__init__(Path(f"/{place}/state/journal.db"), Path(f"/{place}/tree"), patterns, clock.monotonic)
         self._place, self._patterns = place, patterns
         self._rng = rng
         self._lateness = lateness
@@ -48,7 +48,7 @@ class LateAnswerer(LocalAnswerer):
             if not len(self.answers):
                 break
             try:
-                self._late += self.answers.make()
+                self._late += self.answers.make(self._rng.choice([1, 1, room_bytes]))
             except (TreecastError, OSError):
                 # The process that makes answers dies of it, and is started again.
                 self.die()

@@ -18,7 +18,7 @@ from tests.machine.laws import Observed
 from tests.machine.process import clock
 from tests.machine.reference import LawBroken, check
 from tests.machine.setting import Setting
-from tests.machine.wire import INLINE_BYTES, PART
+from tests.machine.wire import INLINE_BYTES, PART, apart
 from tests.machine.working import hash_files, work
 from tests.machine.world import World
 
@@ -77,7 +77,7 @@ def fetch(world: World, replica: Observed, rounds: int = 1) -> None:
 
 def parts_sent(world: World) -> int:
     """How many parts were sent."""
-    return sum(message.body[6] == PART for message in world.ear.heard)
+    return sum(one[6] == PART for message in world.ear.heard for one in apart(message.body))
 
 
 def until_parts(world: World, replica: Observed, number: int = 1) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import blake2b
 from struct import Struct
@@ -101,6 +102,14 @@ def said_in(message: bytes) -> Said | None:
     name = fields[18]
     replica = name[1 : 1 + name[0]].decode()
     return Said(replica, fields[4], fields[20], fields[5], _frame(message)[0])
+
+
+def apart(delivery: bytes) -> Iterator[bytes]:
+    """The messages of one delivery."""
+    while delivery:
+        end = _FRAME_OFFSET + int(_HEADER.unpack_from(delivery)[14])
+        yield delivery[:end]
+        delivery = delivery[end:]
 
 
 def _frame(message: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:

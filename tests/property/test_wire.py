@@ -1,5 +1,6 @@
 """The wire's laws: what is written is read, and whatever else arrives becomes one error of ours or a message just as good."""
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +39,8 @@ from common.messages import (
 from common.names import is_path
 from common.wire.codec import (
     close_answer,
+    cut,
+    decode_delivery,
     decode_downstream,
     decode_upstream,
     encode,
@@ -185,6 +188,28 @@ def check_arrival(data: bytes) -> None:
 @given(messages)
 def test_what_is_written_is_read(message: Downstream | Upstream) -> None:
     assert decode(encode(message)) == message
+
+
+@RELAXED
+@given(st.lists(answers, min_size=1, max_size=5))
+def test_answers_one_behind_another_are_read_each_with_its_size(given_answers: list[Answer]) -> None:
+    encoded = [encode(answer) for answer in given_answers]
+    delivery = b"".join(encoded)
+    assert list(cut(delivery)) == encoded
+    assert list(decode_delivery(delivery, TREE)) == list(zip(given_answers, map(len, encoded), strict=True))
+
+
+@RELAXED
+@given(answers, st.binary(min_size=1, max_size=700) | st.sampled_from(GOLDEN), st.integers(0, 1000))
+def test_whatever_follows_an_answer_the_answer_stands_and_the_rest_is_refused_or_is_an_answer(
+    answer: Answer, rest: bytes, cut_bytes: int
+) -> None:
+    first = encode(answer)
+    found: list[Downstream] = []
+    with suppress(RefusedError):
+        found.extend(message for message, _ in decode_delivery(first + rest[: max(1, len(rest) - cut_bytes)], TREE))
+    assert found[0] == answer
+    assert all(isinstance(message, Answer) for message in found)
 
 
 @RELAXED

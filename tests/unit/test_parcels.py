@@ -16,7 +16,9 @@ parcels: st.SearchStrategy[Parcel] = st.one_of(
     st.builds(Alarming, names, texts),
     st.builds(Noted, texts),
     st.builds(
-        Made, names, names, numbers, numbers, st.integers(-(1 << 63), (1 << 63) - 1), st.floats(0, 1e6), st.binary()
+        Made,
+        *(names, names, numbers, numbers, st.integers(-(1 << 63), (1 << 63) - 1), st.floats(0, 1e6), st.binary()),
+        st.integers(1, 4096),
     ),
 )
 

@@ -20,7 +20,7 @@ from common.messages import (
     Report,
     Upstream,
 )
-from common.wire.codec import decode_downstream, decode_upstream, encode, peek
+from common.wire.codec import cut, decode_delivery, decode_downstream, decode_upstream, encode, peek
 from common.wire.header import HEADER_BYTES, MessageType, hash_bytes
 from tests.data.golden import make_wire_1
 from tests.data.golden.make_wire_1 import MESSAGES
@@ -222,3 +222,18 @@ def test_details_may_hold_what_json_has_at_the_edge_of_64_bits() -> None:
     report = MESSAGES["report"]
     assert isinstance(report, Report)
     assert decode_upstream(encode(replace(report, details=details)), TREE) == replace(report, details=details)
+
+
+@pytest.mark.parametrize("name", ["batch", "heartbeat", "command"])
+def test_what_is_no_answer_comes_alone(name: str) -> None:
+    """It is settled when it is done, and an answer when it comes: one delivery cannot be both."""
+    assert [without_hash(message) for message, _ in decode_delivery(GOLDEN[name], TREE)] == [MESSAGES[name]]
+    for delivery in (GOLDEN[name] + GOLDEN["same"], GOLDEN[name] + b"junk"):
+        with pytest.raises(RefusedError, match="bundle"):
+            next(decode_delivery(delivery, TREE))
+
+
+def test_a_delivery_of_nothing_is_one_message_that_is_refused() -> None:
+    assert list(cut(b"")) == [b""]
+    with pytest.raises(RefusedError, match="cut"):
+        next(decode_delivery(b"", TREE))
