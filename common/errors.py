@@ -12,6 +12,7 @@ TreecastError
 │   ├── PathError               a path that no tree may hold
 │   └── NeedsUpgradeError       a format, type or need that this version does not know
 ├── NoRoomError             no space, quota, inodes or descriptors: wait; retryable
+├── RootGoneError           the source's root is not there; retryable
 └── StateError              a database of ours is corrupt, foreign or of an unknown version
 """
 

@@ -96,7 +96,7 @@ class Clearing:
     def empty(self, path: bytes, *, must_go: bool = True) -> bool:
         """Everything in a directory goes, as is the policy. False: something stays, and the directories that hold it.
 
-        `must_go`: what is here gives way to something published, so that nothing foreign is kept in its place.
+        `must_go`: what is here gives way to something published, so that nothing foreign is kept in its place, nor deleted.
         """
         if self._foreign == "keep" and not must_go:
             return False
@@ -110,7 +110,7 @@ class Clearing:
                 if child in holding:
                     pending.append(child)
                 elif child not in protected:
-                    self._dispose(child)
+                    self._dispose(child, for_good=self._foreign == "delete" and not must_go)
         return not protected
 
     def clear_foreign(self, path: bytes) -> bool:
@@ -121,15 +121,17 @@ class Clearing:
             return self.put_aside(path)
         mode = os.lstat(basename(path), dir_fd=self._directories.open(parent(path))).st_mode
         if self._protects is None:
-            return self._dispose(path)
+            return self._dispose(path, for_good=True)
         if self._protects(path, stat.S_ISDIR(mode)):
             return False
-        return self._remove_directory(path, mode, is_foreign=False) if stat.S_ISDIR(mode) else self._dispose(path)
+        if not stat.S_ISDIR(mode):
+            return self._dispose(path, for_good=True)
+        return self._remove_directory(path, mode, is_foreign=False, must_go=False)
 
-    def _dispose(self, path: bytes) -> bool:
+    def _dispose(self, path: bytes, *, for_good: bool) -> bool:
         """Nothing in it is protected: as a whole it goes aside, or for good."""
         above = self._directories.open(parent(path))
-        if self._foreign != "delete":
+        if not for_good:
             self._move_aside(path)
         elif stat.S_ISDIR(os.lstat(basename(path), dir_fd=above).st_mode):
             self._move_aside(path, for_good=True)

@@ -15,13 +15,13 @@ FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 300.0
 ALARM_FAILURES = 3
 """So many in a row are an alarm."""
 MISSING_LIMIT_SECONDS = 300.0
-"""So long a change waits for contents that are missing elsewhere: one that the master cannot give any more stops no hook."""
+"""So long it waits for a content that is missing: one that the master cannot give any more holds up nothing after that."""
 
 
 class Seen(NamedTuple):
-    """How the replica stands. `waits_seconds`: how old the oldest change is that waits, None: none does."""
+    """How the replica stands. `waits`: whether a change waits to be told."""
 
-    waits_seconds: float | None
+    waits: bool
     stale_buckets: int
     missing_contents: int
 
@@ -34,6 +34,9 @@ class HookTiming:
     """How many in a row, until now."""
     is_running: bool = False
     _not_before: float = -math.inf
+    _missing: int = 0
+    _missing_since: float = -math.inf
+    """When a content began to be missing last."""
     _backoff: Backoff = field(default_factory=lambda: Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS))
 
     @property
@@ -42,8 +45,12 @@ class HookTiming:
         return self.failures >= ALARM_FAILURES
 
     def may_run(self, seen: Seen, now: float) -> bool:
-        """Whether a run may begin now."""
-        return not self.is_running and now >= self._not_before and is_due(seen)
+        """Whether a run may begin now. Ask often: it is told by this what is missing, and since when."""
+        if seen.missing_contents > self._missing:
+            self._missing_since = now
+        self._missing = seen.missing_contents
+        has_all = not self._missing or now - self._missing_since >= MISSING_LIMIT_SECONDS
+        return not self.is_running and now >= self._not_before and seen.waits and not seen.stale_buckets and has_all
 
     def began(self, now: float) -> None:
         """A run has begun."""
@@ -63,10 +70,3 @@ class HookTiming:
         wait_seconds = self._backoff.next_seconds(chance)
         self._not_before = max(self._not_before, now + wait_seconds)
         return self._not_before - now
-
-
-def is_due(seen: Seen) -> bool:
-    """Whether something waits, and the replica is consistent."""
-    if seen.waits_seconds is None or seen.stale_buckets:
-        return False
-    return not seen.missing_contents or seen.waits_seconds >= MISSING_LIMIT_SECONDS

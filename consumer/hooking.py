@@ -102,7 +102,7 @@ class Hooks:
     # -- one run
     def _seen(self) -> Seen:
         missing = self._state.count_unmet().get(Reason.BODY, 0)
-        return Seen(self._waits_seconds(), len(self._state.standing().stale), missing)
+        return Seen(self._state.hook.since is not None, len(self._state.standing().stale), missing)
 
     def _waits_seconds(self) -> float | None:
         since = self._state.hook.since

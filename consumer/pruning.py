@@ -68,10 +68,8 @@ class Pruning:
         self._work = None
 
     def _remove_condemned(self) -> Iterator[None]:
-        self._shelf.has_condemned = False
-        for label in self._shelf.labels():
-            if ages.is_condemned(label):
-                yield from self._shelf.remove(label)
+        for label in self._shelf.condemned():
+            yield from self._shelf.remove(label)
 
     def _prune(self, clocks: Clocks) -> Iterator[None]:
         self._look(clocks)

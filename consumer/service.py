@@ -59,6 +59,8 @@ CLOSE_SECONDS = 1.5
 TELL_SECONDS = 0.25
 """How old what status shows may be while there is no news to report, as in a first copy."""
 SPOOL_NAME = "since.db"
+ROOM_SECONDS = 0.5
+"""So long between two tries of a step that has no room something is removed that is to go anyway."""
 NO_ROOM_SECONDS = 5.0
 """Between two tries to open a replica without room."""
 
@@ -166,7 +168,7 @@ class Replica:
         parts = Parts(
             state, applier, self._large, subscriber, self._asking, gathering, self._trying, withholding, heeding, board
         )
-        self._follower = Follower(whose, parts, Patience(stop, time.monotonic, self._speak))
+        self._follower = Follower(whose, parts, Patience(stop, time.monotonic, self._while_there_is_no_room))
         self._scrub = Scrub(settings.scrub_interval_seconds, state, applier.target, board, self._follower.put_right)
         self._hooks = Hooks(settings, state, board, time.monotonic)
         links = Links(subscriber, publisher)
@@ -264,6 +266,14 @@ class Replica:
     def _prune(self) -> None:
         """What stood aside too long goes for good, a little in each round."""
         self._pruning.turn(time.monotonic(), Clocks(time.time(), self._follower.master_unix_seconds))
+
+    def _while_there_is_no_room(self) -> None:
+        """It may come of what is to go anyway."""
+        self._speak()
+        until = time.monotonic() + ROOM_SECONDS
+        self._prune()
+        while self._pruning.is_busy and time.monotonic() < until:
+            self._prune()
 
     def _pause_seconds(self) -> float:
         if self._scrub.has_news or self._trying.is_busy or self._pruning.is_busy:

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from functools import partial
 
 from common.names import basename, join, parent
-from consumer.ages import is_label
+from consumer.ages import is_condemned, is_label
 from consumer.aside import ASIDE
 from consumer.descriptors import HOLD, LIST
 from consumer.faults import during, raise_if_general
@@ -43,6 +43,17 @@ class Shelf:
         """What we set aside and stands there now."""
         with during("looking at what stands aside"):
             return [name for name in list_aside(self._home) if is_label(name)]
+
+    def condemned(self) -> list[bytes]:
+        """What stands there only until there is a moment to remove it."""
+        self.has_condemned = False
+        return [label for label in self.labels() if is_condemned(label)]
+
+    def remove_condemned(self) -> None:
+        """All of it, however long that takes."""
+        for label in self.condemned():
+            for _ in self.remove(label):
+                continue
 
     def free_bytes(self) -> int:
         """How much room the file system has for us."""

@@ -315,6 +315,7 @@ class Target:
         with during("removing the stage"):
             stage = self._opened
             stage.remove_all()
+            self.shelf.remove_condemned()
             kept = list_aside(stage.home)
             if not kept:
                 with suppress(FileNotFoundError):

@@ -5,12 +5,15 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from common.errors import NoRoomError
 from common.quantities import AsideLimits
 from consumer import pruning, shelf
 from consumer.ages import Clocks
+from consumer.following import NO_ROOM_LIMIT_SECONDS
 from consumer.pruning import Pruning
 from tests.memory_place import memory_place
 from tests.running_consumer import Running
@@ -198,3 +201,34 @@ def test_what_goes_aside_by_a_clock_at_the_beginning_of_time_stays(
     running.restart()
     running.turn(20)
     assert [path.read_bytes() for path in shelf_of(running).rglob("f")] == [b"theirs"]
+
+
+@pytest.mark.parametrize("foreign", ["aside", "delete"])
+def test_what_gives_way_to_something_published_goes_aside_whatever_the_policy(running: Running, foreign: str) -> None:
+    """Somebody put a directory where a file was; then the master changes the file."""
+    running.restart(foreign=foreign)
+    (running.root / "a").unlink()
+    (running.root / "a/deep").mkdir(parents=True)
+    (running.root / "a/deep/f").write_bytes(b"theirs")
+    running.say(running.master.batch({b"a": b"2"}))
+    running.until((running.root / "a").is_file, what="placed")
+    running.turn(20)
+    assert [path.read_bytes() for path in shelf_of(running).rglob("f")] == [b"theirs"]
+
+
+def test_a_step_without_room_gets_that_of_what_is_condemned(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits in the midst of a round, and need not wait for the next."""
+    monkeypatch.setattr(pruning, "SLICE_SECONDS", 0.0)
+    condemned = put(running, "0-1", {f"many/{number}": b"" for number in range(500)})
+    running.target.shelf.has_condemned = True
+    stage, began = running.target.stage, running.clock.now
+
+    def full(*arguments: Any) -> Any:
+        if condemned.exists():
+            raise NoRoomError("no room")
+        return stage(*arguments)
+
+    monkeypatch.setattr(running.target, "stage", full)
+    running.say(running.master.batch({b"a": b"2"}))
+    running.until(lambda: (running.root / "a").read_bytes() == b"2", what="placed")
+    assert running.clock.now - began < NO_ROOM_LIMIT_SECONDS

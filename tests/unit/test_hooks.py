@@ -8,7 +8,7 @@ from consumer import hook_timing
 from consumer.changes import Change, Via, What, changed_paths, changes_in, in_doubt, via
 from consumer.hook_calls import Facts, one_line
 from consumer.hook_record import collapsed
-from consumer.hook_timing import HookTiming, Seen, is_due
+from consumer.hook_timing import HookTiming, Seen
 from consumer.values import Drift, MakeDirectory, Outcome, Plan, Put, Reason, Row, Standing, Step, Told, Touch, Unmet
 
 FILE = file_entry(0o644, 5, 3, b"1" * 32)
@@ -59,20 +59,30 @@ def test_what_may_be_secret_is_not_shown() -> None:
 # -- when
 
 
+DUE = Seen(True, 0, 0)
+
+
 def test_it_runs_at_a_consistent_point_only() -> None:
     """Something waits, no bucket is stale, no content is missing."""
-    assert is_due(Seen(0.0, 0, 0))
-    assert not is_due(Seen(None, 0, 0))
-    assert not is_due(Seen(9e9, 1, 0))
-    assert not is_due(Seen(1.0, 0, 1))
+    assert HookTiming().may_run(DUE, 1.0)
+    assert not HookTiming().may_run(Seen(False, 0, 0), 1.0)
+    assert not HookTiming().may_run(Seen(True, 1, 0), 1.0)
+    assert not HookTiming().may_run(Seen(True, 0, 1), 1.0)
 
 
-def test_a_content_that_never_comes_stops_no_hook() -> None:
-    assert is_due(Seen(hook_timing.MISSING_LIMIT_SECONDS, 0, 1))
+def test_a_content_that_never_comes_is_waited_for_once() -> None:
+    """Neither the change beside it waits for ever, nor each later one for as long again; another content does."""
+    timing, limit = HookTiming(), hook_timing.MISSING_LIMIT_SECONDS
+    assert not timing.may_run(Seen(True, 0, 1), 100.0)
+    assert not timing.may_run(Seen(True, 0, 1), 99.0 + limit)
+    assert timing.may_run(Seen(True, 0, 1), 100.0 + limit)
+    assert timing.may_run(Seen(True, 0, 1), 5000.0)
+    assert not timing.may_run(Seen(True, 0, 2), 6000.0)
+    assert timing.may_run(Seen(True, 0, 1), 6001.0 + limit)
 
 
 def test_one_run_at_a_time_and_not_one_for_each_batch() -> None:
-    timing, due = HookTiming(), Seen(0.0, 0, 0)
+    timing, due = HookTiming(), DUE
     assert timing.may_run(due, 100.0)
     timing.began(100.0)
     assert not timing.may_run(due, 500.0)
@@ -82,7 +92,7 @@ def test_one_run_at_a_time_and_not_one_for_each_batch() -> None:
 
 
 def test_after_failures_it_waits_longer_and_longer_and_a_success_ends_that() -> None:
-    timing, due, now, waits = HookTiming(), Seen(0.0, 0, 0), 0.0, []
+    timing, due, now, waits = HookTiming(), DUE, 0.0, []
     for _ in range(12):
         timing.began(now)
         waits.append(timing.failed(now, 0.0))

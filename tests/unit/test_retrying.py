@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from common.names import ancestors
 from consumer import retrying
 from consumer.retrying import Retrying
 
@@ -31,6 +32,25 @@ def test_what_was_solved_begins_anew_with_what_is_below_it() -> None:
     assert set(one.among({b"d", b"other"})) == {b"d"}
     one.solved([b"d"])
     assert one.due([b"d", b"d/x", b"d-x"], 1001) == [b"d", b"d/x"]
+
+
+def test_to_solve_much_is_no_work_for_each_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each path is looked at as often as it is deep, however many others were tried."""
+    looked = 0
+
+    def counting(path: bytes) -> list[bytes]:
+        nonlocal looked
+        looked += 1
+        return ancestors(path)
+
+    monkeypatch.setattr(retrying, "ancestors", counting)
+    one = Retrying()
+    paths = [b"d%d/f" % number for number in range(1000)]
+    one.due(paths, 0)
+    one.solved(paths[:500])
+    one.solved([b"d%d" % number for number in range(500, 1000)])
+    assert looked < 5 * len(paths)
+    assert one.among(set(paths)) == []
 
 
 def test_all_of_it_can_be_tried_at_once() -> None:
