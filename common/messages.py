@@ -1,7 +1,7 @@
 """The messages of the protocol, decoded: plain values. Their bytes are `common.wire`'s business.
 
-Downstream (producer to replicas): batch, heartbeat, trial, command, same, bucket, since, too old, body, part. Upstream: question
-and report. What each means, and when it may be merged, is written in docs/agreement.md; the words are the same there.
+Downstream (producer to replicas): batch, heartbeat, trial, call, command, same, bucket, since, too old, body, part. Upstream:
+question and report. What each means, and when it may be merged, is written in docs/agreement.md; the words are the same there.
 
 `released`, in all that can make a path go away: the sequence of this epoch up to which deletes are released. A replica holds
 none of them, nor any of an earlier epoch; 0: nothing is released, and the replica judges by itself.
@@ -92,6 +92,18 @@ class Trial:
     counter: int
     unix_ns: int
     leader: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A run that has announced nothing yet wants to hear everybody: report at once, whatever epoch you follow.
+
+    It goes the way of the stream, so who answers it has taken all that was published to it before. The report names the call by
+    its lineage's instance.
+    """
+
+    lineage: Lineage
+    unix_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +212,7 @@ class PartAnswer:
 
 
 Answer = Same | BucketRows | Since | TooOld | BodyAnswer | PartAnswer
-Downstream = Batch | Heartbeat | Trial | Command | Answer
+Downstream = Batch | Heartbeat | Trial | Call | Command | Answer
 
 
 @dataclass(frozen=True, slots=True)

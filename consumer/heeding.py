@@ -1,7 +1,8 @@
 """Does: heeds what the leader says beside the stream: how far it is, who may step out of service, what a person asks for there.
 
-What does not come from the epoch and instance that is followed is not heeded. Knows the board; not the tree, and no verb by its
-name: those who carry them out are handed in. Owned by the loop's thread.
+What does not come from the epoch and instance that is followed is not heeded, but for a call: whoever sends it is answered, by a
+report that says nothing that reports do not say anyway. Knows the board; not the tree, and no verb by its name: those who carry
+them out are handed in. Owned by the loop's thread.
 """
 
 import logging
@@ -12,7 +13,7 @@ from typing import Any
 
 from common.board import Board
 from common.entries import Position
-from common.messages import Batch, Command, Downstream, Heartbeat, Lineage
+from common.messages import Batch, Call, Command, Downstream, Heartbeat, Lineage
 from consumer import agreement
 from consumer.readiness import Readiness
 from consumer.values import Standing
@@ -40,12 +41,15 @@ class Heeding:
         self._taken: deque[bytes] = deque(maxlen=NONCES_LIMIT)
         self._missing, self._missing_since = (0, 0), 0.0
         self._could_serve = self._was_resting = False
+        self._called = ""
         self.verbs: Mapping[str, CarryOut] = {}
 
     # -- what comes
     def take(self, message: Downstream, standing: Standing) -> None:
         """Whatever comes, before anything else is made of it. `standing`: what is followed until then."""
-        if isinstance(message, Command):
+        if isinstance(message, Call):
+            self._called = message.lineage.instance.hex()
+        elif isinstance(message, Command):
             self._obey(message, standing)
         elif isinstance(message, Batch | Heartbeat) and not _is_nobodys(message.lineage, standing):
             last = message.last if isinstance(message, Batch) else message.sequence
@@ -104,11 +108,13 @@ class Heeding:
     @property
     def news(self) -> tuple[object, ...]:
         """What makes a report worth sending at once."""
-        return self.wants_rest, self.is_resting
+        return self.wants_rest, self.is_resting, self._called
 
     def details(self) -> dict[str, Any]:
-        """For the report: by which number it asks for leave, where it does."""
+        """For the report: which call it answers, and by which number it asks for leave, where it does."""
         found: dict[str, Any] = {"heartbeat_age_seconds": round(self._board.heartbeat_age_seconds(), 1)}
+        if self._called:
+            found["called"] = self._called
         if self.wants_rest:
             found["wants_rest"] = self._readiness.number(self._clock())
         return found

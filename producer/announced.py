@@ -38,15 +38,13 @@ class Doubt:
 class Announced:
     """The last epoch that was announced, and what is known of the journal since.
 
-    `is_vouched`: the index is what was published under this epoch and after it. `since`: unix seconds. `has_heard_replicas`: a
-    replica has spoken to a producer with this journal once.
+    `is_vouched`: the index is what was published under this epoch and after it. `since`: unix seconds.
     """
 
     is_vouched: bool = False
     epoch: int = 0
     instance: bytes = b""
     since: float = 0.0
-    has_heard_replicas: bool = False
     doubt: Doubt | None = None
     wish: Wish = Wish.NONE
 
@@ -56,8 +54,7 @@ class Announced:
 
     def announced(self, lineage: Lineage, unix_seconds: float) -> "Announced":
         """After this epoch was announced: nothing is doubted or wished any more."""
-        heard = self.has_heard_replicas
-        return Announced(True, lineage.epoch, lineage.instance, unix_seconds, has_heard_replicas=heard)
+        return Announced(True, lineage.epoch, lineage.instance, unix_seconds)
 
     def wishing(self, wish: Wish, *, leads: bool = False) -> "Announced":
         """After a person said what the next epoch is to be. To take over says more than to start, as long as there may be
@@ -70,7 +67,7 @@ class Announced:
         return replace(self, is_vouched=False)
 
 
-_KEYS = ("vouched", "announced_epoch", "announced_instance", "announced_at", "has_heard_replicas", "doubt", "wish")
+_KEYS = ("vouched", "announced_epoch", "announced_instance", "announced_at", "doubt", "wish")
 _SET = "INSERT INTO state (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
 
@@ -84,7 +81,6 @@ def read(database: sqlite3.Connection) -> Announced:
         told.get("announced_epoch", 0),
         told.get("announced_instance", b""),
         told.get("announced_at", 0.0),
-        bool(told.get("has_heard_replicas", 0)),
         Doubt(**json.loads(doubt)) if doubt else None,
         Wish(told.get("wish", "")),
     )
@@ -110,7 +106,6 @@ def write(database: sqlite3.Connection, value: Announced) -> None:
         value.epoch,
         value.instance,
         value.since,
-        int(value.has_heard_replicas),
         doubt,
         str(value.wish),
     )

@@ -32,6 +32,10 @@ class Heard(NamedTuple):
     report: Report
     at: float
 
+    def answers(self, lineage: Lineage) -> bool:
+        """Whether it was sent after the replica took the call of this epoch, and all that was published to it before that."""
+        return bool(self.report.details.get("called") == lineage.instance.hex())
+
 
 @dataclass(slots=True)
 class _Replica:

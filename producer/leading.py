@@ -22,7 +22,7 @@ from producer.epochs import HELD_LIMIT_SECONDS, Lead, Standing
 from producer.journal import Journal
 from producer.stream import Stream, begin_epoch
 from producer.upstream import Upstream
-from producer.vouching import Act, Seen, Verdict, Vouching
+from producer.vouching import REPLICAS_SPEAK_SECONDS, Act, Seen, Verdict, Vouching
 
 log = logging.getLogger("treecast")
 
@@ -58,8 +58,9 @@ class Leading:
         self._reopen_source = reopen
         self._lead = Lead(held_limit_seconds)
         self._vouching = Vouching(limit)
-        self._is_whole = self._was_second = False
+        self._is_whole = False
         self._since: float | None = None
+        self._hears_since: float | None = None
         self.standing = Standing.WAITS
 
     # -- how it stands
@@ -124,7 +125,7 @@ class Leading:
         self._since = now if self._since is None else self._since
         if self.standing is Standing.LEADS:
             self._hear(now)
-        if not self._journal.is_announced:
+        if not self._journal.is_announced and self._stream.call():
             self._carry_out(self._vouching.judge(self._seen(), now))
         if self._journal.is_announced:
             self._stream.catch_up()
@@ -136,10 +137,11 @@ class Leading:
     def _hear(self, now: float) -> None:
         """A new epoch where another may have published since ours was drawn: before it is heard what replicas say of that one."""
         if self._lead.has_seen_another:
-            self._was_second = True
             self._draw_anew()
             self._lead.has_seen_another = False
-        self._upstream.hear(now)
+            self._hears_since = None
+        self._hears_since = now if self._hears_since is None else self._hears_since
+        self._upstream.hear(now, may_vouch=now - self._hears_since >= REPLICAS_SPEAK_SECONDS)
         if self._upstream.is_outdone:
             self._upstream.is_outdone = False
             self._draw_anew()
@@ -159,8 +161,8 @@ class Leading:
             is_base_whole=self._is_whole and journal.is_base_complete,
             is_approved=value.wish is Wish.START,
             is_doubted=value.doubt is not None,
-            is_known_to_replicas=value.has_heard_replicas or self._was_second,
             takes_over=self.standing is Standing.TAKES_OVER,
+            members=self._upstream.members.known(),
             heard=self._upstream.fleet.reports(),
         )
 

@@ -70,6 +70,10 @@ class Membership:
             now=now,
         )
 
+    def known(self) -> frozenset[str]:
+        """Those that have ever reported."""
+        return frozenset(member.name for member in self._roster.members() if member.heard)
+
     def in_service(self, now: float) -> InService:
         """How many are ready, and who may step out of service: for the heartbeat that goes now."""
         silent_seconds = self._roster.silent_seconds

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from common.board import Board
+from common.messages import Call
 from common.transport.ports import Outgoing, Publisher, Route
 from common.wire import codec
 from producer.epochs import new_lineage
@@ -56,6 +57,7 @@ class Stream:
         self._left: Iterator[Unconfirmed] | None = journal.outbox.unconfirmed()
         self._next_heartbeat = self._last_heartbeat = float("-inf")
         self._counter = 0
+        self._called = b""
         self._forget_at: float | None = None
 
     @property
@@ -131,6 +133,14 @@ class Stream:
     def beat_now(self) -> None:
         """The next heartbeat is due: there is a new epoch."""
         self._next_heartbeat = float("-inf")
+
+    def call(self) -> bool:
+        """Have all replicas report at once: once for each epoch, as soon as the broker is reached. Whether that was said."""
+        lineage = self._journal.stand.lineage
+        if self._called != lineage.instance and self._publisher.link.is_open:
+            self._called = lineage.instance
+            self._publisher.publish(Outgoing(Route.EVENTS, codec.encode(Call(lineage, time.time_ns()))))
+        return self._called == lineage.instance
 
     def try_with(self, replica: str) -> None:
         """Ask one replica to compare with what would be announced."""

@@ -7,7 +7,6 @@ What comes is untrusted: it is decoded strictly, counted when refused, and settl
 import logging
 import shlex
 from collections.abc import Callable
-from dataclasses import replace
 
 from common.board import Board
 from common.errors import AlreadyRunningError, RefusedError
@@ -66,14 +65,15 @@ class Upstream:
         self.is_outdone = False
         """Whether a replica follows an epoch that ours is not above: before it is announced, a higher one is drawn."""
 
-    def hear(self, now: float) -> None:
-        """Take in what has come. Raises AlreadyRunningError at the proof that somebody published under a higher epoch than the
+    def hear(self, now: float, *, may_vouch: bool) -> None:
+        """Take in what has come. `may_vouch`: whoever is there has had time to speak, so that what they hold may release all
+        deletes up to here. Raises AlreadyRunningError at the proof that somebody published under a higher epoch than the
         one that we announced."""
         for _ in range(HEARD_PER_ROUND):
             delivery = self._subscriber.receive(0)
             if delivery is None:
                 break
-            self._hear_one(delivery.body, now)
+            self._hear_one(delivery.body, now, may_vouch)
             self._subscriber.settle(delivery)
         for replica in self._publisher.returned():
             self.fleet.lost_queue(replica)
@@ -82,7 +82,7 @@ class Upstream:
             self._publisher.make_queue(replica)
             self._stream.beat_soon()
 
-    def _hear_one(self, body: bytes, now: float) -> None:
+    def _hear_one(self, body: bytes, now: float, may_vouch: bool) -> None:
         stand = self._journal.stand
         try:
             message = codec.decode_upstream(body, stand.lineage.tree)
@@ -98,16 +98,14 @@ class Upstream:
             if self.members.hear(message, now):
                 self._stream.beat_soon()
             self.commanding.hear(message, now)
-            self._take_report(message, reply)
+            self._take_report(message, reply, may_vouch)
 
-    def _take_report(self, report: Report, reply: Reply) -> None:
+    def _take_report(self, report: Report, reply: Reply, may_vouch: bool) -> None:
         stand = self._journal.stand
         self._look_for_forks(report)
-        if not self._journal.announced.has_heard_replicas:
-            self._journal.note(replace(self._journal.announced, has_heard_replicas=True))
         if reply is Reply.STEP_DOWN:
             self._step_down(report.replica, report.position.epoch)
-        elif not stand.released and self.fleet.vouches(stand.lineage, stand.sequence):
+        elif may_vouch and not stand.released and self.fleet.vouches(stand.lineage, stand.sequence):
             self._journal.release()
             self._stream.beat_soon()
 

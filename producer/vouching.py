@@ -1,7 +1,8 @@
 """Decides when an epoch may be announced: from what the journal knows of itself, and from what replicas report. Pure.
 
-A journal that was announced before is believed, unless a replica is beyond it: then it is older than what was published (it was
-restored, or copied), and its index is made anew from the source. An index that nobody vouches for is compared with a replica
+All replicas are called first, and who answers has taken what was published to it before. A journal that was announced before is
+believed, unless a replica is beyond it: then it is older than what was published (it was restored, or copied), and its index is
+made anew from the source. An index that nobody vouches for is compared with a replica
 first, if there is one: within the limit of a hold the epoch is announced, beyond it a person decides.
 """
 
@@ -16,11 +17,9 @@ from common.messages import Lineage, Report
 from producer.fleet import EPOCHS_BELIEVED, Heard
 
 REPLICAS_SPEAK_SECONDS = 6.0
-"""In so long every replica that is there has reported once."""
-FIRST_WORDS_SECONDS = 1.0
-"""So long an index that nobody vouches for waits at least, where replicas speak: another one may have more to say."""
-FIRST_REPORT_SECONDS = 2.0
-"""So long a journal that is vouched for waits for the first report: those of the last minute are there at once."""
+"""In so long every replica that is there has reported once, whether it heard a call or not."""
+CALL_SECONDS = 2.0
+"""In so long every replica that is there has answered a call."""
 TRIAL_SECONDS = 5.0
 TRIAL_SILENCE_SECONDS = 30.0
 """A replica that says nothing of the trial for so long is not asked any more, as long as there is another."""
@@ -74,8 +73,8 @@ _WAIT = Verdict(Act.WAIT)
 class Seen:
     """How things stand. `published`: where the journal stood under the last epoch that it announced, drawn by `instance`.
     `is_base_whole`: the whole source is in the index. `is_approved`: a person said that it is right. `is_doubted`: a comparison
-    was beyond the limit, perhaps in an earlier run. `is_known_to_replicas`: there was one once. `takes_over`: another producer
-    hears the replicas, and this one publishes all the same."""
+    was beyond the limit, perhaps in an earlier run. `takes_over`: another producer hears the replicas, and this one publishes all
+    the same. `members`: the replicas that the journal knows."""
 
     lineage: Lineage
     digest: bytes
@@ -85,9 +84,15 @@ class Seen:
     is_base_whole: bool
     is_approved: bool = False
     is_doubted: bool = False
-    is_known_to_replicas: bool = False
     takes_over: bool = False
+    members: frozenset[str] = frozenset()
     heard: Sequence[Heard] = ()
+
+    @property
+    def have_all_answered(self) -> bool:
+        """Whether all that the journal knows have answered the call, and one of them at least follows the stream."""
+        answered = [heard.report for heard in self.heard if heard.answers(self.lineage)]
+        return self.members <= {one.replica for one in answered} and any(one.position.epoch for one in answered)
 
 
 @dataclass(slots=True)
@@ -102,7 +107,7 @@ class _Trial:
 
 @dataclass(slots=True)
 class Vouching:
-    """One run of a producer until its epoch is announced. `now`: seconds of a steady clock; begins when the lead is had."""
+    """One run of a producer until its epoch is announced. `now`: seconds of a steady clock; begins when replicas are called."""
 
     limit: HoldLimit
     _since: float | None = None
@@ -120,7 +125,7 @@ class Vouching:
         self._silent.clear()
 
     def judge(self, seen: Seen, now: float) -> Verdict:
-        """What is to be done. Call it after hearing what has come."""
+        """What is to be done. Call it after hearing what has come, from when on the replicas are called."""
         if self._since is None:
             self._since = now
         if seen.is_vouched:
@@ -134,22 +139,19 @@ class Vouching:
         followers = [heard for heard in seen.heard if _holds_something(heard.report)]
         if not [heard for heard in followers if now - heard.at < GONE_SECONDS]:
             return self._judge_alone(seen, now - self._since)
-        if now - self._since < FIRST_WORDS_SECONDS:
+        if now - self._since < CALL_SECONDS:
             return _WAIT
         return self._try(seen, followers, now)
 
-    def _judge_vouched(self, seen: Seen, led_seconds: float) -> Verdict:
+    def _judge_vouched(self, seen: Seen, called_seconds: float) -> Verdict:
         if any(is_beyond(heard.report, seen.published, seen.instance) for heard in seen.heard):
             return Verdict(Act.REOPEN)
-        has_spoken = any(heard.report.position.epoch for heard in seen.heard)
-        if not seen.is_known_to_replicas or has_spoken or led_seconds >= FIRST_REPORT_SECONDS:
-            return Verdict(Act.ANNOUNCE)
-        return _WAIT
+        return Verdict(Act.ANNOUNCE) if seen.have_all_answered or called_seconds >= CALL_SECONDS else _WAIT
 
-    def _judge_alone(self, seen: Seen, led_seconds: float) -> Verdict:
+    def _judge_alone(self, seen: Seen, called_seconds: float) -> Verdict:
         """No replica holds anything of this tree, as far as one is there."""
-        limit_seconds = FIRST_WORDS_SECONDS if seen.heard else REPLICAS_SPEAK_SECONDS
-        if seen.is_doubted or led_seconds < limit_seconds:
+        limit_seconds = CALL_SECONDS if seen.heard else REPLICAS_SPEAK_SECONDS
+        if seen.is_doubted or called_seconds < limit_seconds:
             return _WAIT
         return Verdict(Act.ANNOUNCE, is_released=False)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from common.transport.ports import Delivery, Link, Outgoing, Phase, Route, Wake
 from common.wire import codec
+from common.wire.header import MessageType
 from producer.watch.port import Hint
 
 
@@ -17,7 +18,7 @@ def _silent() -> None:
 
 @dataclass
 class MemoryBroker:
-    """A broker for one tree. `events` keeps everything that was taken on the events route, in order."""
+    """A broker for one tree. It keeps what was taken, in order."""
 
     is_reachable: bool = True
     confirms: bool = True
@@ -27,6 +28,9 @@ class MemoryBroker:
     queues: dict[str, deque[bytes]] = field(default_factory=dict)
     upstream: deque[bytes] = field(default_factory=deque)
     events: list[bytes] = field(default_factory=list)
+    """The stream."""
+    calls: list[bytes] = field(default_factory=list)
+    """What went the same way, and is no part of it."""
     direct: list[tuple[str, bytes]] = field(default_factory=list)
     """The messages that were taken for one replica, each by itself; its queue has bundles whole."""
     publishers: list["MemoryPublisher"] = field(default_factory=list)
@@ -117,7 +121,8 @@ class MemoryPublisher(PublishersBooks):
             else:
                 queue.append(message.body)
         else:
-            self._broker.events.append(message.body)
+            is_call = codec.peek(message.body).type == MessageType.CALL
+            (self._broker.calls if is_call else self._broker.events).append(message.body)
             for queue in self._broker.queues.values():
                 queue.append(message.body)
         if message.token and self._broker.confirms:

@@ -1,4 +1,4 @@
-"""What the producer sends: batch, heartbeat, trial, command and answers, each as header fields and frame contents, and back.
+"""What the producer sends: batch, heartbeat, trial, call, command, answers; each as header fields and frame contents, and back.
 
 Pairs of `_write_x` and `_read_x`; of answers header and contents are written apart: many may have the same contents. The header
 has been checked before anything is read here; no bytes are packed here.
@@ -17,6 +17,7 @@ from common.messages import (
     Batch,
     BodyAnswer,
     BucketRows,
+    Call,
     Command,
     Downstream,
     Heartbeat,
@@ -54,6 +55,8 @@ def write_downstream(message: Downstream) -> tuple[Header, Contents]:
             return _write_heartbeat(message)
         case Trial():
             return _write_trial(message)
+        case Call():
+            return _write_call(message)
         case Command():
             return _write_command(message)
         case _:
@@ -216,6 +219,14 @@ def _read_trial(header: Header, contents: Contents) -> Trial:
     return Trial(_lineage(header), header.first - 1, header.after, header.counter, header.unix_ns, leader)
 
 
+def _write_call(call: Call) -> tuple[Header, Contents]:
+    return _stream(MessageType.CALL, call.lineage)._replace(unix_ns=call.unix_ns), Contents({}, {})
+
+
+def _read_call(header: Header, contents: Contents) -> Call:
+    return Call(_lineage(header), header.unix_ns)
+
+
 def _write_command(command: Command) -> tuple[Header, Contents]:
     header = _stream(MessageType.COMMAND, command.lineage)._replace(replica=command.replica, nonce=command.nonce)
     return header, Contents({"verb": command.verb}, {})
@@ -278,6 +289,7 @@ def _read_body(header: Header, contents: Contents) -> BodyAnswer:
 _READERS: dict[MessageType, Callable[[Header, Contents], Downstream]] = {
     MessageType.HEARTBEAT: _read_heartbeat,
     MessageType.TRIAL: _read_trial,
+    MessageType.CALL: _read_call,
     MessageType.COMMAND: _read_command,
     MessageType.SAME: _read_same,
     MessageType.BUCKET: _read_bucket,

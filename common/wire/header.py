@@ -46,6 +46,7 @@ class MessageType(IntEnum):
     TRIAL = 8
     PART = 9
     COMMAND = 10
+    CALL = 11
     QUESTION_DIGESTS = 16
     QUESTION_BUCKET = 17
     QUESTION_SINCE = 18
@@ -108,6 +109,7 @@ _USED = {
     MessageType.HEARTBEAT: "instance first prev before after salt counter unix_ns released",
     MessageType.TRIAL: "instance first after salt counter unix_ns",
     MessageType.COMMAND: "instance salt replica nonce",
+    MessageType.CALL: "instance salt unix_ns",
     MessageType.SAME: f"{_ANSWER} released",
     MessageType.BUCKET: f"{_ANSWER} about digest released",
     MessageType.SINCE: f"{_ANSWER} about part of digest released",

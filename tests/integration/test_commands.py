@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import SettingError, StoppedError
 from common.listen import readiness_page
-from common.messages import REST_LEASE_SECONDS, Command, CommandVerb, Heartbeat, Lineage, ReplicaState, Report
+from common.messages import REST_LEASE_SECONDS, Call, Command, CommandVerb, Heartbeat, Lineage, ReplicaState, Report
 from common.orders import Verb
 from common.wire import codec
 from producer.command_orders import command_handlers
@@ -73,6 +73,21 @@ def test_a_command_is_taken_from_the_leader_alone_and_a_verb_that_is_not_known_i
     assert running.state.standing() == before
     assert not reason or running.counted("refused_total", reason) == 1
     assert "refused" not in running.alarms
+
+
+@pytest.mark.parametrize("years", [-1, 0, 1])
+def test_a_call_of_any_epoch_is_answered_at_once_with_what_came_before_it_and_nothing_is_followed(
+    running: Running, years: int
+) -> None:
+    ours = running.master.lineage
+    lineage = replace(ours, epoch=ours.epoch + years, instance=b"c" * 16)
+    running.say(running.master.batch({b"before": b"b"}), codec.encode(Call(lineage, 0)))
+    running.until(lambda: "called" in last_details(running))
+    report = next(one for _, one in running.reports if "called" in one.details)
+    assert report.details["called"] == lineage.instance.hex()
+    assert report.position == (ours.epoch, running.master.sequence)
+    assert running.state.standing().epoch == ours.epoch
+    assert not running.alarms
 
 
 def test_a_command_that_comes_again_is_taken_once(running: Running) -> None:

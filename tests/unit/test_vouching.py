@@ -7,8 +7,7 @@ from common.holds import NO_HOLD, HoldLimit
 from common.messages import Lineage, ReplicaState, Report
 from producer.fleet import EPOCHS_BELIEVED, Heard
 from producer.vouching import (
-    FIRST_REPORT_SECONDS,
-    FIRST_WORDS_SECONDS,
+    CALL_SECONDS,
     GONE_SECONDS,
     REPLICAS_SPEAK_SECONDS,
     TRIAL_SECONDS,
@@ -48,20 +47,42 @@ def counted(creates: int, modifies: int, deletes: int, *, epoch: int = 200, **mo
     return report(**told, trial_modifies=modifies, trial_deletes=deletes, **more)  # type: ignore[arg-type]
 
 
-VOUCHED = Seen(NEW, DIGEST, PUBLISHED, OURS, is_vouched=True, is_base_whole=True, is_known_to_replicas=True)
+VOUCHED = Seen(NEW, DIGEST, PUBLISHED, OURS, is_vouched=True, is_base_whole=True, members=frozenset({"paris"}))
 UNVOUCHED = replace(VOUCHED, is_vouched=False, published=Position(0, 0), instance=b"")
 
 
-def test_a_journal_that_no_replica_ever_spoke_to_is_believed_at_once() -> None:
-    assert Vouching(LIMIT).judge(replace(VOUCHED, is_known_to_replicas=False), 0.0).act is Act.ANNOUNCE
+def answer(position: tuple[int, int] = (100, 7), **more: object) -> Report:
+    """A report that answers the call."""
+    return report(position, called=NEW.instance.hex(), **more)  # type: ignore[arg-type]
 
 
-def test_a_known_journal_waits_for_the_first_report_a_moment_and_keeps_what_was_released() -> None:
+def test_a_known_journal_waits_a_moment_until_all_that_it_knows_have_answered_the_call_and_keeps_what_was_released() -> (
+    None
+):
     vouching = Vouching(LIMIT)
     assert vouching.judge(VOUCHED, 0.0).act is Act.WAIT
-    assert vouching.judge(VOUCHED, FIRST_REPORT_SECONDS).act is Act.ANNOUNCE
-    verdict = Vouching(LIMIT).judge(replace(VOUCHED, heard=heard(report((100, 7)))), 0.0)
+    assert vouching.judge(VOUCHED, CALL_SECONDS - 0.1).act is Act.WAIT
+    assert vouching.judge(VOUCHED, CALL_SECONDS).act is Act.ANNOUNCE
+    verdict = Vouching(LIMIT).judge(replace(VOUCHED, heard=heard(answer())), 0.0)
     assert (verdict.act, verdict.is_released) == (Act.ANNOUNCE, None)
+    both = replace(VOUCHED, members=frozenset({"paris", "rome"}))
+    assert Vouching(LIMIT).judge(replace(both, heard=heard(answer())), 0.0).act is Act.WAIT
+    answered = heard(answer(), answer((99, 3), name="rome"))
+    assert Vouching(LIMIT).judge(replace(both, heard=answered), 0.0).act is Act.ANNOUNCE
+
+
+def test_a_word_from_before_the_call_is_no_answer() -> None:
+    """It may have come before what was published last was taken."""
+    earlier = report((100, 7), called=b"another".hex())
+    for stray in (report((100, 7)), earlier):
+        assert Vouching(LIMIT).judge(replace(VOUCHED, heard=heard(stray)), 0.0).act is Act.WAIT
+
+
+def test_a_fresh_replica_vouches_for_no_journal() -> None:
+    """It is known since a moment ago, and has taken nothing yet: others may not have spoken."""
+    fresh = replace(VOUCHED, members=frozenset({"new"}), heard=heard(answer((0, 0), name="new")))
+    assert Vouching(LIMIT).judge(fresh, 0.0).act is Act.WAIT
+    assert Vouching(LIMIT).judge(replace(VOUCHED, members=frozenset()), 0.0).act is Act.WAIT
 
 
 def test_a_replica_beyond_the_journal_reopens_it() -> None:
@@ -87,7 +108,7 @@ def test_sooner_where_only_those_speak_that_have_nothing_to_lose() -> None:
     for empty in (report((0, 0)), report((90, 3), entries=0)):
         vouching, seen = Vouching(LIMIT), replace(UNVOUCHED, heard=heard(empty))
         assert vouching.judge(seen, 0.0).act is Act.WAIT
-        assert vouching.judge(seen, FIRST_WORDS_SECONDS).act is Act.ANNOUNCE
+        assert vouching.judge(seen, CALL_SECONDS).act is Act.ANNOUNCE
 
 
 def test_nothing_is_judged_before_the_whole_source_is_in_the_index() -> None:
@@ -110,7 +131,7 @@ def tried(vouching: Vouching, *reports: Report) -> str:
     """The replica that a trial is sent to, once others had time to speak."""
     seen = replace(UNVOUCHED, heard=heard(*reports))
     assert vouching.judge(seen, 0.0).act is Act.WAIT
-    verdict = vouching.judge(seen, FIRST_WORDS_SECONDS)
+    verdict = vouching.judge(seen, CALL_SECONDS)
     assert verdict.act is Act.TRY
     assert vouching.is_comparing
     return verdict.replica
@@ -121,8 +142,8 @@ def test_the_most_advanced_replica_is_tried_every_few_seconds() -> None:
     behind, ahead = report((90, 3)), report((91, 0), name="rome")
     assert tried(vouching, behind, ahead) == "rome"
     seen = replace(UNVOUCHED, heard=heard(behind, ahead))
-    assert vouching.judge(seen, FIRST_WORDS_SECONDS + 1).act is Act.WAIT
-    assert vouching.judge(seen, FIRST_WORDS_SECONDS + TRIAL_SECONDS).replica == "rome"
+    assert vouching.judge(seen, CALL_SECONDS + 1).act is Act.WAIT
+    assert vouching.judge(seen, CALL_SECONDS + TRIAL_SECONDS).replica == "rome"
 
 
 def test_another_one_is_tried_when_it_says_nothing_of_the_trial_and_then_the_first_again() -> None:
@@ -130,7 +151,7 @@ def test_another_one_is_tried_when_it_says_nothing_of_the_trial_and_then_the_fir
     behind, ahead = report((90, 3)), report((91, 0), name="rome")
     tried(vouching, behind, ahead)
     for number, name in enumerate(("paris", "rome", "paris"), 1):
-        now = FIRST_WORDS_SECONDS + number * TRIAL_SILENCE_SECONDS
+        now = CALL_SECONDS + number * TRIAL_SILENCE_SECONDS
         verdict = vouching.judge(replace(UNVOUCHED, heard=heard(behind, ahead, at=now)), now)
         assert (verdict.act, verdict.replica) == (Act.TRY, name)
 

@@ -69,7 +69,7 @@ def test_another_format_is_refused_with_a_sentence_that_says_who_must_be_upgrade
     assert "upgrade this producer first" in str(error)
 
 
-@pytest.mark.parametrize("number", [0, 11, 15, 22, 99])
+@pytest.mark.parametrize("number", [0, 12, 15, 22, 99])
 def test_a_type_that_no_message_has_needs_an_upgrade(number: int) -> None:
     error = refusal(reheaded(BATCH, type=number))
     assert isinstance(error, NeedsUpgradeError)
