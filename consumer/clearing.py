@@ -136,8 +136,18 @@ class Clearing:
         elif stat.S_ISDIR(os.lstat(basename(path), dir_fd=above).st_mode):
             self._move_aside(path, for_good=True)
         else:
-            os.unlink(basename(path), dir_fd=above)
+            self._unlink(path)
         return True
+
+    def _unlink(self, path: bytes) -> None:
+        """A directory that its owner may not write is loosened for that."""
+        above, name = parent(path), basename(path)
+        try:
+            os.unlink(name, dir_fd=self._directories.open(above))
+        except PermissionError:
+            if not self._directories.loosen(above):
+                raise
+            os.unlink(name, dir_fd=self._directories.open(above))
 
     def _move_aside(self, path: bytes, *, for_good: bool = False) -> None:
         """As a whole. A directory that its owner may not write can neither give up what is in it nor be moved: it is loosened

@@ -15,6 +15,7 @@ from common.digests import content_digest
 from common.entries import Entry, directory_entry
 from common.messages import INLINE_LIMIT_BYTES
 from common.names import PATTERNS_PATH, ancestors, depth, escape
+from common.patterns import Patterns, lines_of
 from consumer.holds import LET_GO, Chosen, Goal, Judge, choose
 from consumer.values import (
     Drift,
@@ -91,10 +92,16 @@ def make_plan(
     `is_known(path)`: whether the index knows (rather than guesses) what it has at a path. `drift`: where the disk was seen to
     differ from the index. Raises ContradictionError.
     """
-    patterns = want.get(PATTERNS_PATH)
-    if patterns is not None:
-        rest = {path: told for path, told in want.items() if path != PATTERNS_PATH}
-        return _with_patterns(make_plan(rest, view, is_known, drift, brake), patterns, view)
+    told = want.get(PATTERNS_PATH)
+    patterns = _patterns_with(told, view, is_known)
+    rest = {path: told for path, told in want.items() if path != PATTERNS_PATH} if told is not None else want
+    plan = _plan_on_disk(_keeping_only_excluded(rest, view, patterns), view, is_known, drift, brake)
+    return _with_patterns(plan, told, view) if told is not None else plan
+
+
+def _plan_on_disk(
+    want: Mapping[bytes, Told], view: View, is_known: IsKnown, drift: Mapping[bytes, Drift], brake: Brake | None
+) -> Plan:
     draft = _Draft(want, view.rows(want.keys() | _above(want)), view.unmet(want.keys()), drift)
     _correct_below(draft, view)
     _correct_above(draft)
@@ -112,6 +119,29 @@ def make_plan(
         if told.entry is not None and not told.entry.is_directory and path not in draft.chosen.parked:
             _content(draft, path, told)
     return _finished(draft)
+
+
+def _patterns_with(told: Told | None, view: View, is_known: IsKnown) -> Patterns | None:
+    """The tree's patterns once this is taken in; None where they are not known then."""
+    if told is not None and told.entry is None:
+        return Patterns()
+    if told is not None and told.entry is not None:
+        return Patterns(lines_of(told.body)) if told.body is not None and matches(told.entry, told.body) else None
+    return view.patterns if is_known(PATTERNS_PATH) and not view.unmet([PATTERNS_PATH]) else None
+
+
+def _keeping_only_excluded(want: Mapping[bytes, Told], view: View, patterns: Patterns | None) -> Mapping[bytes, Told]:
+    """The same, but where a directory leaves the tree as excluded and something else is guessed here, or the reverse, and that is
+    not excluded: it is nothing that anybody protects, and goes."""
+    kept = [path for path, told in want.items() if told.keep]
+    if not kept or not patterns:
+        return want
+    others = {
+        path: want[path]._replace(keep=False)
+        for path, row in view.rows(kept).items()
+        if not patterns.excludes(path, row.entry.is_directory) and patterns.excludes(path, not row.entry.is_directory)
+    }
+    return {**want, **others} if others else want
 
 
 def _with_patterns(plan: Plan, told: Told, view: View) -> Plan:

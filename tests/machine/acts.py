@@ -3,16 +3,14 @@
 An act is named by its function; one that happens to a replica is called with the replica's name behind: "round one".
 """
 
-import sqlite3
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from random import Random
 
 from common.transport.ports import Route
 from tests.machine.acts_journals import back_up_journal, kill_answerer, lose_journal, restore_journal
 from tests.machine.disk import FIFO, Inode
 from tests.machine.hands import Hand
-from tests.machine.laws import Observed, claims_of
+from tests.machine.laws import Observed, claims_of, known_to
 from tests.machine.process import clock, databases
 from tests.machine.queues import UPSTREAM, CopyingQueues
 from tests.machine.reference import NOWHERE
@@ -266,18 +264,8 @@ def _put_back(replica: Observed, state: bytes | None, target: Inode | None) -> N
         process.disk.put_copy(b"target", target)
     replica.promised, replica.spot = (0, 0), NOWHERE
     replica.holds.forget()
-    replica.nobodys.forget(_known_to(databases.images.get(process.state_path, b"")))
+    replica.nobodys.forget(known_to(databases.images.get(process.state_path, b"")))
     replica.seen = replica.disk()
-
-
-def _known_to(state: bytes) -> frozenset[bytes]:
-    """What a state takes for the tree's: it may remove that before anybody looks."""
-    if not state:
-        return frozenset()
-    with closing(sqlite3.connect(":memory:")) as database:
-        database.deserialize(state)
-        claims = claims_of(database)
-        return frozenset(claims.rows.keys() | claims.unmet.keys())
 
 
 def deafen(world: World) -> None:

@@ -85,9 +85,11 @@ class HeldByMaster:
     let_go: set[bytes] = field(default_factory=set)
 
     def check(self, database: sqlite3.Connection, published: Tree | None) -> None:
-        """What is held is still published (None: nothing is yet); what was released once is never held again."""
+        """What is held is still published (None: nothing is yet); what was released once is never held again by itself."""
         held = held_in_journal(database)
-        again = held & self.let_go
+        # A directory that was released waits all the same while something below it is held that was not.
+        waits = {path for path in self.let_go if any(is_below(below, path) for below in held - self.let_go)}
+        again = held & self.let_go - waits
         check(not again, f"released once, and held again: {sorted(again)}")
         if published is not None:
             check(held <= published.keys(), f"held, and not published: {sorted(held - published.keys())}")

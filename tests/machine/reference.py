@@ -96,6 +96,8 @@ class Published:
     """Of each epoch, by which its digests are made."""
     rules: dict[Spot, Rules] = field(default_factory=dict)
     """The patterns of each boundary."""
+    left: set[bytes] = field(default_factory=set)
+    """Paths that ever left the tree because they were excluded."""
     told: dict[bytes, list[tuple[Spot, int]]] = field(default_factory=dict)
     """Where each path was published as one that is there, and when, in the time of `Master.looks`."""
     released: dict[int, int] = field(default_factory=dict)
@@ -188,7 +190,9 @@ class Published:
             check(row.path in self.tree, f"a delete of nothing: {row.path!r}")
             is_excluded = excludes(self.rules[spot], row.path, self.tree[row.path][0] == "d")
             check(row.keep == is_excluded, f"{row.path!r} leaves, kept: {row.keep}, excluded: {is_excluded}")
-            if not row.keep:
+            if row.keep:
+                self.left.add(row.path)
+            else:
                 self._check_gone(row.path, spot)
             del self.tree[row.path]
             return

@@ -13,7 +13,9 @@ from tests.machine.disk import DIRECTORY, FIFO, FILE
 from tests.machine.faults import Fault
 from tests.machine.hands import Hand
 from tests.machine.laws import Observed
+from tests.machine.needs import lose
 from tests.machine.process import clock
+from tests.machine.queues import UPSTREAM
 from tests.machine.setting import Setting
 from tests.machine.test_crash_points import go_on
 from tests.machine.world import World
@@ -57,6 +59,21 @@ def test_what_lies_in_a_directory_that_forbids_it_goes_aside_all_the_same() -> N
     kept = replica.process.disk.find(b"target", b".treecast", b"aside", label, b"closed", b"below")
     assert kept is not None
     assert kept.mode == 0o555, "what is set aside keeps its mode"
+
+
+@pytest.mark.parametrize("kind", [FILE, DIRECTORY])
+def test_what_lies_in_a_directory_that_forbids_it_goes_where_what_is_foreign_is_deleted(kind: int) -> None:
+    setting = Setting(interleaves=False, is_root_user=False, replicas=("one",), edits=3, foreign={"one": "delete"})
+    world = World(setting)
+    calm(world)
+    replica = world.replicas["one"]
+    hand = Hand(replica.process.disk, replica.process.target)
+    hand.put(b"closed", DIRECTORY, 0o755)
+    hand.put(b"closed/inside", kind, 0o755, b"somebody's" if kind == FILE else b"")
+    hand.set(b"closed", mode=0o555)
+    replica.edited |= {b"closed", b"closed/inside"}
+    calm(world)
+    assert replica.disk() == world.master.tree
 
 
 def test_a_directory_in_the_way_of_a_file_gives_way_in_a_directory_that_forbids_it() -> None:
@@ -207,3 +224,31 @@ def test_what_an_adoption_found_below_an_excluded_directory_leaves_the_index_wit
     replica.note_edited(set(replica.disk()))
     calm(world)
     assert replica.disk()[b"kept/8"][-1] == b"theirs"
+
+
+@pytest.mark.parametrize("rules", [("turns/",), ("turns", "!turns/")])
+def test_what_left_as_excluded_goes_where_it_is_of_another_kind_that_is_not(rules: tuple[str, ...]) -> None:
+    world = World(Setting(interleaves=False, replicas=("one",), edits=3, foreign={"one": "keep"}))
+    replica = world.replicas["one"]
+    kinds = [FILE, DIRECTORY] if len(rules) == 1 else [DIRECTORY, FILE]
+    for kind in kinds:
+        world.hand.put(b"turns", kind, 0o755, b"text" if kind == FILE else b"")
+        world.master.look()
+        world.hint(b"turns")
+        if kind == kinds[0]:
+            calm(world)
+    while world.published.tree != world.master.tree or any(world.producer.journal.outbox.unconfirmed()):
+        produce(world)
+        clock.now += 0.1
+    lose(world)
+    with_patterns(world, *rules)
+    while b"turns" in world.published.tree:
+        produce(world)
+        clock.now += 0.3
+        lose(world, UPSTREAM)
+        turn(world, replica)
+        lose(world, UPSTREAM)
+    for _ in range(3):
+        turn(world, replica)
+    assert b"turns" not in replica.disk()
+    calm(world)

@@ -143,6 +143,15 @@ def test_what_is_guessed_below_a_directory_that_leaves_and_is_kept_leaves_the_in
         planned({b"a": DIRECTORY, b"a/f": FILE}, {b"a": Told(None, HERE, keep=True)})
 
 
+@pytest.mark.parametrize(("here", "goes"), [(DIRECTORY, False), (FILE, True)])
+def test_of_what_leaves_and_is_kept_only_what_the_patterns_exclude_stays(here: Entry, goes: bool) -> None:
+    """The master had an excluded directory; a guess of another kind is protected by nobody."""
+    lines = b"a/\n"
+    patterns = Told(file_entry(0, 0, len(lines), content_digest(lines)), HERE, lines)
+    want = {PATTERNS_PATH: patterns, b"a": Told(None, HERE, keep=True)}
+    assert planned({b"a": here}, want, known=False).remove == ((b"a",) if goes else ())
+
+
 def test_what_was_found_and_must_give_way_is_foreign() -> None:
     other = file_entry(0o644, 5, 1, content_digest(b"x"))
     index = {b"gone": FILE, b"other": other, b"same": FILE, b"dir": FILE}
