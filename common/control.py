@@ -154,6 +154,11 @@ class ControlClient:
                 line.sendall(question)
                 with line.makefile("rb") as stream:
                     reply = json.loads(stream.readline(LINE_LIMIT_BYTES))
+        except TimeoutError as error:
+            raise UnreachableError(
+                f"the process in {self.state} runs, and has not answered for {QUESTION_TIMEOUT_SECONDS:g} s; does its disk?"
+                " See its log"
+            ) from error
         except (OSError, ValueError) as error:
             raise UnreachableError(
                 f"no process answers in {self.state} ({error}); start it: treecast produce or treecast consume"

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field, replace
 
 from common.entries import Position
 from common.labels import Selector
-from producer.fleet_view import FleetView, ReplicaView, Word
+from producer.fleet_view import NEEDS_PERSON, FleetView, ReplicaView, Word
 
 _SILENT = frozenset({Word.GONE, Word.NEW})
-_STOPPED = frozenset({Word.HALTED, Word.FORKED, Word.HELD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +37,12 @@ class Verdict:
 
 
 def judge(view: FleetView, wanted: Wanted, position: Position) -> Verdict:
-    """Whether those who are wanted agree, durably, at this position or beyond."""
+    """Whether those who are wanted agree, durably, at this position or beyond. Nobody knows what one has that is gone."""
     picked = view.selected(wanted.selector)
     asked = picked if wanted.names is None else picked.named(wanted.names)
     unknown = sorted((wanted.names or frozenset()) - {one.name for one in asked.replicas})
-    have = sum(1 for one in asked.replicas if one.has(position))
-    missing = tuple(one for one in asked.replicas if not one.has(position))
+    missing = tuple(one for one in asked.replicas if one.word in _SILENT or not one.has(position))
+    have = len(asked.replicas) - len(missing)
     of = len(asked.replicas) + len(unknown)
     needed = of if wanted.count is None else wanted.count
     if have >= needed and of:
@@ -59,7 +58,7 @@ def judge(view: FleetView, wanted: Wanted, position: Position) -> Verdict:
 
 def _or_hopeless(verdict: Verdict, wanted: Wanted, needed: int) -> Verdict:
     silent = [one for one in verdict.missing if one.word in _SILENT]
-    stopped = [one for one in verdict.missing if one.word in _STOPPED]
+    stopped = [one for one in verdict.missing if one.word in NEEDS_PERSON]
     can_come = verdict.of - len(silent) - len(stopped)
     if can_come >= needed:
         return verdict

@@ -33,11 +33,15 @@ def _count(found: Mapping[str, Any], seconds: float) -> str:
 
 def _missing(found: Mapping[str, Any], at: Moment) -> list[str]:
     missing: Mapping[str, Any] = found.get("missing") or {}
-    lines = [
-        f"{name} {replica_line(one, at, float('inf'), is_short=True)}" for name, one in list(missing.items())[:NAMED]
-    ]
+    lines = [f"{name} {_state(one, at)}" for name, one in list(missing.items())[:NAMED]]
     more = found["of"] - found["have"] - len(lines) if missing else 0
     return [*lines, *([f"and {more:,} more"] if more > 0 else [])]
+
+
+def _state(one: Mapping[str, Any], at: Moment) -> str:
+    if one["word"] == "equal":  # it lacks nothing older than a second
+        return "is about to take it"
+    return replica_line(one, at, float("inf"), is_short=True)
 
 
 def _paths(found: Mapping[str, Any]) -> str:

@@ -27,6 +27,11 @@ def at(unix: float) -> str:
             "9 of 10 at 481,223 in 0.4 s; fra7 gone since 14:02",
             1,
         ),
+        (
+            {"have": 9, "is_done": False, "missing": {"fra7": {**GONE, "word": "equal"}}},
+            "9 of 10 at 481,223 in 0.4 s; fra7 is about to take it",
+            1,
+        ),
         ({"have": 9, "missing": {"fra7": GONE}}, "9 of 10 at 481,223 in 0.4 s; fra7 gone since 14:02", 0),
         (WAITING, "not yet: the master waits for a scan, after 0.4 s, 2 paths, among them a, b", 1),
         (

@@ -39,6 +39,13 @@ def test_one_that_is_gone_makes_it_hopeless_unless_patient() -> None:
     assert verdict(*fleet, count=1)[3] == ""
 
 
+def test_one_that_is_gone_has_nothing_that_anybody_knows_of() -> None:
+    """Whatever it said last: perhaps its disk is what ended it."""
+    fleet = one("a"), one("b", Word.GONE)
+    assert verdict(*fleet) == (1, 2, False, "b is gone", False)
+    assert verdict(*fleet, is_patient=True)[:3] == (1, 2, False)
+
+
 def test_a_person_who_is_needed_is_told_apart() -> None:
     assert verdict(one("a"), one("b", Word.HELD)) == (1, 2, False, "b is holding deletes", True)
     assert verdict(one("a"), one("b", Word.HALTED))[4]

@@ -1,7 +1,6 @@
 """`treecast hold`: what a running producer or consumer holds, and the word of a person that it is meant."""
 
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -98,21 +97,10 @@ def _stamp(unix_seconds: float | None) -> str:
 
 
 def _all_asked(state: Path | None) -> "list[tuple[ControlClient, dict[str, Any]]]":
-    """The processes that run here, and what each holds. Of several, one that ends just now or is older says nothing."""
-    from common.control import ControlClient
-    from common.errors import NeedsUpgradeError, UnreachableError
+    """The processes that run here and answer, and what each holds."""
+    from treecast.asking import all_told
 
-    clients = [one for _, one in ControlClient.find_all(state, os.environ.get("TREECAST_TREE") or None, os.environ)]
-    asked: list[tuple[ControlClient, dict[str, Any]]] = []
-    silent: Exception | None = None
-    for client in clients:
-        try:
-            asked.append((client, _asked(client)))
-        except (NeedsUpgradeError, UnreachableError) as error:
-            silent = error
-    if silent is not None and not asked:
-        raise silent
-    return asked
+    return all_told(state, "", _asked).answers
 
 
 def _asked(client: "ControlClient") -> dict[str, Any]:

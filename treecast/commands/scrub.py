@@ -1,7 +1,6 @@
 """`treecast scrub`: a consumer, or those of a fleet, read their whole disks again at once; it watches until that is over."""
 
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -104,17 +103,21 @@ class StatusLine:
 
 def _consumer(state: Path | None) -> "ControlClient":
     """The one consumer that is meant. Raises UnreachableError, SettingError."""
-    from common.control import ControlClient
     from common.errors import SettingError, UnreachableError
+    from treecast.asking import all_told
 
-    found = ControlClient.find_all(state, os.environ.get("TREECAST_TREE") or None, os.environ)
-    consumers = [(name, one) for name, one in found if one.ask("status")["role"] == "consumer"]
+    told = all_told(state, "", lambda one: one.ask("status"))
+    consumers = [(one, status) for one, status in told.answers if status["role"] == "consumer"]
     if not consumers:
-        raise UnreachableError("no consumer of this user runs here; try: treecast scrub --state DIRECTORY")
+        raise (
+            told.silent[0]
+            if told.silent
+            else UnreachableError("no consumer of this user runs here; try: treecast scrub --state DIRECTORY")
+        )
     if len(consumers) > 1:
-        several = ", ".join(f"{one.state} ({name})" for name, one in consumers)
+        several = ", ".join(f"{one.state} ({status['tree']}.{status['replica']})" for one, status in consumers)
         raise SettingError("--state", "several consumers", f"one of {several}")
-    return consumers[0][1]
+    return consumers[0][0]
 
 
 def _watch(consumer: "ControlClient", run: int, *, shows: bool) -> dict[str, Any]:

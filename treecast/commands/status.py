@@ -46,11 +46,12 @@ def status(  # noqa: PLR0913, PLR0917 - each is an option of its own
 
     Beside the master the first line says it: who is equal, who is not, who is gone (no report for 30 s).
 
-    Exit code: 0 everyone is within the limit; 1 someone is behind it (--max-lag of the producer) or gone; 4 a person is needed;
-    3 no process answers. With --prove 1 also where one did not prove that it is equal.
+    Exit code: 0 everyone is within the limit; 1 someone is behind it (--max-lag of the producer) or gone, or a process here does
+    not answer; 4 a person is needed; 3 no process answers. With --prove 1 also where one did not prove that it is equal.
     """
     if is_proved:
         _prove(names, select, tree, state, url, is_all=is_all, as_json=as_json)
+    from common.codes import DONE, FAILED
     from common.labels import parse_selector
     from treecast.asking import told_by
     from treecast.moments import clock_time
@@ -58,14 +59,17 @@ def status(  # noqa: PLR0913, PLR0917 - each is an option of its own
 
     selector = parse_selector(select, "-l")
     while True:
-        found = [selected(one, selector, names) for one in without_counted(told_by(state, tree, url))]
+        told, silent = told_by(state, tree, url)
+        found = [selected(one, selector, names) for one in without_counted(told)]
         if as_json:
             typer.echo(json.dumps(_the_one(found), indent=2))
         else:
             text = "\n\n".join(report(one, clock_time, is_all=is_all, has_problems=has_problems) for one in found)
             typer.echo((_CLEAR if is_watched and sys.stdout.isatty() else "") + text)
+        for error in silent:
+            typer.echo(f"treecast: {error}", err=True)
         if not is_watched:
-            raise typer.Exit(max(map(code_of, found)))
+            raise typer.Exit(max([FAILED if silent else DONE, *map(code_of, found)]))
         time.sleep(WATCH_SECONDS)
 
 
