@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import MakeFleet
+from tests.rabbit import free_ports
 from tests.services import Fleet, await_agreed
-from tests.waiting import scaled
+from tests.waiting import eventually, scaled
 from treecast.comparing import compare_trees
 
 pytestmark = [pytest.mark.timeout(900)]
@@ -138,6 +139,20 @@ def test_a_hint_is_in_the_journal_when_it_returns_where_nothing_is_watched(fleet
     assert treecast(fleet, "hint", str(fleet.source / "told")).returncode == 0
     assert waited(fleet, "told")[0] == 0
     assert [(target / "told").read_text() for target in fleet.targets] == ["told"] * len(fleet.targets)
+
+
+def test_a_hint_ends_in_its_time_while_the_broker_is_away_and_says_what_is_waited_for(make_fleet: MakeFleet) -> None:
+    fleet = make_fleet(f"amqp://guest:guest@127.0.0.1:{free_ports(1)[0]}", replicas=())
+    (fleet.source / "told").write_text("told")
+    fleet.producer.start()
+    eventually(lambda: treecast(fleet, "status").returncode != 3, 20, "the producer answers")
+    done = treecast(fleet, "hint", "--timeout", "1s", "told")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "not yet: the master waits for the broker" in done.stderr
+    done = treecast(fleet, "hint", "--timeout", "0s", "--json", "told")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["waits_for"].startswith("the broker")
+    assert treecast(fleet, "hint", "--timeout", "soon", "told").returncode == 2
 
 
 def test_deletes_that_are_held_are_not_everywhere_whatever_the_patience(fleet: Fleet) -> None:

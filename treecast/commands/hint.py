@@ -5,15 +5,15 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from treecast.commands.wait import TIMEOUT, Timeout
 from treecast.plain_help import PlainCommand
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-TIMEOUT_SECONDS = 600.0
 AT_ONCE_PATHS = 10_000
 
 
@@ -29,35 +29,51 @@ def hint(
     is_zero: Annotated[
         bool, typer.Option("-0", "--null", help="Paths that are read end with NUL, not with a new line.")
     ] = False,
+    timeout: Timeout = TIMEOUT,
     tree: Annotated[str, typer.Option(metavar="TREE", help="Default: the one tree that is produced here.")] = "",
     state: Annotated[Path | None, typer.Option(metavar="DIR", help="The producer's state directory.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Say which paths changed, and return when what is there is in the journal: then it will be published, whatever fails.
 
-    Paths that did not change cost one look each.
+    Paths that did not change cost one look each. While the broker is away nothing is journaled; when time is up, a line says what
+    the master waits for, and it goes on by itself.
 
-    Exit code: 0 done; 1 some of them cannot be carried, or the producer does not get to it; 3 no producer answers.
+    Exit code: 0 done; 1 some of them cannot be carried, or time is up; 3 no producer answers.
     """
     from treecast.commands.replica import producer_of
-    from treecast.commands.wait import encoded, looked
+    from treecast.commands.wait import encoded, given_seconds, looked
 
+    began, limit_seconds = time.monotonic(), given_seconds(timeout)
     told = _from_input(is_zero) if paths == ["-"] else paths
-    client, until = producer_of(state, tree), time.monotonic() + TIMEOUT_SECONDS
+    client = producer_of(state, tree)
     tickets = [
         client.ask("hint-begin", paths=encoded(told[start : start + AT_ONCE_PATHS]))["ticket"]
         for start in range(0, len(told), AT_ONCE_PATHS)
     ]
-    found = [looked(client, ticket, until) for ticket in tickets]
+    found = [looked(client, ticket, began + limit_seconds) for ticket in tickets]
     failed = [path for one in found for path in one["problems"]]
-    is_done = all(one["is_done"] for one in found)
+    late = next((one for one in found if not one["is_done"]), None)
     if as_json:
-        typer.echo(json.dumps({"paths": len(told), "is_done": is_done, "problems": failed}, indent=2))
-    elif not is_done:
-        typer.echo("treecast: the producer did not get to it; see: treecast status", err=True)
-    for path in [] if as_json else failed:
+        typer.echo(json.dumps(_told(len(told), failed, late), indent=2))
+    else:
+        _say(failed, late, time.monotonic() - began)
+    raise typer.Exit(1 if failed or late is not None else 0)
+
+
+def _told(paths: int, failed: list[str], late: dict[str, Any] | None) -> dict[str, Any]:
+    waits_for = "" if late is None else late["waits_for"]
+    return {"paths": paths, "is_done": late is None, "waits_for": waits_for, "problems": failed}
+
+
+def _say(failed: list[str], late: dict[str, Any] | None, seconds: float) -> None:
+    from treecast.moments import clock_time
+    from treecast.wait_page import line
+
+    if late is not None:
+        typer.echo(f"treecast: {line(late, seconds, clock_time)}; see: treecast status", err=True)
+    for path in failed:
         typer.echo(f"treecast: {path} cannot be carried; see: treecast status --problems", err=True)
-    raise typer.Exit(1 if failed or not is_done else 0)
 
 
 def _from_input(is_zero: bool) -> list[str]:

@@ -18,6 +18,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 LOOK_SECONDS = 0.02
 LOOK_LIMIT_SECONDS = 0.25
+TIMEOUT = "120s"
+Timeout = Annotated[str, typer.Option(metavar="TIME", help="How long at most.")]
 
 
 @app.command(cls=PlainCommand, epilog="Example: treecast wait --replicas all --timeout 120")
@@ -38,7 +40,7 @@ def wait(  # noqa: PLR0913, PLR0917 - each is an option of its own
     position: Annotated[
         str, typer.Option(metavar="EPOCH.SEQ", help="Wait for this position instead of all that happened until now.")
     ] = "",
-    timeout: Annotated[str, typer.Option(metavar="TIME", help="How long at most.")] = "120s",
+    timeout: Timeout = TIMEOUT,
     is_patient: Annotated[
         bool, typer.Option("--patient", help="Wait too for replicas that are gone, and for a person who is needed.")
     ] = False,
@@ -67,7 +69,7 @@ def wait(  # noqa: PLR0913, PLR0917 - each is an option of its own
         "paths": encoded(paths or []),
         **_where(position),
     }
-    found = looked(client, client.ask("wait-begin", **asked)["ticket"], began + _seconds(timeout))
+    found = looked(client, client.ask("wait-begin", **asked)["ticket"], began + given_seconds(timeout))
     seconds = round(time.monotonic() - began, 3)
     typer.echo(json.dumps({**found, "seconds": seconds}, indent=2) if as_json else line(found, seconds, clock_time))
     raise typer.Exit(exit_code(found))
@@ -83,6 +85,17 @@ def looked(client: "ControlClient", ticket: int, until: float) -> dict[str, Any]
             return found
         time.sleep(min(pause_seconds, max(0.0, left_seconds)))
         pause_seconds = min(LOOK_LIMIT_SECONDS, pause_seconds * 1.1)
+
+
+def given_seconds(timeout: str) -> float:
+    """What --timeout says. Raises SettingError."""
+    from common.errors import SettingError
+    from common.quantities import TIMES_ALLOWED, parse_seconds
+
+    try:
+        return parse_seconds(timeout)
+    except ValueError as error:
+        raise SettingError("--timeout", timeout, TIMES_ALLOWED) from error
 
 
 def encoded(paths: list[str]) -> list[str]:
@@ -111,13 +124,3 @@ def _where(position: str) -> dict[str, Any]:
     if not (epoch.isdigit() and sequence.isdigit()):
         raise SettingError("--position", position, "EPOCH.SEQ, two whole numbers, as status --json tells them")
     return {"position": [int(epoch), int(sequence)]}
-
-
-def _seconds(timeout: str) -> float:
-    from common.errors import SettingError
-    from common.quantities import TIMES_ALLOWED, parse_seconds
-
-    try:
-        return parse_seconds(timeout)
-    except ValueError as error:
-        raise SettingError("--timeout", timeout, TIMES_ALLOWED) from error
