@@ -24,6 +24,9 @@ PATTERNS_ALLOWED = (
 )
 _SCAN_INTERVAL_MINIMUM_SECONDS = 1.0
 _TIMEOUT_MINIMUM_SECONDS = 1.0
+_TIMEOUT_LIMIT_SECONDS = 86_400.0
+"""A timer fails at a time without end, and a hook that takes longer hangs."""
+TIMEOUTS_ALLOWED = f"1 s to 24 h: {TIMES_ALLOWED}"
 
 
 class PatternsError(ValueError):
@@ -87,8 +90,8 @@ def parse_scan_interval(given: object) -> float:
 def parse_timeout(given: object) -> float:
     """Seconds that something may take."""
     seconds = parse_seconds(given)
-    if seconds < _TIMEOUT_MINIMUM_SECONDS:
-        raise ValueError(f"at least {_TIMEOUT_MINIMUM_SECONDS:g} s: {TIMES_ALLOWED}")
+    if not _TIMEOUT_MINIMUM_SECONDS <= seconds <= _TIMEOUT_LIMIT_SECONDS:
+        raise ValueError(TIMEOUTS_ALLOWED)
     return seconds
 
 

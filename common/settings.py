@@ -38,6 +38,7 @@ from common.setting_kinds import (
     NAME_ALLOWED,
     PATH_ALLOWED,
     PATTERNS_ALLOWED,
+    TIMEOUTS_ALLOWED,
     AbsolutePath,
     LogLevel,
     Name,
@@ -252,7 +253,7 @@ class ConsumeSettings(CommonSettings):
     )
     on_applied_timeout_seconds: Annotated[float, PlainValidator(parse_timeout)] = _about(
         "How long that may take; then it is ended with all that it started, and tried again.",
-        f"at least 1 s: {TIMES_ALLOWED}",
+        TIMEOUTS_ALLOWED,
         "5m",
         name="on_applied_timeout",
     )

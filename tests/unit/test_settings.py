@@ -9,6 +9,7 @@ from common.loading import gather, judge_given, load_consume, load_produce, unkn
 from common.names import PATTERNS_LIMIT_BYTES
 from common.options import parse_options
 from common.quantities import ListenAddress, parse_listen, parse_queue_limit, parse_seconds, parse_size_bytes
+from common.setting_kinds import parse_timeout
 from common.settings import MODELS, settings_of
 from common.settings_table import settings_table, value_lines
 from common.transport.limits import QueueLimits
@@ -218,6 +219,16 @@ def test_the_page_of_settings_is_the_generated_one() -> None:
 )
 def test_times_have_units(text: object, seconds: float) -> None:
     assert parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize(("text", "is_allowed"), [("1s", True), ("24h", True), ("0.9s", False), ("24.01h", False)])
+def test_a_hook_has_between_a_second_and_a_day(text: str, is_allowed: bool) -> None:
+    """No timer of the system takes any number of days."""
+    if is_allowed:
+        assert parse_timeout(text) == parse_seconds(text)
+        return
+    with pytest.raises(ValueError, match="1 s to 24 h"):
+        parse_timeout(text)
 
 
 @pytest.mark.parametrize(
