@@ -27,6 +27,8 @@ from consumer.values import Stale
 ANSWER_TIMEOUT_SECONDS = 4.0
 """A question without any answer for this long is asked again: within 5 s. After each silence it is twice as long: who answers
 slowly, being busy or far away, must not be asked for ever what it has just answered."""
+AWAY_SECONDS = 1.0
+"""Whoever did not look for so long, being busy with what came before, met no silence meanwhile."""
 PATIENCE_LIMIT = 4
 """So often it doubles, to a minute."""
 SINCE_TIMEOUT_SECONDS = (4.0, 16.0)
@@ -121,6 +123,8 @@ class Asking:
 
     sizes: dict[Item, int] = field(default_factory=dict)
     """Of the contents that were asked for, in bytes."""
+    looked_at: float | None = None
+    """When it was last looked at what has come."""
     silences: int = 0
     """How many times in a row everything that was open met with silence."""
     since_tries: int = 0
@@ -140,9 +144,10 @@ class Asking:
         return question is not None and item_of(answer) in question.left
 
     def heard(self, answer: Answer, now: float) -> None:
-        """A part of the answer has come: everything that is open is waited for longer."""
+        """An answer, or a part of it, has come, whatever will become of it: everything that is open is waited for longer."""
         self.silences = 0
-        self.open[answer.nonce].is_begun = True
+        if isinstance(answer, Since):
+            self.open[answer.nonce].is_begun = True
         for question in self.open.values():
             question.heard_at = now
 
@@ -164,9 +169,25 @@ class Asking:
         if not question.left:
             del self.open[answer.nonce]
 
-    def next(self, wants: Wants, now: float) -> list[tuple[bytes, Ask]]:
-        """What to ask now: (nonce, question) pairs, which are open from here on."""
-        self.expire(now)
+    @property
+    def expected(self) -> int:
+        """How many answers are still to come, or to be merged; those to a since question count as one."""
+        return sum(len(question.left) for question in self.open.values())
+
+    def looked(self, now: float) -> None:
+        """What has come was looked at until now. A long step, or a machine that gave others their turn, is no silence of
+        those who answer: they may have answered long ago."""
+        away = now - self.looked_at if self.looked_at is not None else 0.0
+        self.looked_at = now
+        if away >= AWAY_SECONDS:
+            for question in self.open.values():
+                question.heard_at = min(now, question.heard_at + away)
+
+    def next(self, wants: Wants, now: float, *, is_silent: bool = True) -> list[tuple[bytes, Ask]]:
+        """What to ask now: (nonce, question) pairs, which are open from here on. `is_silent`: nothing that has come waits to be
+        looked at, so what is not answered in time is asked again."""
+        if is_silent:
+            self.expire(now)
         asks: list[Ask] = []
         if not wants.stale:
             self.since_tries = 0

@@ -111,8 +111,8 @@ class Follower:
         return self._syncing.has_no_room_for_contents
 
     def merge(self) -> None:
-        """Merge what has come of questions, as far as one step goes."""
-        self._syncing.merge()
+        """Merge what has come of questions and is due, as far as one step goes."""
+        self._syncing.merge_due()
 
     @property
     def is_short_of_room(self) -> bool:
@@ -323,7 +323,9 @@ class Follower:
 
     def due_at(self) -> float | None:
         """When `tick` or `merge` has something to do at the latest."""
-        return -math.inf if self._syncing.is_merging or self._withholding.is_draining else self._parking.due_at()
+        if self._withholding.is_draining:
+            return -math.inf
+        return min((due for due in (self._syncing.due_at(), self._parking.due_at()) if due is not None), default=None)
 
     def retry_at_once(self) -> None:
         """What has a problem is tried again now: a person may have seen to it."""

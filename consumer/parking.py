@@ -69,11 +69,15 @@ class Answers:
 
     gathered: list[tuple[Merged, int]] = field(default_factory=list)
     gathered_bytes: int = 0
+    gathered_at: float = 0.0
+    """When the first of them came."""
     ahead: list[tuple[Answer, int]] = field(default_factory=list)
     ahead_bytes: int = 0
 
-    def gather(self, answer: Merged, size_bytes: int) -> None:
+    def gather(self, answer: Merged, size_bytes: int, now: float) -> None:
         """This one can be merged."""
+        if not self.gathered:
+            self.gathered_at = now
         self.gathered.append((answer, size_bytes))
         self.gathered_bytes += size_bytes
 

@@ -45,9 +45,14 @@ class Questions:
         standing = self._state.standing()
         return bool(standing.epoch) and not standing.is_forked and self.is_open
 
-    def ask(self, now: float, *, not_before: float, with_contents: bool, is_merging: bool) -> None:
-        """Ask what is to be asked now for what is stale or missing; large contents aside."""
-        self._asking.expire(now)
+    def ask(
+        self, now: float, *, not_before: float, with_contents: bool, is_merging: bool, is_silent: bool = True
+    ) -> None:
+        """Ask what is to be asked now for what is stale or missing; large contents aside. `is_silent`: nothing that has come
+        waits."""
+        self._asking.looked(now)
+        if is_silent:
+            self._asking.expire(now)
         standing = self._state.standing()
         if now < not_before or not (standing.stale or self._state.count_unmet().get(Reason.BODY)) or not self.may_ask:
             return
@@ -60,7 +65,7 @@ class Questions:
             counts=self._state.bucket_counts,
             first=self._patterns_bucket(),
         )
-        for nonce, ask in self._asking.next(wants, now):
+        for nonce, ask in self._asking.next(wants, now, is_silent=is_silent):
             self.send(nonce, ask)
 
     def send(self, nonce: bytes, ask: Ask) -> None:

@@ -204,7 +204,7 @@ class Replica:
             self._hooks.close()
 
     def _round(self) -> None:
-        """One message, or none for a while; answers that came together are merged once nothing more is waiting."""
+        """One message, or none for a while; answers are merged when enough have come together."""
         self._board.tick("consumer")
         self._check_held()
         self._orders.serve(self._handlers)
@@ -297,15 +297,16 @@ class Replica:
     def _ask_ahead(self) -> None:
         """While answers come without a pause too: what is asked next must be on its way before the last of them is here."""
         if self._asking.open and time.monotonic() >= self._asked_at + ASK_SECONDS:
-            self._ask()
+            self._ask(is_silent=False)
 
-    def _ask(self) -> None:
+    def _ask(self, *, is_silent: bool = True) -> None:
         self._asked_at = time.monotonic()
         self._questions.ask(
             self._asked_at,
             not_before=self._follower.ask_from,
             with_contents=not self._follower.has_no_room_for_contents,
             is_merging=self._follower.is_merging,
+            is_silent=is_silent,
         )
 
     # -- reports, and what the board shows

@@ -21,6 +21,8 @@ from consumer.state import State
 
 MERGE_LIMIT = 512
 MERGE_LIMIT_BYTES = 2 * 1024 * 1024
+COMPANY_SECONDS = 0.2
+"""So long an answer waits for others that are expected: each step has costs of its own, and barriers on the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Syncing:
     def _take(self, answer: Answer, size_bytes: int) -> None:
         if not self._asking.expects(answer):
             return
+        self._asking.heard(answer, self._clock())
         refused = merging.refuses(self._state.standing(), answer)
         if isinstance(refused, Wait):
             self._answers.hold(answer, size_bytes)
@@ -81,7 +84,7 @@ class Syncing:
         elif isinstance(answer, TooOld):
             self._on_too_old(answer)
         else:
-            self._answers.gather(answer, size_bytes)
+            self._answers.gather(answer, size_bytes, self._clock())
             if self._answers.is_full(MERGE_LIMIT, MERGE_LIMIT_BYTES):
                 self.merge()
 
@@ -89,6 +92,19 @@ class Syncing:
         """The stream is at this sequence: answers that were ahead of it are taken now."""
         for answer, size_bytes in self._answers.reached(sequence):
             self._take(answer, size_bytes)
+
+    def due_at(self) -> float | None:
+        """When there is something to merge: at once where a since answer is whole, or no other answer is expected."""
+        gathered = len(self._answers.gathered)
+        if self.is_merging or gathered >= max(1, self._asking.expected):
+            return -math.inf
+        return self._answers.gathered_at + COMPANY_SECONDS if gathered else None
+
+    def merge_due(self) -> None:
+        """Merge what is due now."""
+        due_at = self.due_at()
+        if due_at is not None and self._clock() >= due_at:
+            self.merge()
 
     def merge(self) -> None:
         """Merge what has come together, in one step; and of a since answer that is whole the next slice, in another."""

@@ -6,7 +6,7 @@ What is asked again replaces what was asked before; what is too much or too old 
 from collections import OrderedDict, deque
 from typing import NamedTuple
 
-from common.messages import Question
+from common.messages import AskBodies, AskBuckets, Question
 from producer.fleet import QUESTION_LIFE_SECONDS, REPLICAS_LIMIT
 
 QUESTIONS_PER_REPLICA = 32
@@ -59,5 +59,16 @@ class Turns:
 
 
 def _is_replaced(older: Question, newer: Question) -> bool:
-    """By the clock of the replica that asked, alone."""
-    return older.ask == newer.ask or newer.unix_ns - older.unix_ns > QUESTION_LIFE_SECONDS * 1e9
+    """A replica asks for a thing again only when it expects no answer to what it asked before. By the clock of the replica that
+    asked, alone."""
+    is_again = older.ask == newer.ask or not _things_in(older).isdisjoint(_things_in(newer))
+    return is_again or newer.unix_ns - older.unix_ns > QUESTION_LIFE_SECONDS * 1e9
+
+
+def _things_in(question: Question) -> frozenset[object]:
+    match question.ask:
+        case AskBuckets(buckets):
+            return frozenset(buckets)
+        case AskBodies(wanted):
+            return frozenset(wanted)
+    return frozenset()

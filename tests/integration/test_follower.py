@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -15,10 +16,12 @@ import pytest
 
 from common.digests import content_digest
 from common.errors import HaltError, NoRoomError
-from common.messages import AskBodies, AskBuckets, Batch, BodyAnswer, BucketRows, Question, ReplicaState
+from common.messages import AskBodies, AskBuckets, AskDigests, Batch, BodyAnswer, BucketRows, Question, ReplicaState
 from common.transport.ports import Delivery, Phase
 from common.wire.codec import decode_downstream, encode, encode_batch
-from consumer import barrier, following
+from consumer import barrier, following, incoming
+from consumer.agreement import Decided
+from consumer.asking import ANSWER_TIMEOUT_SECONDS, AWAY_SECONDS
 from consumer.complaints import REFUSED_SHOWN_SECONDS
 from consumer.first_copy import MISSING_LIMIT_SECONDS
 from consumer.following import NO_ROOM_LIMIT_SECONDS, RETRY_SECONDS
@@ -26,6 +29,7 @@ from consumer.incoming import TOGETHER_LIMIT
 from consumer.parking import PATIENCE_SECONDS
 from consumer.reporting import REPORT_SECONDS, REPORT_SECONDS_MINIMUM
 from consumer.state import State
+from consumer.syncing import COMPANY_SECONDS
 from consumer.target import Target
 from consumer.values import Plan, Reason
 from tests.data.golden.make_wire_1 import MESSAGES
@@ -268,14 +272,78 @@ def test_an_answer_that_comes_after_its_time_does_nothing_and_is_asked_again(run
 
     running.answer = keep
     running.until(lambda: late)
-    running.clock.now += 10
-    running.turn(2)
-    assert len(running.questions) == 2
+    running.until(lambda: len(running.questions) == 2)
     running.say(late[0])
     running.turn(2)
     assert len(running.state.standing().stale) == 4096
     running.answer = None
     running.level()
+
+
+def test_a_replica_that_is_slow_asks_for_nothing_twice(running: Running) -> None:
+    """Each step takes longer than an answer may: what comes meanwhile is not met by silence."""
+    running.master.batch(many(300))
+    running.say(running.master.heartbeat())
+    carry_out = running.replica._follower.carry_out
+
+    def slowly(decided: Decided, limit_seconds: float) -> None:
+        running.clock.now += 3 * ANSWER_TIMEOUT_SECONDS
+        carry_out(decided, limit_seconds)
+
+    running.patch.setattr(running.replica._follower, "carry_out", slowly)
+    for _ in by_and_by(running, 7):
+        running.turn(30)
+    assert running.is_level
+    asks = [question.ask for question in running.questions]
+    asked = [bucket for ask in asks if isinstance(ask, AskBuckets) for bucket in ask.buckets]
+    assert len(asked) == len(set(asked))
+    assert sum(isinstance(ask, AskDigests) for ask in asks) == 1
+
+
+def by_and_by(running: Running, count: int) -> Iterator[None]:
+    """The master answers, and so many answers at once come, until there are no more."""
+    waiting: deque[bytes] = deque()
+
+    def keep(question: Question) -> list[bytes]:
+        waiting.extend(encode(answer) for answer in running.master.answers(question))
+        return []
+
+    running.answer = keep
+    running.until(lambda: waiting)
+    while waiting:
+        running.say(*(waiting.popleft() for _ in range(min(count, len(waiting)))))
+        yield
+
+
+def test_behind_batches_that_take_long_an_answer_is_waited_for(running: Running) -> None:
+    """They stand before it in the queue."""
+    running.say(running.master.batch(many(20)))
+    answers: list[bytes] = []
+
+    def behind_batches(question: Question) -> list[bytes]:
+        answers.extend(encode(answer) for answer in running.master.answers(question))
+        return [*(running.master.batch({b"new %d" % number: b"1"}) for number in range(8)), *answers]
+
+    running.answer = behind_batches
+    running.patch.setattr(incoming, "TOGETHER_LIMIT", 1)
+    running.until(lambda: answers)
+    running.answer = None
+    for _ in range(8):
+        running.turn()
+        running.clock.now += 0.9 * AWAY_SECONDS
+    assert len(running.questions) == 1
+
+
+def test_answers_that_come_one_by_one_are_merged_together(running: Running) -> None:
+    """A step has costs of its own: ten replicas that copy at once each get a little at a time."""
+    running.master.batch(many(200))
+    running.say(running.master.heartbeat())
+    began = running.clock.now
+    for _ in by_and_by(running, 1):
+        running.turn(2)
+    running.until(lambda: running.is_level)
+    assert running.state.standing().commits <= 2 + (running.clock.now - began) / COMPANY_SECONDS
+    running.check_equal()
 
 
 def test_an_unanswered_question_is_asked_again_within_five_seconds(running: Running) -> None:

@@ -343,3 +343,30 @@ def test_a_question_that_was_closed_before_any_answer_counts_for_nothing() -> No
         ((_, ask),) = asked(asking, based(3))
         assert isinstance(ask, AskSince)
         asking.close_all()
+
+
+def test_whoever_did_not_look_for_long_met_no_silence() -> None:
+    """A step on the disk took long: what was asked for may have come meanwhile."""
+    asking = new_asking()
+    asking.looked(0.0)
+    asked(asking, wants(2), now=0.0)
+    for now in (9.0, 9.0 + ANSWER_TIMEOUT_SECONDS - 0.1):
+        asking.looked(now)
+        assert asked(asking, wants(2), now=now) == []
+        asking.looked_at = 9.0 + ANSWER_TIMEOUT_SECONDS - 0.2
+    assert len(asked(asking, wants(2), now=9.0 + ANSWER_TIMEOUT_SECONDS)) == 1
+
+
+def test_while_something_that_came_waits_nothing_is_asked_again() -> None:
+    asking = new_asking()
+    asked(asking, wants(2), now=0.0)
+    assert asking.next(wants(2), 2 * ANSWER_TIMEOUT_SECONDS, is_silent=False) == []
+    assert len(asking.next(wants(2), 2 * ANSWER_TIMEOUT_SECONDS)) == 1
+
+
+def test_an_answer_that_is_not_merged_yet_breaks_the_silence_too() -> None:
+    asking = new_asking()
+    (nonce, _), *_ = past_digests(asking, wants(3))
+    asking.heard(bucket(nonce, 0), now=3.0)
+    assert asking.due_at() == 3.0 + ANSWER_TIMEOUT_SECONDS
+    assert asking.expected == 3

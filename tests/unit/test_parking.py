@@ -68,7 +68,7 @@ def test_answers_ahead_are_bounded() -> None:
 
 def test_what_was_gathered_is_taken_once() -> None:
     answers = Answers()
-    answers.gather(same(1), 7)
+    answers.gather(same(1), 7, 0.0)
     assert answers.is_full(1, 100)
     assert answers.is_full(2, 7)
     assert not answers.is_full(2, 8)

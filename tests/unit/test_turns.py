@@ -1,4 +1,4 @@
-from common.messages import Ask, AskBuckets, AskDigests, Question
+from common.messages import Ask, AskBodies, AskBuckets, AskDigests, Question
 from producer.turns import QUESTIONS_PER_REPLICA, Turns
 
 SECOND_NS = 1_000_000_000
@@ -34,6 +34,27 @@ def test_what_is_asked_again_replaces_what_was_asked_before() -> None:
     assert len(turns) == 1
     assert waiting is not None
     assert waiting.question.nonce == (2).to_bytes(16, "big")
+
+
+def test_whatever_is_asked_for_again_is_not_answered_twice() -> None:
+    """A replica that asks for a bucket again expects no answer to what it asked before, whatever else was asked for with it."""
+    turns = Turns()
+    turns.ask(question("a", AskBuckets((1, 2), True), nonce=1), 0.0)
+    turns.ask(question("a", AskBuckets((3,), True), nonce=2), 0.0)
+    turns.ask(question("b", AskBuckets((1, 2), True), nonce=3), 0.0)
+    turns.ask(question("a", AskBuckets((2, 4), False), nonce=4), 1.0)
+    turns.ask(question("a", AskBodies(((b"f", b"1"), (b"g", b"2")))), 1.0)
+    turns.ask(question("a", AskBodies(((b"g", b"2"),))), 1.0)
+    left = []
+    while (waiting := turns.next()) is not None:
+        left.append((waiting.question.replica, waiting.question.ask))
+        turns.done(waiting)
+    assert left == [
+        ("a", AskBuckets((3,), True)),
+        ("b", AskBuckets((1, 2), True)),
+        ("a", AskBuckets((2, 4), False)),
+        ("a", AskBodies(((b"g", b"2"),))),
+    ]
 
 
 def test_what_the_same_replica_asked_over_a_minute_before_goes() -> None:
