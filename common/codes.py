@@ -1,5 +1,8 @@
 """Decides what the exit codes of every command mean."""
 
+PERSON_ALARMS = frozenset({"hold", "source-empty", "source-missing", "take-over", "trial"})
+"""Alarms of a producer that only a person can end: `STOPPED`."""
+
 DONE = 0
 """Done, or equal."""
 FAILED = 1

@@ -15,7 +15,7 @@ from common.names import ROOT, ancestors
 class Step(Enum):
     """What a barrier waits for; the word is for a person."""
 
-    BASE = "the broker, the lead or the first scan"
+    BASE = "its first scan"
     HINTS = "the watch"
     SCANS = "a scan"
     PATHS = "changed paths to be read"
@@ -26,7 +26,7 @@ class Barrier:
     """One moment. `under`: only what happened at these paths and below them counts; none: everything."""
 
     def __init__(self, under: Collection[bytes] = ()) -> None:
-        self._under = frozenset(under)
+        self.under = frozenset(under)
         self._scans: frozenset[int] = frozenset()
         self._to_look: set[bytes] = set()
         self._to_end: set[bytes] = set()
@@ -79,6 +79,6 @@ class Barrier:
         return sorted(self._to_look | self._to_end)[:limit]
 
     def _counts(self, path: bytes) -> bool:
-        if not self._under:
+        if not self.under:
             return True
-        return path in self._under or ROOT in self._under or any(above in self._under for above in ancestors(path))
+        return path in self.under or ROOT in self.under or any(above in self.under for above in ancestors(path))

@@ -95,6 +95,16 @@ class Leading:
             return "comparing"
         return "doubting" if self._journal.announced.doubt is not None else "hearing"
 
+    @property
+    def waits_for(self) -> str:
+        """What it waits for before it is live, in words; "" where it is."""
+        link = self._subscriber.link
+        if self.is_live:
+            return ""
+        if not link.is_open:
+            return "another producer, which leads," if link.phase is Phase.HELD else f"the broker ({link.phase.value})"
+        return "the word of replicas on its journal" if self.word else "its first scan"
+
     def led_seconds(self, now: float) -> float:
         """For how long it has led; 0 before it did."""
         return 0.0 if self._since is None else now - self._since

@@ -79,7 +79,7 @@ def run(
         rereading = _begin_rereading(settings, journal, board, wake)
         if rereading is not None:
             parts.callback(rereading.close, journal)
-        handlers = _handlers(pipeline, settings)
+        handlers = _handlers(pipeline, settings, board)
         _loop(pipeline, lambda: orders.serve(handlers), stop, wake, lambda: _serve(rereading, pipeline, journal))
 
 
@@ -173,14 +173,14 @@ def _serve(rereading: Rereading | None, pipeline: Pipeline, journal: Journal) ->
         rereading.serve(pipeline.reread, journal, may_read=pipeline.may_reread)
 
 
-def _handlers(pipeline: Pipeline, settings: ProduceSettings) -> dict[str, Handler]:
+def _handlers(pipeline: Pipeline, settings: ProduceSettings, board: Board) -> dict[str, Handler]:
     """What a person may ask of the loop."""
     return {
         **hold_handlers(pipeline),
         **epoch_handlers(pipeline),
         **fleet_handlers(pipeline),
         **command_handlers(pipeline),
-        **wait_handlers(pipeline, os.fsencode(settings.source)),
+        **wait_handlers(pipeline, board, os.fsencode(settings.source)),
         **trace_handlers(pipeline, settings.state / JOURNAL_NAME, os.fsencode(settings.source)),
     }
 

@@ -10,10 +10,12 @@ forgotten.
 import os
 import time
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from stat import S_ISDIR
 from typing import Any
 
+from common.board import Board
+from common.codes import PERSON_ALARMS
 from common.entries import Position
 from common.errors import UnreachableError
 from common.labels import parse_selector
@@ -26,9 +28,13 @@ from producer.waiting import Wait
 from producer.waits import Verdict, Wanted, judge
 
 NAMED_LIMIT = 10
+HELD_LIMIT = 100_000
+"""Held deletes below a path are counted up to so many."""
 
 
-def wait_handlers(pipeline: Pipeline, source: bytes, clock: Callable[[], float] = time.monotonic) -> dict[str, Verb]:
+def wait_handlers(
+    pipeline: Pipeline, board: Board, source: bytes, clock: Callable[[], float] = time.monotonic
+) -> dict[str, Verb]:
     """The verbs. `source`: the master's directory; `clock`: that of the loop."""
 
     def is_directory(path: bytes) -> bool:
@@ -52,7 +58,7 @@ def wait_handlers(pipeline: Pipeline, source: bytes, clock: Callable[[], float] 
             raise UnreachableError(
                 "the producer was started again meanwhile, and knows nothing of this wait: wait again"
             )
-        found = _told(wait, pipeline, clock())
+        found = _told(wait, pipeline, board, clock())
         if found["is_done"] or found["why"]:
             pipeline.waiting.forget(ticket)
         return found
@@ -74,30 +80,46 @@ def _paths(arguments: dict[str, Any], source: bytes) -> set[bytes]:
     return {in_tree(b64decode(text), source) for text in arguments.get("paths") or ()}
 
 
-def _told(wait: Wait, pipeline: Pipeline, now: float) -> dict[str, Any]:
+def _told(wait: Wait, pipeline: Pipeline, board: Board, now: float) -> dict[str, Any]:
     barrier, position = wait.barrier, wait.barrier.position
+    is_patient = wait.wanted is not None and wait.wanted.is_patient
     found: dict[str, Any] = {
         "is_done": False,
         "why": "",
         "needs_person": False,
         "position": None,
-        "waits_for": barrier.step.value,
+        "waits_for": pipeline.leading.waits_for or barrier.step.value,
         "paths": barrier.waiting,
         "named": [escape(path) for path in barrier.named(NAMED_LIMIT)],
         "problems": [escape(path) for path in barrier.problems[:NAMED_LIMIT]],
         "problem_count": len(barrier.problems),
-        "held": pipeline.holds.total,
+        "held": _held(pipeline, barrier.under) if wait.is_for_all else 0,
     }
     if position is None:
-        return found
+        return found | _stopped({kind: noted.what for kind, noted in board.alarms().items()}, is_patient=is_patient)
     found |= {"position": list(position)}
     if wait.wanted is None:
         return found | {"is_done": True}
     found |= _fleet(judge(pipeline.members.view(now), wait.wanted, position))
-    if wait.is_for_all and found["held"]:
-        why = "" if wait.wanted.is_patient else "deletes are held on the master"
+    if found["held"]:
+        why = "" if is_patient else "deletes are held on the master"
         found |= {"is_done": False, "why": why, "needs_person": True}
     return found
+
+
+def _held(pipeline: Pipeline, under: Collection[bytes]) -> int:
+    """How many deletes are held at and below these paths; none: anywhere."""
+    if not (under and pipeline.holds.total):
+        return pipeline.holds.total
+    return len({path for one in under for path in pipeline.holds.paths(one, HELD_LIMIT, b"")})
+
+
+def _stopped(alarms: Mapping[str, str], *, is_patient: bool) -> dict[str, Any]:
+    """Whether the source will not be read to the end before a person comes. A hold is judged when it was."""
+    whats = [what for kind, what in sorted(alarms.items()) if kind in PERSON_ALARMS and kind != "hold"]
+    if not whats:
+        return {}
+    return {"why": "" if is_patient else "; ".join(whats), "needs_person": True}
 
 
 def _fleet(verdict: Verdict) -> dict[str, Any]:

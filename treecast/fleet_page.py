@@ -7,7 +7,7 @@ person there reads them.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from common.codes import DONE, FAILED, STOPPED
+from common.codes import DONE, FAILED, PERSON_ALARMS, STOPPED
 from common.labels import labels_text
 from treecast.status_page import duration, time_left
 
@@ -19,8 +19,6 @@ NAMED_IN_SENTENCE = 3
 _ORDER = ("halted", "forked", "held", "gone", "new", "waiting", "problem", "copying", "behind", "equal")
 """In which words come: those that need somebody first."""
 _NEEDS_PERSON = frozenset({"halted", "forked", "held"})
-_PERSON_ALARMS = frozenset({"hold", "source-empty", "source-missing", "take-over", "trial"})
-"""Alarms of the producer that only a person can end."""
 _SILENT = frozenset({"gone", "new"})
 _WORDS = {"problem": "with problems", "waiting": "without room", "new": "never heard of", "held": "holding deletes"}
 
@@ -132,7 +130,7 @@ def problems(fleet: Mapping[str, Any]) -> Iterator[str]:
 def exit_code(fleet: Mapping[str, Any], status: Mapping[str, Any], limit_seconds: float) -> int:
     """0: everyone is within the limit; 1: someone is behind it, or gone; 4: a person is needed, there or here."""
     words = [one["word"] for one in fleet["replicas"].values()]
-    if status.get("held") or any(alarm["kind"] in _PERSON_ALARMS for alarm in status.get("alarms") or ()):
+    if status.get("held") or any(alarm["kind"] in PERSON_ALARMS for alarm in status.get("alarms") or ()):
         return STOPPED
     if any(word in _NEEDS_PERSON for word in words):
         return STOPPED

@@ -14,7 +14,7 @@ def line(found: Mapping[str, Any], seconds: float, at: Moment) -> str:
     if found.get("have") is None and not found["why"]:
         return f"not yet: the master waits for {found['waits_for']}, after {seconds:.1f} s{_paths(found)}"
     told = [_count(found, seconds)] if found.get("have") is not None else []
-    if found["held"]:
+    if found["held"] and found.get("have") is not None:
         told.append(f"{found['held']:,} deletes are held on the master (treecast hold show)")
     elif found["why"] and (found["needs_person"] or found.get("have") is None or not found.get("missing")):
         told.append(found["why"])

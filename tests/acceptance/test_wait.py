@@ -156,7 +156,9 @@ def test_a_hint_ends_in_its_time_while_the_broker_is_away_and_says_what_is_waite
 
 
 def test_deletes_that_are_held_are_not_everywhere_whatever_the_patience(fleet: Fleet) -> None:
-    """What was removed before the call stands on every replica still; when it is released, it is waited for."""
+    """What was removed before the call stands on every replica still; when it is released, it is waited for. Who waits for
+    another directory need not know of it."""
+    (fleet.source / "other").mkdir()
     for number in range(120):
         (fleet.source / f"f{number}").write_text("x")
     fleet.producer.start("--hold=5,5%,50%")
@@ -169,6 +171,8 @@ def test_deletes_that_are_held_are_not_everywhere_whatever_the_patience(fleet: F
     assert (code, found["why"]) == (4, "deletes are held on the master")
     code, found = waited(fleet, "--patient", "--timeout", "1")
     assert (code, found["is_done"], found["why"]) == (4, False, "")
+    assert waited(fleet, "f1")[0] == 4
+    assert waited(fleet, "other")[0] == 0
     assert treecast(fleet, "hold", "release").returncode == 0
     assert waited(fleet)[0] == 0
     assert [len(list(target.glob("f*"))) for target in fleet.targets] == [60] * len(fleet.targets)

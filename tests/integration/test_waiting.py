@@ -4,10 +4,12 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from producer.barriers import Step
+from producer.wait_orders import wait_handlers
 from producer.waiting import FORGOTTEN_SECONDS, Wait
 from producer.waits import Wanted
 from producer.watch.choice import NoWatch
@@ -45,6 +47,16 @@ def waited(producer: RunningProducer, ticket: int, beside: Callable[[], object] 
 
 def begin(producer: RunningProducer, *under: bytes) -> int:
     return producer.pipeline.waiting.begin(Wanted(), producer.now(), under)
+
+
+def asked(producer: RunningProducer, **arguments: object) -> dict[str, Any]:
+    """As the command asks, once, after some rounds."""
+    handlers = wait_handlers(producer.pipeline, producer.board, b"", producer.now)
+    ticket = handlers["wait-begin"](arguments)["ticket"]
+    for _ in range(20):
+        producer.skip(0.2)
+        producer.step()
+    return handlers["wait-look"]({"ticket": ticket})
 
 
 def indexed(producer: RunningProducer, *paths: bytes) -> bool:
@@ -192,3 +204,16 @@ def test_a_directory_that_no_scan_can_read_is_named(tmp_path: Path, monkeypatch:
         (tmp_path / "source" / "mine").write_text("mine")
         assert waited(producer, begin(producer, b"shut")).barrier.problems == [b"shut"]
         assert waited(producer, begin(producer, b"mine")).barrier.problems == []
+
+
+def test_a_source_that_is_away_needs_a_person_and_is_named_at_once(tmp_path: Path) -> None:
+    """Nobody waits for its time to be up, but the patient."""
+    with producing(tmp_path) as producer:
+        (tmp_path / "source").rename(tmp_path / "away")
+        producer.skip(10)
+        producer.run_until(lambda: "source-missing" in producer.alarms(), "alarmed")
+        found = asked(producer)
+        assert (found["is_done"], found["needs_person"]) == (False, True)
+        assert found["why"].startswith("the source cannot be read")
+        assert asked(producer, patient=True)["why"] == ""
+        (tmp_path / "away").rename(tmp_path / "source")
