@@ -104,7 +104,14 @@ def _rests(world: World) -> bool:
     if _without(world.published.tree, held) != _without(world.visible(), held):
         return False
     is_told = not held or HOLD_ALARM in world.producer.board.alarms()
+    if not held and not any(_held_at(replica) for replica in world.replicas.values()):
+        return False
     return is_told and all(_rests_at(world, replica, held) for replica in world.replicas.values())
+
+
+def _held_at(replica: Observed) -> set[bytes]:
+    unmet = claims_of(replica.process.state._database).unmet if replica.process.is_running else {}
+    return {path for path, why in unmet.items() if why == HELD}
 
 
 def _rests_at(world: World, replica: Observed, held: set[bytes]) -> bool:
@@ -112,20 +119,21 @@ def _rests_at(world: World, replica: Observed, held: set[bytes]) -> bool:
     if not replica.process.is_running:
         return False
     claims = claims_of(replica.process.state._database)
-    # What stands below such a path is in its way, and nobody looks at it before.
-    if any(not _is_at(path, claims.unmet) for path in replica.edited):
+    disk, nobodys = replica.disk(), replica.nobodys
+    # What stands below such a path is in its way, and nobody looks at it before; what is protected is never looked at.
+    if any(not _is_at(path, claims.unmet) and not replica.is_nobodys(path) for path in replica.edited):
         return False
     if claims.at != tuple(world.producer.journal.stand.position) or not claims.is_proved or claims.floors:
         return False
-    here = {path for path, why in claims.unmet.items() if why == HELD}
+    here = _held_at(replica)
     stand = world.producer.journal.stand
     if here and 0 < stand.released >= stand.sequence:
         return False  # a person released it at the master: the replica will hear of that
-    if claims.unmet.keys() - here - held:
+    if any(not nobodys.is_in_the_way(path, disk) for path in claims.unmet.keys() - here - held):
         return False
     check(not claims.unmet or not replica.process.replica._follower.is_agreed(), "it agrees, and something is unmet")
     world.count["held at a replica in the calm"] += bool(here)
-    is_kept = _without(replica.disk(), claims.unmet) == _without(world.published.tree, claims.unmet)
+    is_kept = all(_is_at(path, claims.unmet) for path in differing(replica, world.published.tree))
     return is_kept and (not here or HOLD_ALARM in replica.process.board.alarms())
 
 
@@ -158,7 +166,7 @@ def is_level(world: World, replica: Observed) -> bool:
     if not replica.is_found_out():
         return False
     here = replica.process.state.standing().position == world.producer.journal.stand.position
-    if not here or differing(world, replica):
+    if not here or differing(replica, world.visible()):
         return False
     if replica.process.replica._follower.is_agreed():
         return True
@@ -168,9 +176,9 @@ def is_level(world: World, replica: Observed) -> bool:
     return is_proved and all(replica.nobodys.is_in_the_way(path, disk) for path in claims.unmet)
 
 
-def differing(world: World, replica: Observed) -> list[bytes]:
-    """Where the replica's disk is not the master's tree, and no pattern says that it may be so."""
-    disk, tree, nobodys = replica.disk(), world.visible(), replica.nobodys
+def differing(replica: Observed, tree: Tree) -> list[bytes]:
+    """Where the replica's disk is not this tree, and no pattern says that it may be so."""
+    disk, nobodys = replica.disk(), replica.nobodys
     differ = sorted(path for path in disk.keys() | tree.keys() if disk.get(path) != tree.get(path))
     return [
         path
@@ -191,7 +199,7 @@ def why_not_level(world: World, replica: Observed) -> str:
         return "somebody does not run"
     state, stand = replica.process.state, world.producer.journal.stand
     standing = state.standing()
-    differ = differing(world, replica)
+    differ = differing(replica, world.visible())
     return (
         f"{replica.process.name} at {tuple(standing.position)} of {tuple(stand.position)}, stale {sorted(standing.stale)}, "
         f"unmet {state.count_unmet()}, forked {standing.is_forked}, differs at {differ}, "

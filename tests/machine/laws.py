@@ -96,7 +96,8 @@ def known_to(state: bytes) -> frozenset[bytes]:
         return frozenset()
     with closing(sqlite3.connect(":memory:")) as database:
         database.deserialize(state)
-        if not database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'standing'").fetchone()[0]:
+        is_made = database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'standing'").fetchone()[0]
+        if not is_made or not database.execute("SELECT count(*) FROM standing").fetchone()[0]:
             return frozenset()
         claims = claims_of(database)
         return frozenset(claims.rows.keys() | claims.unmet.keys())
@@ -166,18 +167,24 @@ class Observed:
         self.seen = disk
 
     def note_edited(self, paths: set[bytes]) -> None:
-        """Somebody else changed these on its disk."""
+        """Somebody else changed these on its disk. A directory above that only they kept there is nobody's now."""
+        disk = self.disk()
+        rows = self.nobodys.rows if self.process.is_running else frozenset[bytes]()
+        above = {above for path in paths for above in parents(path) if above in disk.keys() - rows}
+        paths = paths | above
         self.edited |= paths
         self.holds.edited(paths)
-        disk = self.disk()
         self.seen = {path: node for path, node in self.seen.items() if path not in paths}
         self.seen |= {path: disk[path] for path in paths & disk.keys()}
         self.nobodys.ever |= paths
 
     def is_found_out(self) -> bool:
         """Whether nothing that somebody else did to its disk is left to be found."""
-        disk = self.disk()
-        return all(path not in self.nobodys.rows and self.nobodys.stays(path, disk) for path in self.edited)
+        return all(self.is_nobodys(path) for path in self.edited)
+
+    def is_nobodys(self, path: bytes) -> bool:
+        """Whether what stands there is not the tree's, and may stay."""
+        return path not in self.nobodys.rows and self.nobodys.stays(path, self.disk())
 
     def protect(self, rules: Rules) -> None:
         """Its own patterns are these from its next start on."""

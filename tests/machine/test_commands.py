@@ -3,10 +3,11 @@
 import pytest
 
 from producer.resting import Resting
-from tests.machine.acts import perform, spoil
+from tests.machine.acts import perform, produce, spoil, turn
 from tests.machine.acts_commands import command, look, serve
 from tests.machine.calm import calm
 from tests.machine.needs import change, lose
+from tests.machine.process import clock
 from tests.machine.reference import LawBroken
 from tests.machine.setting import Setting
 from tests.machine.storms import survey
@@ -44,6 +45,17 @@ def serve_for_long(world: World) -> None:
         serve(world)
 
 
+def serve_seconds(world: World, seconds: float) -> None:
+    """Everybody has turns for so long."""
+    until = clock.now + seconds
+    while clock.now < until:
+        produce(world)
+        for replica in world.replicas.values():
+            turn(world, replica)
+            world.check()
+        clock.now += 0.3
+
+
 def test_every_law_holds_where_replicas_are_asked_and_step_out() -> None:
     seeds = [seed for seed in range(500, 700) if "commands" in themes_of(seed)]
     _, broken, count = survey(seeds)
@@ -78,22 +90,27 @@ def test_who_was_spoiled_proves_another_digest() -> None:
         serve(world)
 
 
-@pytest.mark.parametrize("is_announced_long_ago", [True, False])
-def test_one_of_two_steps_out_while_both_are_behind(is_announced_long_ago: bool) -> None:
-    """Not before leave that an earlier producer may have given has ended."""
+def test_one_of_two_steps_out_while_both_are_behind() -> None:
     world = level()
-    if not is_announced_long_ago:
-        world.producer.end()
-    for _ in range(LEASES_ROUNDS if is_announced_long_ago else 1):
-        serve(world)
+    serve_for_long(world)
     fall_behind(world)
-    for _ in range(2):
+    for _ in range(4):
         serve(world)
-    assert world.count["steps out of service"] == int(is_announced_long_ago)
+    assert len(world.service.resting) == 1
     world.producer.end()
     calm(world)
     serve(world)
     assert all(replica.process.board.is_ready for replica in world.replicas.values())
+
+
+def test_nobody_steps_out_before_leave_has_ended_that_an_earlier_leader_gave() -> None:
+    world = level()
+    world.producer.end()
+    serve_seconds(world, 4.0)
+    fall_behind(world)
+    serve_seconds(world, 10.0)
+    assert not world.count["steps out of service"]
+    assert all(replica.process.replica._follower._heeding.wants_rest for replica in world.replicas.values())
 
 
 def test_nobody_stays_out_because_nobody_speaks() -> None:

@@ -33,8 +33,6 @@ THEMES: dict[str, dict[Happening, float]] = {
 HOLD_LIMITS = ((1, None), (3, None), (None, 0), (None, 2), (1, 0), (3, 2))
 """How many deletes are not too many, at the producer and at a replica; None: any."""
 READY_MAX_LAG_SECONDS = 1.0
-APART = {"holds", "patterns"}
-"""Of these only one: what is held and what is protected at one path is for nobody to tell."""
 SHARE = 0.4
 """So many acts more a theme brings, for each of a story's."""
 
@@ -43,10 +41,9 @@ for _theme in THEMES.values():
 
 
 def themes_of(seed: int) -> list[str]:
-    """Those of a story: none in each second."""
+    """Those of a story: none, or up to three."""
     rng = Random(f"themes {seed}")
-    themes = sorted(rng.sample(sorted(THEMES), k=min(len(THEMES), rng.choice([0, 0, 1, 1, 1, 2]))))
-    return themes[:1] if set(themes) == APART else themes
+    return sorted(rng.sample(sorted(THEMES), k=rng.choice([0, 0, 1, 1, 1, 2, 3])))
 
 
 def fitted(setting: Setting, themes: Sequence[str], seed: int) -> Setting:
