@@ -6,10 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from common.labels import labels_text
+from common.transport.urls import AmqpUrl, parse_url
+from treecast.doctor.accounts import Account, permissions_line
+from treecast.doctor.findings import quoted
 from treecast.fleet_page import Moment
 
+SETTINGS_PLACE = "/etc/treecast/consume.env"
+PASSWORD_PLACE = "/etc/treecast/password"
 _ACCOUNT = re.compile(r"^(amqps?://)[^/@]*@")
-PASSWORD_PLACE = "/etc/treecast/broker-password"
+_BARE = re.compile(r"[\w@%+=:,./?-]*", re.ASCII)
+"""What a shell, systemd and `docker run --env-file` all take as it is; the last of them takes quotes for a part of the value."""
 
 
 def environment(added: Mapping[str, Any], tree: str, broker: str) -> str:
@@ -21,19 +27,25 @@ def environment(added: Mapping[str, Any], tree: str, broker: str) -> str:
     }
     if added["labels"]:
         values["TREECAST_LABELS"] = labels_text(added["labels"])
-    lines = [f"# Settings of replica {added['name']}: treecast consume reads them from its environment."]
-    lines += [f"{name}={shlex.quote(value)}" for name, value in values.items()]
+    lines = [f"# Settings of replica {added['name']}: {SETTINGS_PLACE} on its machine, for treecast consume."]
+    lines += [f"{name}={value if _BARE.fullmatch(value) else shlex.quote(value)}" for name, value in values.items()]
     if not broker.startswith("sqlite:"):
-        lines += [
-            "# That account is the replica's own, called as it is: the producer's may do more than a replica needs.",
-            "# A file that holds its password and nothing else, readable by the consumer's user alone (0600):",
-            f"TREECAST_BROKER_PASSWORD_FILE={PASSWORD_PLACE}",
-        ]
+        lines += _account_lines(values["TREECAST_BROKER"], tree, added["name"])
     lines += [
         "# The directory that is to become the replica:",
         "#TREECAST_TARGET=/srv/...",
     ]
     return "\n".join(lines)
+
+
+def _account_lines(broker: str, tree: str, name: str) -> Iterator[str]:
+    url = parse_url(broker)
+    vhost = url.vhost if isinstance(url, AmqpUrl) else "/"
+    yield "# Its account, called as it is, may do no more than a replica needs. On the broker, once:"
+    yield f"#   rabbitmqctl add_user {quoted(name)} 'choose-a-password'"
+    yield f"#   {permissions_line(Account(name, vhost, tree, name))}"
+    yield "# A file that holds that password and nothing else, readable by root and the consumer's user alone:"
+    yield f"TREECAST_BROKER_PASSWORD_FILE={PASSWORD_PLACE}"
 
 
 def _as_account(broker: str, name: str) -> str:

@@ -61,7 +61,7 @@ def calls() -> list[tuple[str, str]]:
     )
 
 
-PARTS = {"hold": ("list", "show", "release"), "epoch": ("show", "start")}
+PARTS = {"hold": ("list", "show", "release"), "epoch": ("show", "start"), "replica": ("add", "forget", "list")}
 """The parts of a command that has several."""
 
 

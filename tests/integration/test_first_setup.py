@@ -12,6 +12,7 @@ from common.transport.broker import open_broker
 from common.transport.ports import Outgoing, Phase, Publisher, Route, Subscriber
 from tests.rabbit import PrivateRabbit, RabbitUnavailableError, free_ports, needs_rabbit, skip_or_fail
 from tests.waiting import eventually
+from treecast.replica_page import environment
 
 pytestmark = [*needs_rabbit]
 
@@ -82,8 +83,13 @@ def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsRabbit]:
 def url_of(account: str, rabbit: TlsRabbit) -> str:
     """The README's URL of this account; only host, port and the file's place are the private broker's."""
     (url,) = re.findall(URL_IN_README.format(account=account), README, re.MULTILINE)
+    return here(url, rabbit)
+
+
+def here(url: str, rabbit: TlsRabbit) -> str:
+    """The same URL, of the private broker."""
     url = url.replace("broker.example.com:5671", f"localhost:{rabbit.tls_port}")
-    return str(url.replace("/etc/treecast", str(rabbit.certificates)))
+    return url.replace("/etc/treecast", str(rabbit.certificates))
 
 
 class Ring:
@@ -173,3 +179,23 @@ def test_a_broker_that_another_authority_vouches_for_is_not_believed(rabbit: Tls
         assert not producer.link.is_open
     finally:
         producer.close(1)
+
+
+def test_a_replica_that_is_added_has_an_account_that_serves(rabbit: TlsRabbit) -> None:
+    """The two lines in the output of `replica add`, and its URL, are all that one more replica needs."""
+    (url,) = re.findall(URL_IN_README.format(account="producer"), README, re.MULTILINE)
+    told = environment({"name": "fra7", "labels": {}}, TREE, url)
+    for line in re.findall(r"^#   rabbitmqctl (.*)$", told, re.MULTILINE):
+        rabbit.control(*shlex.split(line))
+    (url,) = re.findall(URL_IN_README.format(account="fra7"), told, re.MULTILINE)
+    producer = publisher_of("producer", rabbit, declare=True)
+    stream = open_broker(here(url, rabbit), TREE, password="choose-a-password").replica_subscriber("fra7", wake=Ring())
+    try:
+        producer.make_queue("fra7")
+        for port in (producer, stream):
+            eventually(lambda port=port: port.link.is_open, 30, what="the link is open")  # type: ignore[misc]
+        producer.publish(Outgoing(Route.EVENTS, b"a batch", token=1))
+        assert text_of(stream) == b"a batch"
+    finally:
+        stream.close(10)
+        producer.close(10)

@@ -206,16 +206,22 @@ def test_probes_ask_the_pages_that_there_are(pod: Values, container: Values) -> 
         assert paths == {"liveness": "/healthz", "readiness": "/readyz"}
 
 
+def targets(pod: Values) -> set[Any]:
+    """The ports that a Service may lead to: by number all, by name not those of native sidecars, which not every Kubernetes from
+    1.29 on finds."""
+    by_name = {port["name"] for one in pod["containers"] for port in one.get("ports", ())}
+    return by_name | {port["containerPort"] for one in containers(pod) for port in one.get("ports", ())}
+
+
 def test_what_selects_pods_finds_them() -> None:
-    """Services, budgets, the policy and the monitor select by labels that pods have, and ports that they name."""
+    """Services, budgets, the policy and the monitor select by labels that pods have, and ports that they have."""
     labels = {name: one["spec"]["template"]["metadata"]["labels"] for name, one in of_kind("StatefulSet").items()}
     for name, one in of_kind("StatefulSet").items():
         assert one["spec"]["selector"]["matchLabels"].items() <= labels[name].items()
         assert one["spec"]["serviceName"] in of_kind("Service")
     for name, service in of_kind("Service").items():
         assert service["spec"]["selector"].items() <= labels[name].items()
-        named = {port["name"] for one in containers(pods()[name]) for port in one.get("ports", ())}
-        assert {port["targetPort"] for port in service["spec"]["ports"]} <= named
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= targets(pods()[name])
     selecting = [*of_kind("PodDisruptionBudget").items(), *of_kind("NetworkPolicy").items()]
     for name, one in selecting:
         selector = one["spec"].get("selector") or one["spec"]["podSelector"]
