@@ -116,6 +116,13 @@ LEADING = Metric(
     "1 while this producer leads its tree: it holds the upstream queue. Of each tree, one producer does.",
     is_always=False,
 )
+LISTENING = Metric(
+    "listening",
+    "gauge",
+    "1 while replicas can be heard: this producer holds the upstream queue, and the broker takes what they say. While it is 0, "
+    "what is told of replicas is what was heard last, and their lags grow.",
+    is_always=False,
+)
 EPOCH = Metric("epoch", "gauge", "The epoch that is published (producer) or followed (consumer); 0: none.")
 READY = Metric("ready", "gauge", "1 while /readyz says so.")
 PROBLEM_KINDS = ("busy", "disk", "kind", "name", "other", "permission", "size", "time")
@@ -168,7 +175,7 @@ REPLICA_STATE = Metric("replica_state", "gauge", "1 for the word that says how t
 REPLICA_HEARD = Metric(
     "replica_heard_seconds",
     "gauge",
-    "How long the replica has said nothing, as far as this producer listened.",
+    "How long the replica has said nothing while it could have been heard.",
     is_table=True,
 )
 REPLICA_PROBLEMS = Metric("replica_problems", "gauge", "Paths that fail there, as it reported.", is_table=True)
@@ -238,6 +245,7 @@ METRICS: tuple[Metric, ...] = (
     UNCONFIRMED_BYTES,
     UNCONFIRMED_AGE,
     LEADING,
+    LISTENING,
     EPOCH,
     READY,
     PROBLEM_PATHS,

@@ -7,7 +7,7 @@ event that the replica has not reported durable; so no clock of a replica can ma
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -55,7 +55,7 @@ NEEDS_PERSON = frozenset({Word.HALTED, Word.FORKED, Word.HELD})
 @dataclass(frozen=True, slots=True)
 class Heard:
     """What is known of one member at this moment. `report`: its last one since this process began; `silent_seconds`: since then,
-    or since this process began to listen."""
+    or since this process began to listen; time in which nobody could be heard does not count."""
 
     member: Member
     report: Report | None
@@ -103,11 +103,22 @@ class ReplicaView:
 
 
 @dataclass(frozen=True, slots=True)
+class Deaf:
+    """Why nobody can be heard. `since`: unix time, None: since this process began; `phase`, `detail`: of the link in the way."""
+
+    since: float | None
+    phase: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class FleetView:
-    """All replicas that count, by name, and where the stream stands."""
+    """All replicas that count, by name, and where the stream stands. `deaf`: None while replicas can be heard; else they are as
+    they were heard last, and their lags grow."""
 
     here: Position
     replicas: tuple[ReplicaView, ...]
+    deaf: Deaf | None = None
 
     @property
     def equal(self) -> tuple[ReplicaView, ...]:
@@ -120,23 +131,25 @@ class FleetView:
 
     def selected(self, selector: Selector) -> "FleetView":
         """The part of the fleet that a selector picks."""
-        return FleetView(self.here, tuple(one for one in self.replicas if selector.picks(one.labels)))
+        return replace(self, replicas=tuple(one for one in self.replicas if selector.picks(one.labels)))
 
     def named(self, names: Iterable[str]) -> "FleetView":
         """The part of the fleet with these names; those that are not in it are left out."""
         wanted = frozenset(names)
-        return FleetView(self.here, tuple(one for one in self.replicas if one.name in wanted))
+        return replace(self, replicas=tuple(one for one in self.replicas if one.name in wanted))
 
 
 LagOf = Callable[[Position], float | None]
 """Seconds since the oldest event after a position was published; 0: there is none; None: the position is none of ours."""
 
 
-def see(heard: Iterable[Heard], lineage: Lineage, here: Position, lag_of: LagOf, unix: float) -> FleetView:
+def see(
+    heard: Iterable[Heard], lineage: Lineage, here: Position, lag_of: LagOf, unix: float, deaf: Deaf | None = None
+) -> FleetView:
     """The fleet as it stands. An ephemeral replica counts only while it speaks."""
     views = (_view(one, lineage, here, lag_of, unix) for one in heard)
     counted = (one for one in views if not (one.member.is_ephemeral and one.word in (Word.GONE, Word.NEW)))
-    return FleetView(here, tuple(sorted(counted, key=lambda one: one.name)))
+    return FleetView(here, tuple(sorted(counted, key=lambda one: one.name)), deaf)
 
 
 def _view(heard: Heard, lineage: Lineage, here: Position, lag_of: LagOf, unix: float) -> ReplicaView:
@@ -192,6 +205,7 @@ def told(view: FleetView) -> dict[str, Any]:
         "equal": len(view.equal),
         "of": len(view.replicas),
         "equal_at": view.equal_at,
+        "deaf": None if view.deaf is None else asdict(view.deaf),
         "replicas": {one.name: told_of(one) for one in view.replicas},
     }
 

@@ -13,10 +13,10 @@ from common.labels import Labels
 from common.messages import Report
 from common.names import is_name
 from common.setting_kinds import NAME_ALLOWED
-from common.transport.ports import Publisher, Subscriber
+from common.transport.ports import Link, Phase, Publisher, Subscriber
 from common.wire.header import INTEGER_LIMIT
 from producer.fleet import Fleet
-from producer.fleet_view import GONE_SECONDS, FleetView
+from producer.fleet_view import GONE_SECONDS, Deaf, FleetView
 from producer.journal import Journal
 from producer.resting import InService, Resting
 from producer.roster import Member, Roster
@@ -53,7 +53,8 @@ class Membership:
         self._clock = clock or _unix
         self._roster = Roster(journal.roster.members(), 0.0)
         self._resting = Resting(ready_floor)
-        self._is_listening = False
+        self._roster.deafen(0.0)
+        self._deaf: Deaf | None = Deaf(None, Phase.CONNECTING, "")
         self.seen = NOBODY
         """The fleet as it was seen last, at most a second ago: for whoever reads it in another thread."""
         self._since: dict[int, float] = {}
@@ -98,11 +99,15 @@ class Membership:
         if now < self._tend_at:
             return
         self._tend_at = now + TEND_SECONDS
-        if self._is_listening:
-            for name in self._roster.expired(now):
-                log.info("the ephemeral replica %s is forgotten: it said nothing for 10 minutes", name)
-                self._drop(name)
-            self._alarm(now)
+        for name in self._roster.expired(now):
+            log.info("the ephemeral replica %s is forgotten: it said nothing for 10 minutes", name)
+            self._drop(name)
+        self._alarm(now)
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether replicas can be heard, as of the last round."""
+        return self._deaf is None
 
     def close(self) -> None:
         """Make durable all that is known, as far as there is room. Idempotent."""
@@ -121,11 +126,12 @@ class Membership:
             members,
             self._fleet.last_reports(),
             heard_at,
-            now,
+            self._roster.listened_until(now),
             stand.lineage,
             stand.position,
             self._since,
             self._clock(),
+            self._deaf,
         )
         return self.seen
 
@@ -159,10 +165,10 @@ class Membership:
         """It belongs to the fleet no more, and its queue goes. Raises StoppedError while it speaks: it would be back at once."""
         if name not in self._roster:
             raise SettingError("ID", name, "a replica of this fleet; see: treecast replica list")
-        report, silent_seconds = self._fleet.report_of(name), self._roster.silent_seconds(name, now)
-        if report is not None and silent_seconds < GONE_SECONDS:
+        report, spoke_seconds = self._fleet.report_of(name), self._roster.spoke_seconds(name, now)
+        if report is not None and spoke_seconds < GONE_SECONDS:
             raise StoppedError(
-                f"replica {name} spoke {silent_seconds:.0f} s ago: it would be back with its next word; stop it, wait"
+                f"replica {name} spoke {spoke_seconds:.0f} s ago: it would be back with its next word; stop it, wait"
                 f" {GONE_SECONDS:.0f} s, then: treecast replica forget {name}"
             )
         self._drop(name)
@@ -176,11 +182,21 @@ class Membership:
             self._roster.saved(now)
 
     def _listen(self, now: float) -> None:
-        """While the upstream queue is not ours nobody can be heard, so nobody's silence means anything afterwards."""
-        is_open = self._subscriber.link.is_open
-        if is_open and not self._is_listening:
+        """While the upstream queue is not ours nobody can be heard, so nobody's silence counts, and means nothing afterwards."""
+        way = self._way
+        if not way.is_open:
+            self._roster.deafen(now)
+            since = self._clock() - (now - self._roster.listened_until(now)) if self._deaf is None else self._deaf.since
+            self._deaf = Deaf(since, way.phase, way.detail)
+        elif self._deaf is not None:
             self._roster.listen(now)
-        self._is_listening = is_open
+            self._deaf = None
+
+    @property
+    def _way(self) -> Link:
+        """The way that replicas' words come. A broker that takes nothing of ours takes nothing of anybody's."""
+        own = self._publisher.link
+        return own if own.phase is Phase.BLOCKED and self._subscriber.link.is_open else self._subscriber.link
 
     def _drop(self, name: str) -> None:
         self._roster.forget(name)

@@ -18,6 +18,8 @@ NEW_LIMIT_SECONDS = 600.0
 """A replica that was added is missed when it has not reported for so long."""
 SAVE_SECONDS = 30.0
 """How old what is durable of a replica's last word may be; who belongs to the fleet is durable at once."""
+UNNOTICED_SECONDS = 45.0
+"""A way that is broken may look open for so long: three heartbeats of the broker's."""
 VERSION_LIMIT_CHARACTERS = 40
 
 
@@ -46,6 +48,8 @@ class Roster:
         self._members = {member.name: member for member in members}
         self._heard_at = dict.fromkeys(self._members, now)
         """When each spoke last; before it does, when this process began to listen."""
+        self._deaf_at: float | None = None
+        """Since when nobody can be heard; None: everybody can."""
         self._unsaved: set[str] = set()
         self._gone: set[str] = set()
         self._is_urgent = False
@@ -61,6 +65,17 @@ class Roster:
     def listen(self, now: float) -> None:
         """From here on replicas can be heard: until now nobody's silence meant anything."""
         self._heard_at = dict.fromkeys(self._heard_at, now)
+        self._deaf_at = None
+
+    def deafen(self, now: float) -> None:
+        """Nobody can be heard, since somebody was heard last (or somewhat later): nobody's silence grows. Idempotent."""
+        if self._deaf_at is None:
+            last = max(self._heard_at.values(), default=now)
+            self._deaf_at = min(now, max(last, now - UNNOTICED_SECONDS))
+
+    def listened_until(self, now: float) -> float:
+        """The last moment at which somebody could have been heard."""
+        return now if self._deaf_at is None else self._deaf_at
 
     def known(self) -> tuple[dict[str, Member], dict[str, float]]:
         """All by name, and when each spoke last, as they are now."""
@@ -73,9 +88,8 @@ class Roster:
             member
             for name, member in self._members.items()
             if not member.is_ephemeral
-            and (
-                now - self._heard_at[name] >= gone_seconds if member.heard else unix - member.added >= NEW_LIMIT_SECONDS
-            )
+            and self.silent_seconds(name, now) >= gone_seconds
+            and (member.heard or unix - member.added >= NEW_LIMIT_SECONDS)
         ]
         return sorted(missed, key=lambda member: member.name)
 
@@ -85,6 +99,10 @@ class Roster:
 
     def silent_seconds(self, name: str, now: float) -> float:
         """How long this member has said nothing, as far as somebody listened."""
+        return max(0.0, self.listened_until(now) - self._heard_at[name])
+
+    def spoke_seconds(self, name: str, now: float) -> float:
+        """How long ago this member spoke, or this process began to listen; whether or not it could have been heard since."""
         return now - self._heard_at[name]
 
     # -- what changes it

@@ -87,6 +87,7 @@ class Telling:
         self._board.gauge("dirty_paths", facts.dirty)
         self._board.gauge("epoch", position.epoch)
         self._board.gauge("leading", float(facts.leads))
+        self._board.gauge("listening", float(self._members.is_listening))
         self._board.gauge("unconfirmed_batches", unconfirmed)
         self._board.gauge("unconfirmed_bytes", unconfirmed_bytes)
         self._board.gauge("agreed", float(facts.is_ready))

@@ -20,11 +20,42 @@ _ORDER = ("halted", "forked", "held", "gone", "new", "waiting", "problem", "copy
 """In which words come: those that need somebody first."""
 _NEEDS_PERSON = frozenset({"halted", "forked", "held"})
 _SILENT = frozenset({"gone", "new"})
+_DEAF = {
+    "missing": "the queue that replicas speak into is not there",
+    "refused": "the broker refuses this account",
+    "blocked": "the broker takes nothing",
+}
 _WORDS = {"problem": "with problems", "waiting": "without room", "new": "never heard of", "held": "holding deletes"}
 
 
 def sentence(fleet: Mapping[str, Any], at: Moment) -> str:
-    """The fleet in one sentence: "297 of 300 equal at 481,223; 2 copying, 1 gone: fra7 since 14:02"."""
+    """The fleet in one sentence: "297 of 300 equal at 481,223; 2 copying, 1 gone: fra7 since 14:02"; first that nobody can be
+    heard, where that is so."""
+    note = deaf_note(fleet, at)
+    return f"{note}; as it was heard last: {_standing(fleet, at)}" if note else _standing(fleet, at)
+
+
+def deaf_note(fleet: Mapping[str, Any], at: Moment) -> str:
+    """Since when and why a producer hears nothing of replicas; "" while it does."""
+    deaf = fleet.get("deaf")
+    if not deaf:
+        return ""
+    since = "yet" if deaf["since"] is None else f"since {at(deaf['since'])}"
+    return f"nothing is heard {since}: {_why_deaf(deaf, leads=bool(fleet.get('leading')))}"
+
+
+def _why_deaf(deaf: Mapping[str, Any], *, leads: bool) -> str:
+    if deaf["phase"] != "held":
+        return _DEAF.get(deaf["phase"], "the broker is away")
+    leader = deaf["detail"] or "another"
+    return (
+        f"{leader} still has the queue that replicas speak into"
+        if leads
+        else f"this producer does not lead, {leader} does"
+    )
+
+
+def _standing(fleet: Mapping[str, Any], at: Moment) -> str:
     replicas: Mapping[str, Any] = fleet["replicas"]
     if not replicas:
         return "no replica yet; add one: treecast replica add ID"
@@ -128,12 +159,15 @@ def problems(fleet: Mapping[str, Any]) -> Iterator[str]:
 
 
 def exit_code(fleet: Mapping[str, Any], status: Mapping[str, Any], limit_seconds: float) -> int:
-    """0: everyone is within the limit; 1: someone is behind it, or gone; 4: a person is needed, there or here."""
+    """0: everyone is within the limit; 1: someone is behind it, or gone, or nobody can be heard; 4: a person is needed, there or
+    here."""
     words = [one["word"] for one in fleet["replicas"].values()]
     if status.get("held") or any(alarm["kind"] in PERSON_ALARMS for alarm in status.get("alarms") or ()):
         return STOPPED
     if any(word in _NEEDS_PERSON for word in words):
         return STOPPED
+    if status.get("deaf"):
+        return FAILED
     return FAILED if any(is_behind(one, limit_seconds) for one in fleet["replicas"].values()) else DONE
 
 

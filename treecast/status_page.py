@@ -13,7 +13,7 @@ _PLACED = frozenset(
     {
         *_FIRST, "role", "tree", "replica", "state", "ready", "problems", "problem_count", "alarms", "broker", "equal",
         "equal_at", "figures", "max_lag_seconds", "of", "scrub", "sync", "version", "pid", "uptime_seconds", "state_directory",
-        "replicas", "link", "hook", "readiness", "in_service",
+        "replicas", "link", "hook", "readiness", "in_service", "deaf",
     }
 )  # fmt: skip
 

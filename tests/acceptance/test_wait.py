@@ -153,6 +153,8 @@ def test_a_hint_ends_in_its_time_while_the_broker_is_away_and_says_what_is_waite
     assert done.returncode == 1
     assert json.loads(done.stdout)["waits_for"].startswith("the broker")
     assert treecast(fleet, "hint", "--timeout", "soon", "told").returncode == 2
+    done = treecast(fleet, "status")
+    assert (done.returncode, done.stdout.splitlines()[0][:45]) == (1, "nothing is heard yet: the broker is away; as ")
 
 
 def test_deletes_that_are_held_are_not_everywhere_whatever_the_patience(fleet: Fleet) -> None:

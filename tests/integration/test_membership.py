@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from common.errors import SettingError, StoppedError
+from common.figures import samples
 from common.messages import ReplicaState, Report
+from common.metrics import METRICS
+from common.transport.ports import Link, Phase
 from common.wire import codec
 from producer import fleet_figures
 from producer.fleet_view import GONE_SECONDS, Word
@@ -44,6 +47,10 @@ def words(producer: RunningProducer) -> dict[str, Word]:
     return {one.name: one.word for one in producer.pipeline.members.view(producer.now()).replicas}
 
 
+def figure(producer: RunningProducer, name: str) -> float:
+    return {metric.name: samples(metric, producer.board.figures()) for metric in METRICS}[name][0].value
+
+
 def test_who_reported_is_known_to_the_next_run_and_missed_when_silent(tmp_path: Path, broker: MemoryBroker) -> None:
     first = producing(tmp_path, broker)
     say(first, "paris", labels="region=eu")
@@ -62,6 +69,82 @@ def test_who_reported_is_known_to_the_next_run_and_missed_when_silent(tmp_path: 
     again.crash()
 
 
+def test_in_an_outage_nobody_is_gone_and_after_it_everybody_has_time_to_speak(
+    tmp_path: Path, broker: MemoryBroker
+) -> None:
+    """Neither in the view, which status and wait ask, nor in the metrics, nor in the alarm."""
+    producer = producing(tmp_path, broker)
+    say(producer, "paris")
+    say(producer, "rome")
+    broker.is_reachable = False
+    for _ in range(900):
+        producer.skip(1.0)
+        producer.step()
+    seen = producer.pipeline.members.view(producer.now())
+    assert seen.deaf is not None
+    assert (seen.deaf.phase, abs((seen.deaf.since or 0.0) - time.time()) < 60) == ("connecting", True)
+    assert words(producer) == dict.fromkeys(("paris", "rome"), Word.EQUAL)
+    rows = fleet_figures.tables(seen, 120.0)
+    assert max(row.value for row in rows["replica_heard_seconds"]) < GONE_SECONDS
+    assert rows["replicas_behind"][0].value == 0
+    assert figure(producer, "listening") == 0.0
+    broker.reconnect()
+    producer.step()
+    producer.skip(GONE_SECONDS - 1)
+    say(producer, "paris")
+    assert words(producer) == dict.fromkeys(("paris", "rome"), Word.EQUAL)
+    assert GONE_ALARM not in producer.alarms()
+    producer.skip(2.0)
+    producer.step()
+    assert words(producer) == {"paris": Word.EQUAL, "rome": Word.GONE}
+    assert "rome" in producer.board.alarms()[GONE_ALARM].what
+    assert producer.board.status()["deaf"] is None
+    assert figure(producer, "listening") == 1.0
+    producer.crash()
+
+
+def test_before_it_was_connected_it_says_that_nobody_was_heard_and_calls_nobody_gone(
+    tmp_path: Path, broker: MemoryBroker
+) -> None:
+    first = producing(tmp_path, broker)
+    say(first, "paris")
+    first.crash()
+    broker.is_reachable = False
+    again = RunningProducer(tmp_path / "source", tmp_path / "state", broker, watch=MemoryWatch())
+    for _ in range(3):
+        again.step()
+        again.skip(GONE_SECONDS)
+    assert words(again) == {"paris": Word.BEHIND}
+    assert again.board.status()["deaf"]["since"] is None
+    again.crash()
+
+
+def test_a_producer_that_does_not_lead_hears_nobody(tmp_path: Path, broker: MemoryBroker) -> None:
+    producer = producing(tmp_path, broker)
+    broker.holder = "mars:7"
+    producer.step()
+    producer.skip(1.0)
+    producer.step()
+    assert producer.board.status()["deaf"]["phase"] == "held"
+    assert producer.board.status()["deaf"]["detail"] == "mars:7"
+    producer.crash()
+
+
+def test_a_broker_that_takes_nothing_takes_no_reports(
+    tmp_path: Path, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    producer = producing(tmp_path, broker)
+    say(producer, "paris")
+    blocked = Link(Phase.BLOCKED, "low on memory")
+    monkeypatch.setattr(type(producer.publisher), "link", property(lambda _: blocked))
+    for _ in range(3):
+        producer.step()
+        producer.skip(GONE_SECONDS)
+    assert words(producer) == {"paris": Word.EQUAL}
+    assert producer.board.status()["deaf"]["phase"] == "blocked"
+    producer.crash()
+
+
 def test_one_that_was_added_has_a_queue_at_once_and_is_missed_after_ten_minutes(
     tmp_path: Path, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,7 +156,7 @@ def test_one_that_was_added_has_a_queue_at_once_and_is_missed_after_ten_minutes(
     assert GONE_ALARM not in producer.alarms()
     later = time.time() + NEW_LIMIT_SECONDS + 1
     monkeypatch.setattr(producer.pipeline.members, "_clock", lambda: later)
-    producer.skip(2.0)
+    producer.skip(GONE_SECONDS)
     producer.step()
     assert "rome" in producer.board.alarms()[GONE_ALARM].what
     producer.crash()

@@ -49,6 +49,33 @@ def test_the_sentence_in_other_cases(told: dict[str, Any], text: str) -> None:
     assert fleet_page.sentence(told, at) == text
 
 
+@pytest.mark.parametrize(
+    ("deaf", "leading", "note"),
+    [
+        (("connecting", "refused: 127.0.0.1"), False, "the broker is away"),
+        (("blocked", "low on memory"), True, "the broker takes nothing"),
+        (("missing", ""), False, "the queue that replicas speak into is not there"),
+        (("refused", "ACCESS"), False, "the broker refuses this account"),
+        (("held", "mars:7"), False, "this producer does not lead, mars:7 does"),
+        (("held", ""), False, "this producer does not lead, another does"),
+        (("held", "mars:7"), True, "mars:7 still has the queue that replicas speak into"),
+    ],
+)
+def test_where_nobody_can_be_heard_that_comes_first(deaf: tuple[str, str], leading: bool, note: str) -> None:
+    away = {"since": NOON, "phase": deaf[0], "detail": deaf[1]}
+    told = {**fleet(a=one()), "deaf": away, "leading": leading}
+    first = f"nothing is heard since 12:00: {note}; as it was heard last: all 1 equal at 481,223"
+    assert report({**told, "uptime_seconds": 1}, at).splitlines()[0] == first
+    assert code_of(told) == 1, "nobody knows"
+    assert code_of({**told, "held": 1}) == 4
+
+
+def test_a_producer_that_never_heard_anybody_says_that_too() -> None:
+    away = {"since": None, "phase": "connecting", "detail": ""}
+    told = {**fleet(), "deaf": away}
+    assert fleet_page.sentence(told, at).startswith("nothing is heard yet: the broker is away; ")
+
+
 def test_who_is_not_equal_has_a_line_and_all_have_one_when_asked_for() -> None:
     told = fleet(
         a=one(), b=one("copying", stale_buckets=12, lag_seconds=130.0, details={"seconds_left": 40}), c=one("gone")

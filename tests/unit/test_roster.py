@@ -4,7 +4,7 @@ from typing import Any
 
 from common.entries import Position
 from common.messages import ReplicaState, Report
-from producer.roster import EPHEMERAL_LIFE_SECONDS, MEMBERS_LIMIT, SAVE_SECONDS, Member, Roster
+from producer.roster import EPHEMERAL_LIFE_SECONDS, MEMBERS_LIMIT, SAVE_SECONDS, UNNOTICED_SECONDS, Member, Roster
 
 
 def report(name: str = "paris", *, stale: int = 0, sequence: int = 5, **details: Any) -> Report:
@@ -78,6 +78,36 @@ def test_invented_names_do_not_fill_it_without_end() -> None:
     roster = Roster((Member(f"r{number}") for number in range(MEMBERS_LIMIT)), 0.0)
     roster.hear(report("one-more"), 0.0, 1.0)
     assert "one-more" not in roster
+
+
+def test_silence_counts_while_somebody_listens_and_begins_anew_with_that() -> None:
+    """Also of one that was added long ago, and had no time to speak."""
+    roster = Roster([Member("oslo", added=1.0)], 0.0)
+    roster.hear(report("rome"), 5.0, 1000.0)
+    roster.hear(report("paris"), 10.0, 1000.0)
+    roster.deafen(10.0)
+    roster.deafen(20.0)
+    assert (roster.silent_seconds("rome", 910.0), roster.spoke_seconds("rome", 910.0)) == (5.0, 905.0)
+    assert roster.missed(910.0, 1905.0, 30.0) == []
+    roster.listen(910.0)
+    assert roster.silent_seconds("rome", 912.0) == 2.0
+    assert roster.missed(939.0, 1934.0, 30.0) == []
+    assert [one.name for one in roster.missed(940.0, 1935.0, 30.0)] == ["oslo", "paris", "rome"]
+
+
+def test_what_was_lost_before_it_was_noticed_is_nobodys_silence() -> None:
+    """Unless it is so long that nobody was there."""
+    for late_seconds, silent_seconds in ((40.0, 0.0), (UNNOTICED_SECONDS + 100.0, 100.0)):
+        roster = Roster([Member("oslo", heard=1.0)], 0.0)
+        roster.deafen(late_seconds)
+        assert roster.silent_seconds("oslo", 900.0) == silent_seconds
+
+
+def test_one_that_is_added_or_heard_while_nobody_listens_is_silent_for_no_time() -> None:
+    roster = Roster([], 0.0)
+    roster.deafen(10.0)
+    roster.add("rome", {}, 50.0, 1000.0)
+    assert roster.silent_seconds("rome", 60.0) == 0.0
 
 
 def test_who_should_be_there_and_is_not_is_missed() -> None:

@@ -1,8 +1,11 @@
 """What the loop knows of the fleet, and what is made of it when somebody asks."""
 
+from dataclasses import replace
+
 from common.entries import Position
+from common.labels import Selector
 from common.messages import Lineage, ReplicaState, Report
-from producer.fleet_view import Word
+from producer.fleet_view import Deaf, Word, told
 from producer.roster import Member
 from producer.sighting import NOBODY, Sighting
 
@@ -31,6 +34,20 @@ def test_each_has_its_word_and_its_lag_by_name() -> None:
         ("b", Word.EQUAL, 0.0),
         ("c", Word.FORKED, None),
     ]
+
+
+def test_where_nobody_is_heard_silence_stands_still_a_lag_grows_and_all_of_the_view_knows() -> None:
+    """What was published so long ago may not have come; who had everything lacks nothing."""
+    deaf = Deaf(990.0, "connecting", "cut off")
+    seen = sighting(Member("a", added=1.0, heard=5.0, level=HERE), Member("b", heard=5.0, level=Position(7, 60)))
+    later = replace(seen, unix=1900.0, since={60: 940.0}, deaf=deaf).view
+    assert [(one.name, one.word, one.silent_seconds, one.lag_seconds) for one in later.replicas] == [
+        ("a", Word.EQUAL, 1.0, 0.0),
+        ("b", Word.BEHIND, 1.0, 960.0),
+    ]
+    assert later.selected(Selector()).named(["a"]).deaf is deaf
+    assert told(later)["deaf"] == {"since": 990.0, "phase": "connecting", "detail": "cut off"}
+    assert told(seen.view)["deaf"] is None
 
 
 def test_what_was_seen_stays_as_it_was() -> None:

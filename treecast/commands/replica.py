@@ -80,6 +80,7 @@ def forget(name: Name, tree: Tree = "", state: State = None, as_json: AsJson = F
 @app.command("list", cls=PlainCommand, epilog="Example: treecast replica list -l region=eu")
 def list_(select: Select = "", tree: Tree = "", state: State = None, url: Url = "", as_json: AsJson = False) -> None:
     """List the replicas of the fleet, one a line: name, how it stands, labels, when it spoke last."""
+    from treecast.fleet_page import deaf_note
     from treecast.moments import clock_time
     from treecast.replica_page import listed
 
@@ -87,6 +88,8 @@ def list_(select: Select = "", tree: Tree = "", state: State = None, url: Url = 
     if as_json:
         typer.echo(json.dumps(fleet["replicas"], indent=2))
         return
+    if note := deaf_note(fleet, clock_time):
+        typer.echo(f"treecast: {note}; this is as it was heard last", err=True)
     for line in listed(fleet["replicas"], clock_time):
         typer.echo(line)
 

@@ -44,10 +44,12 @@ def status(  # noqa: PLR0913, PLR0917 - each is an option of its own
 ) -> None:
     """Show how the fleet is, or the consumer on this machine.
 
-    Beside the master the first line says it: who is equal, who is not, who is gone (no report for 30 s).
+    Beside the master the first line says it: who is equal, who is not, who is gone (no report for 30 s). Where the producer hears
+    nobody, as the broker is away or another leads, it says that first, and since when; the rest is as it was heard last.
 
-    Exit code: 0 everyone is within the limit; 1 someone is behind it (--max-lag of the producer) or gone, or a process here does
-    not answer; 4 a person is needed; 3 no process answers. With --prove 1 also where one did not prove that it is equal.
+    Exit code: 0 everyone is within the limit; 1 someone is behind it (--max-lag of the producer) or gone, or nobody is heard, or
+    a process here does not answer; 4 a person is needed; 3 no process answers. With --prove 1 also where one did not prove that
+    it is equal.
     """
     if is_proved:
         _prove(names, select, tree, state, url, is_all=is_all, as_json=as_json)
