@@ -58,7 +58,10 @@ class Leading:
         self._reopen_source = reopen
         self._lead = Lead(held_limit_seconds)
         self._vouching = Vouching(limit)
-        self._is_whole = False
+        self.is_whole = False
+        """Whether the source was compared with the index, whole, since nobody else could publish."""
+        self.was_second = False
+        """Whether another has led since this run began."""
         self._since: float | None = None
         self._hears_since: float | None = None
         self.standing = Standing.WAITS
@@ -77,8 +80,8 @@ class Leading:
 
     @property
     def may_answer(self) -> bool:
-        """Whether questions are answered: also while a replica compares."""
-        return self.is_live or (self.standing is Standing.LEADS and self._vouching.is_comparing)
+        """Whether questions are answered: once the source was compared with the index; also while a replica compares."""
+        return (self.is_live and self.is_whole) or (self.standing is Standing.LEADS and self._vouching.is_comparing)
 
     @property
     def takes_base(self) -> bool:
@@ -110,8 +113,9 @@ class Leading:
         return 0.0 if self._since is None else now - self._since
 
     def wait_seconds(self) -> float | None:
-        """How soon to judge again; None: nothing is to be judged."""
-        return None if self._journal.is_announced or self.standing is Standing.WAITS else WAIT_SECONDS
+        """How soon to look again; None: there is an epoch, and the source was compared."""
+        is_settled = self._journal.is_announced and self.is_whole
+        return None if is_settled or self.standing is Standing.WAITS else WAIT_SECONDS
 
     # -- in a round
 
@@ -142,7 +146,7 @@ class Leading:
 
     def note_whole(self) -> None:
         """The whole source is in the index, as of now."""
-        self._is_whole = True
+        self.is_whole = True
 
     def _hear(self, now: float) -> None:
         """A new epoch where another may have published since ours was drawn: before it is heard what replicas say of that one."""
@@ -150,6 +154,7 @@ class Leading:
             self._draw_anew()
             self._lead.has_seen_another = False
             self._hears_since = None
+            self.is_whole, self.was_second = False, True
         self._hears_since = now if self._hears_since is None else self._hears_since
         self._upstream.hear(now, may_vouch=now - self._hears_since >= REPLICAS_SPEAK_SECONDS)
         if self._upstream.is_outdone:
@@ -168,7 +173,7 @@ class Leading:
             Position(value.epoch, journal.stand.sequence),
             value.instance,
             value.is_vouched,
-            is_base_whole=self._is_whole and journal.is_base_complete,
+            is_base_whole=self.is_whole and journal.is_base_complete,
             is_approved=value.wish is Wish.START,
             is_doubted=value.doubt is not None,
             takes_over=self.standing is Standing.TAKES_OVER,
@@ -216,7 +221,7 @@ class Leading:
     # -- taking over
 
     def _reopen(self) -> None:
-        self._is_whole = False
+        self.is_whole = False
         self._vouching.begin_anew()
         self._journal.reopen()
         self._reopen_source()

@@ -19,6 +19,7 @@ from producer.dirty import DirtySet
 from producer.epochs import HELD_LIMIT_SECONDS
 from producer.excluding import PublishedPatterns
 from producer.finding import Finding, MakeWatch
+from producer.first_comparison import FirstComparison
 from producer.hashing import HashingThread
 from producer.holds import Holds, Released
 from producer.journal import Journal
@@ -99,6 +100,7 @@ class Pipeline:
         self._round = Round(self._dirty)
         passed = (self._finding, self._dirty, self._comparer, self._round)
         self.waiting = Waiting(journal, *passed, self.holds)
+        self._first_comparison = FirstComparison(self.waiting)
         self.tracing = Tracing(source, board, self._stream.stages, journal, *passed)
         self._paused_until = self._now = float("-inf")
         self._patterns = PublishedPatterns(source.patterns, journal.entry)
@@ -121,6 +123,7 @@ class Pipeline:
             self._finding.hear(now)
             self._comparer.hear_hashed(now)
             self.waiting.step(now, is_live=self._is_live)
+            self._compare_first(now)
             self._finding.scan(now)
             self._work(now)
             self.holds.tend(self._finding, now)
@@ -137,6 +140,13 @@ class Pipeline:
         wait_seconds = self._wait_seconds(now)
         self._tell(now, is_idle=wait_seconds > 0)
         return wait_seconds
+
+    def _compare_first(self, now: float) -> None:
+        """Before the source was compared with it, nobody is told what is in the index, but by batches."""
+        if not self._is_live:
+            self._first_comparison.give_up()
+        elif not self.leading.is_whole and self._first_comparison.is_over(now, is_anew=self.leading.was_second):
+            self.leading.note_whole()
 
     def _work(self, now: float) -> None:
         """Build the base, or number the next batch. Whatever fails for lack of room is looked at again."""

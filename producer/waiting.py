@@ -57,6 +57,7 @@ class Waiting:
     def begin(self, wanted: Wanted, now: float, under: Collection[bytes] = (), position: Position | None = None) -> int:
         """Somebody waits for all that has happened until now, at and below these paths (none: anywhere); or for a position that
         is known. Returns a ticket."""
+        self._check_room()
         barrier = Barrier(under)
         if position is not None:
             barrier.done(position)
@@ -66,6 +67,7 @@ class Waiting:
         """Somebody knows that these paths changed, and waits until that is journaled. Returns a ticket.
 
         A directory stands for everything below it."""
+        self._check_room()
         for path in paths:
             if path != ROOT:
                 self._comparer.hint(path, now, force=True)
@@ -73,9 +75,15 @@ class Waiting:
                 self._dirty.add_subtree(path)
         return self._add(Wait(Barrier(paths), None, now))
 
-    def _add(self, wait: Wait) -> int:
+    def begin_first(self, wanted: Wanted | None, now: float) -> int:
+        """The loop itself waits for what happened until now; `wanted` None: for what it has found already. Returns a ticket."""
+        return self._add(Wait(Barrier(), wanted, now))
+
+    def _check_room(self) -> None:
         if len(self._waits) >= WAITS_LIMIT:
             raise SettingError("wait", f"{WAITS_LIMIT} at once", "fewer; try again when some are done")
+
+    def _add(self, wait: Wait) -> int:
         ticket = next(self._tickets)
         self._waits[ticket] = wait
         return ticket

@@ -29,8 +29,10 @@ from common.names import PATTERNS_PATH
 from common.patterns import row_of
 from common.wire import codec
 from producer.differences import Found
+from producer.finding import Finding
 from producer.source import Source
 from producer.values import Unreadable
+from producer.vouching import CALL_SECONDS
 from producer.watch.choice import NoWatch
 from tests.running_producer import TREE, PlainTree, RunningProducer, base_on_disk, entries_on_disk
 from tests.twins import MemoryBroker, MemoryWatch
@@ -621,6 +623,37 @@ def test_a_digests_question_is_answered_with_equal_buckets_those_empty_on_both_s
     (same,) = world.answers()
     assert isinstance(same, Same)
     assert set(range(4096)) - set(same.buckets) == {full[0], full[1], empty}
+
+
+def test_after_a_restart_changes_flow_at_once_and_questions_wait_until_the_source_was_compared(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index may be older than what was published; a scan of a million files takes a while."""
+    for number in range(30):
+        _write(world.root / f"{number}")
+    world.start()
+    world.crash()
+    (world.root / "7").unlink()
+    monkeypatch.setattr(Finding, "scan", lambda finding, now: None)
+    watch = MemoryWatch()
+    world.running = producer = RunningProducer(world.root, world.state, world.broker, watch=watch)
+    producer.step()
+    producer.skip(CALL_SECONDS)
+    producer.run_until(lambda: producer.pipeline.leading.is_live, "live")
+    world.ask(AskDigests(()))
+    _write(world.root / "live")
+    watch.hint(b"live")
+    producer.run_until(lambda: b"live" in world.followed(), "published")
+    producer.skip(10)
+    for _ in range(10):
+        producer.step()
+    assert not world.answers()
+    monkeypatch.undo()
+    producer.run_until(lambda: len(world.answers()) > 0, "answered")
+    (same,) = world.answers()
+    assert isinstance(same, Same)
+    assert same.at == world.batches()[-1].last
+    assert b"7" not in world.followed()
 
 
 def test_buckets_and_bodies_are_answered_with_what_the_index_has_now(

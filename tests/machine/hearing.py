@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from common.transport.ports import Outgoing, Route
+from tests.machine.answer_laws import check_answer
 from tests.machine.disk import Node
 from tests.machine.process import databases
 from tests.machine.producing import ProducerProcess
@@ -36,6 +37,7 @@ class Ear:
             self.published.hear(message)
         else:
             self.published.hear_answer(message)
+            check_answer(self.published, told, producer.board.problem_paths())
 
     def hear_outbox(self, journal_path: str) -> None:
         """What is in the outbox was published as far as the laws go, whether the last run came to hand it over or not."""

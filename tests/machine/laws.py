@@ -271,13 +271,17 @@ class Observed:
             check(self._shows(true, claim), what)
 
     def _check_left_alone(self, claims: Claims, disk: Tree) -> None:
-        """What showed the master's, and the master's was not another since that was published, is not touched."""
-        master = self.published.master
+        """What showed the master's, and the master's was not another since that was published, is not touched; unless a higher
+        epoch had been announced by then: its batches may come late, and it wins."""
+        master, was, now = self.published.master, self.spot, (claims.at[0], claims.instance)
+        announced = self.published.epochs[now] if now[0] > was.epoch > 0 else None
         for path in self._shown - self.edited - self.spoiled - claims.unmet.keys():
             node = self.seen.get(path)
             if node is None or disk.get(path) == node or node != master.tree.get(path):
                 continue
-            since, told = master.same_since[path], self.published.told_by(path, self.spot)
+            since, told = master.same_since[path], self.published.told_by(path, was)
+            if announced is not None and announced <= told:
+                continue
             what = f"{path!r} showed what the master has, and is {_short(disk.get(path))} now, at {claims.at}"
             check(since > told, what)
 

@@ -90,8 +90,8 @@ class Published:
     """As after the last batch that was heard."""
     history: dict[Spot, Tree] = field(default_factory=dict)
     messages: dict[Spot, bytes] = field(default_factory=dict)
-    epochs: set[tuple[int, bytes]] = field(default_factory=set)
-    """What was announced, each with the instance that drew it."""
+    epochs: dict[tuple[int, bytes], int] = field(default_factory=dict)
+    """What was announced, each with the instance that drew it; and when, in the time of `Master.looks`."""
     salts: dict[tuple[int, bytes], bytes] = field(default_factory=dict)
     """Of each epoch, by which its digests are made."""
     rules: dict[Spot, Rules] = field(default_factory=dict)
@@ -106,7 +106,7 @@ class Published:
     def begin_epoch(self, told: Read, tree: Tree, rules: Rules = ()) -> None:
         """An epoch is announced, from this tree: what was published before, or a base that nobody was told."""
         latest = self.history[max(self.history)] if self.history else {}
-        self.epochs.add((told.epoch, told.instance))
+        self.epochs[told.epoch, told.instance] = self.master.looks
         self.salts[told.epoch, told.instance] = told.salt
         spot = Spot(told.epoch, told.first - 1, told.instance)
         self.tree = self.history[spot] = tree

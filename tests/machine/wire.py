@@ -16,6 +16,8 @@ else:
 _HEADER = Struct(">4sHB64sQ16sQI32s32s32s32sBBII32sQ64s16sQQII32sQqQ")
 _FRAME_OFFSET = 445 + 32 + 8 + 64
 BATCH, HEARTBEAT, PART, COMMAND, REPORT = 1, 2, 9, 10, 20
+OF_THE_INDEX = {3, 4, 6}
+"""Answers that say what is in the index, and what is not: same, since, bucket."""
 INLINE_BYTES = 2048
 """A larger content travels in parts; outside of the machine it is 512 times as much."""
 PATTERNS = b".treecast"
@@ -42,7 +44,8 @@ class Row(NamedTuple):
 
 
 class Read(NamedTuple):
-    """A message that the producer hands over, as far as it matters here. `after`: the tree digest at its last event."""
+    """A message that the producer hands over, as far as it matters here. `after`: the tree digest at its last event; `at`: the
+    position that an answer speaks of."""
 
     kind: int
     epoch: int
@@ -52,6 +55,7 @@ class Read(NamedTuple):
     after: bytes
     salt: bytes
     released: int
+    at: int
 
 
 def read(message: bytes) -> Read:
@@ -61,7 +65,7 @@ def read(message: bytes) -> Read:
     rows: tuple[Row, ...] = ()
     if kind == BATCH:
         rows = tuple(_rows(*_frame(message), count))
-    return Read(kind, epoch, instance, first, rows, fields[10], fields[11], fields[27])
+    return Read(kind, epoch, instance, first, rows, fields[10], fields[11], fields[27], fields[20])
 
 
 class Piece(NamedTuple):
