@@ -1,6 +1,7 @@
 """What happens to RabbitMQ while a fleet runs: queues that are not there yet, deleted or purged, and a broker that is away."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from common.messages import Batch
 from common.wire.codec import decode_downstream
 from tests.acceptance.conftest import MakeFleet
 from tests.rabbit import PrivateRabbit, needs_rabbit
-from tests.services import Listener, Service, delete_queue, position_in, purge_queue, waiting_in_queue
+from tests.services import Listener, Service, delete_queue, position_in, purge_queue, treecast, waiting_in_queue
 from tests.waiting import eventually
 
 pytestmark = [*needs_rabbit, pytest.mark.timeout(300)]
@@ -69,7 +70,9 @@ def test_a_queue_that_is_purged_leaves_a_gap_that_is_synced(make_fleet: MakeFlee
 
 
 def test_a_broker_that_is_away_for_a_while(make_fleet: MakeFleet, private_rabbit: PrivateRabbit) -> None:
-    """Replicas stay ready, one of them restarted meanwhile too; changes wait, those that were numbered too; all arrive."""
+    """Replicas stay ready, one of them restarted meanwhile too; changes wait, those that were numbered too; all arrive.
+
+    The master says that it hears nobody, and calls nobody gone."""
     fleet = make_fleet(private_rabbit.url, replicas=("a", "b")).start()
     write_files(fleet.source, 100)
     fleet.settle()
@@ -84,10 +87,17 @@ def test_a_broker_that_is_away_for_a_while(make_fleet: MakeFleet, private_rabbit
         eventually(lambda: restarted.is_ready, 20, "a replica that has its copy is ready without a broker")
         assert fleet.consumers["a"].is_ready
         assert fleet.producer.page("/healthz")[0] == 200
+        for where in ([], ["--url", fleet.producer.url]):
+            first = treecast(fleet.producer, "status", *where, code=1).splitlines()[0]
+            assert re.match("nothing is heard since .*: the broker is away; as it was heard last: ", first), first
+            assert "gone" not in first
+        assert fleet.producer.metrics()["treecast_listening"] == 0
     finally:
         private_rabbit.start()
     fleet.settle()
     fleet.check_equal()
+    assert fleet.producer.metrics()["treecast_listening"] == 1
+    assert "nothing is heard" not in treecast(fleet.producer, "status")
     assert fleet.producer.metrics()["treecast_unconfirmed_batches"] == 0
 
 
