@@ -196,6 +196,13 @@ class Index:
         self._database.execute("UPDATE entries SET bucket = new_bucket(path)")
         self._database.execute("CREATE INDEX entries_by_bucket ON entries (bucket)")
         self._database.execute("UPDATE tombs SET bucket = new_bucket(path)")
+        self._reckon(salt)
+
+    def reckon(self) -> None:
+        """The digests are made anew from the rows: what is written down of them may have rotted. One pass."""
+        self._reckon(self.salt)
+
+    def _reckon(self, salt: bytes) -> None:
         digests = BucketDigests(salt)
         for record in self._database.execute(f"SELECT {_COLUMNS} FROM entries"):
             digests.replace(record[0], None, as_row(record).entry)

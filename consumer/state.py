@@ -215,6 +215,8 @@ class State:
         with self._transaction(step.standing, flags):
             if step.standing.salt != self._index.salt:
                 self._index.rekey(step.standing.salt)
+            elif step.alarm == "diverged":
+                self._index.reckon()
             if step.forget_recent:
                 self._recent.drop_all()
             self._tombs.drop_in(step.marked)
