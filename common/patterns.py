@@ -15,11 +15,14 @@ from common.digests import content_digest
 from common.entries import Entry, file_entry
 from common.errors import HaltError, SettingError
 from common.names import PATTERNS_LIMIT_BYTES, ancestors, escape, parent
+from common.pattern_expressions import in_components, without_backtracking
 
 SETTING = "TREECAST_EXCLUDE"
 _SLASH = "(?P<ps_d>/)"
 _SLASH_OR_END = f"(?:{_SLASH}|$)"
 """How the library's expressions end, but for those of all that is in a directory."""
+_UNKNOWN_CLASS = re.compile(r"(?<!\\)\[[!^]?\]?[^\]\\]*(?:\\|\[:)[^\]]*\]")
+"""What git knows in a class and the library takes for something else."""
 _ANY_DIRECTORY = re.compile(".*/", re.DOTALL)
 CACHED_DIRECTORIES = 20_000
 """How many directories' answers are remembered; beyond that they are forgotten and asked anew."""
@@ -145,7 +148,9 @@ def _said_plainly(line: str) -> str:
 def _rule(line: str, excludes: bool, expression: re.Pattern[str]) -> _Rule:
     if expression.pattern == _SLASH:
         return _Rule(line, excludes, _ANY_DIRECTORY, True)
-    return _Rule(line, excludes, expression, expression.pattern.endswith((_SLASH, _SLASH_OR_END)))
+    is_whole = expression.pattern.endswith((_SLASH, _SLASH_OR_END))
+    written = without_backtracking(in_components(expression.pattern))
+    return _Rule(line, excludes, re.compile(written, expression.flags), is_whole)
 
 
 def _check_size(lines: tuple[str, ...]) -> None:
@@ -160,6 +165,8 @@ def _check_line(line: str) -> None:
     allowed = "one gitignore rule, such as *.tmp or /cache/"
     if "\n" in line or "\0" in line:
         raise SettingError(SETTING, line, allowed)
+    if _UNKNOWN_CLASS.search(line):
+        raise SettingError(SETTING, line, f"{allowed}; between [ and ] neither a backslash nor a name as in [:alpha:]")
     try:
         GitIgnoreSpec.from_lines([line], backend="simple")
     except (ValueError, re.error) as error:

@@ -82,3 +82,13 @@ def test_the_line_that_excludes_is_named() -> None:
     assert patterns.line_for(b"cache", False) is None
     assert patterns.line_for(b"a/keep.tmp", False) is None
     assert Patterns().line_for(b"a", False) is None
+
+
+@pytest.mark.parametrize("line", ["[[:alpha:]]x", "[a\\]]", "x[!\\-]"])
+def test_a_class_that_would_mean_something_else_than_in_git_is_refused(line: str) -> None:
+    with pytest.raises(SettingError, match="between"):
+        Patterns([line])
+
+
+def test_a_bracket_that_is_said_to_be_one_is_no_class() -> None:
+    assert Patterns(["\\[:x\\]"]).excludes(b"[:x]", False)
