@@ -159,6 +159,7 @@ class Membership:
         member = self._roster.add(name, labels, now, self._clock())
         self._publisher.make_queue(name)
         self._save(now)
+        self.see(now)
         return member
 
     def forget(self, name: str, now: float) -> None:
@@ -173,6 +174,7 @@ class Membership:
             )
         self._drop(name)
         self._save(now)
+        self.see(now)
 
     # -- inner
 

@@ -50,6 +50,8 @@ class Roster:
         """When each spoke last; before it does, when this process began to listen."""
         self._deaf_at: float | None = None
         """Since when nobody can be heard; None: everybody can."""
+        self._have_told: set[str] = set()
+        """Those whose last report had labels of their own: one without any has taken them back."""
         self._unsaved: set[str] = set()
         self._gone: set[str] = set()
         self._is_urgent = False
@@ -115,7 +117,7 @@ class Roster:
         known = before or Member(report.replica, added=unix)
         after = replace(
             known,
-            labels=_labels_in(report) or known.labels,
+            labels=self._labels(report, known.labels),
             is_ephemeral=report.details.get("ephemeral") is True,
             heard=unix,
             level=report.position if is_level(report) else known.level,
@@ -125,8 +127,16 @@ class Roster:
         self._put(after, is_urgent=before is None or _identity(before) != _identity(after))
         self._heard_at[report.replica] = now
 
+    def _labels(self, report: Report, known: Labels) -> Labels:
+        """What the replica says of itself; where it never said anything, what a person did."""
+        told = _labels_in(report)
+        if told is None or not (told or report.replica in self._have_told):
+            return known
+        (self._have_told.add if told else self._have_told.discard)(report.replica)
+        return told
+
     def add(self, name: str, labels: Labels, now: float, unix: float) -> Member:
-        """A person says that this replica belongs to the fleet; labels, if any, are set. Idempotent."""
+        """A person says that this replica belongs to the fleet; labels, if any, are set until it tells its own. Idempotent."""
         known = self._members.get(name)
         member = replace(known or Member(name, added=unix), labels=labels or (known.labels if known else {}))
         self._put(member, is_urgent=member != known)
@@ -139,6 +149,7 @@ class Roster:
             return False
         self._heard_at.pop(name)
         self._unsaved.discard(name)
+        self._have_told.discard(name)
         self._gone.add(name)
         self._is_urgent = True
         return True
@@ -173,11 +184,12 @@ def is_level(report: Report) -> bool:
     return report.position.epoch > 0 and report.stale_buckets == 0 and not report.details.get("unmet_body")
 
 
-def _labels_in(report: Report) -> Labels:
+def _labels_in(report: Report) -> Labels | None:
+    """None where what is said makes no sense."""
     try:
         return parse_labels(report.details.get("labels", ""))
     except ValueError:
-        return {}
+        return None
 
 
 def _identity(member: Member) -> tuple[Labels, bool]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from common.codes import DONE, FAILED, PERSON_ALARMS, STOPPED
 from common.labels import labels_text
-from treecast.status_page import duration, time_left
+from treecast.status_page import counted, duration, time_left
 
 Moment = Callable[[float], str]
 
@@ -110,16 +110,16 @@ def _parts(one: Mapping[str, Any], at: Moment, limit_seconds: float) -> Iterator
         over = " (over its limit)" if lag > limit_seconds else ""
         yield f"lacks what is {duration(lag)} old{over}"
     if one.get("stale_buckets"):
-        yield f"{one['stale_buckets']:,} buckets to compare"
+        yield counted(one["stale_buckets"], "bucket to compare")
     yield from time_left(details)
     for reason, text in (
-        ("unmet_held", "deletes held"),
-        ("unmet_problem", "paths fail"),
-        ("unmet_body", "contents missing"),
+        ("unmet_held", "delete held"),
+        ("unmet_problem", "path with a problem"),
+        ("unmet_body", "content missing"),
     ):
         count = details.get(reason)
         if isinstance(count, int) and count:
-            yield f"{count:,} {text}"
+            yield counted(count, text)
     scrub = details.get("scrub")
     if isinstance(scrub, str) and scrub:
         yield f"scrub {scrub}"

@@ -111,7 +111,8 @@ def _end_usage(error: Any) -> int:
         return USAGE
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "treecast"
-    print(f"treecast: {error.format_message().rstrip('.')}. See: {path} --help", file=sys.stderr)
+    message = error.format_message().rstrip(".").replace("Value error, ", "")  # a word of Typer's own
+    print(f"treecast: {message}. See: {path} --help", file=sys.stderr)
     return USAGE
 
 

@@ -35,7 +35,15 @@ def _lines(status: Mapping[str, Any]) -> Iterator[str]:
         yield f"  problem at {problem['path']}: {problem_words(problem['path'], problem['problem'])}"
     more = status.get("problem_count", 0) - min(len(problems), PROBLEMS_SHOWN)
     if more > 0:
-        yield f"  and {more} more problems; see: treecast status --json"
+        yield f"  and {counted(more, 'more problem')}; see: treecast status --json"
+
+
+def counted(count: int, one: str) -> str:
+    """So many of something: "1 bucket to compare", "2 buckets to compare"; the first word but "more" has the s."""
+    words = one.split(" ")
+    at = 1 if words[0] == "more" else 0
+    many = [*words[:at], f"{words[at]}s", *words[at + 1 :]]
+    return f"{count:,} {one if count == 1 else ' '.join(many)}"
 
 
 def problem_words(path: str, why: str) -> str:
@@ -44,7 +52,8 @@ def problem_words(path: str, why: str) -> str:
 
 
 def _facts(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for key in (*_FIRST, *(key for key in status if key not in _PLACED)):
+    first = [key for key in _FIRST if key != "agreed" or status["role"] != "producer"]
+    for key in (*first, *(key for key in status if key not in _PLACED)):
         yield _LABELS.get(key, key.replace("_", " ")), _text(status.get(key))
     if status.get("sync"):
         yield "sync", sync_words(status["sync"])
@@ -65,9 +74,9 @@ def _facts(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def sync_words(sync: Mapping[str, Any]) -> str:
     """How far a sync is: what is left, what has come, how fast, how long it still takes."""
-    left = [(sync["buckets_left"], "buckets to compare"), (sync["contents_left"], "contents to fetch")]
-    words = [f"{count:,} {what}" for count, what in left if count]
-    words.append(f"{sync['paths']:,} paths and {shown_size(sync['size_bytes'])} so far")
+    left = [(sync["buckets_left"], "bucket to compare"), (sync["contents_left"], "content to fetch")]
+    words = [counted(count, what) for count, what in left if count]
+    words.append(f"{counted(sync['paths'], 'path')} and {shown_size(sync['size_bytes'])} so far")
     return ", ".join([*words, *pace_words(sync)])
 
 

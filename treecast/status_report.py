@@ -8,7 +8,7 @@ from common.errors import SettingError
 from common.labels import Selector
 from treecast import fleet_page
 from treecast.fleet_page import Moment
-from treecast.status_page import page, problem_words
+from treecast.status_page import counted, page, problem_words
 
 MAX_LAG_SECONDS = 120.0
 """Where a process does not tell its own limit."""
@@ -60,7 +60,7 @@ def _problems(status: Mapping[str, Any]) -> Iterator[str]:
     there = list(fleet_page.problems(status)) if "replicas" in status else []
     name = "on the master" if status["role"] == "producer" else f"at {status.get('replica')}"
     more = status.get("problem_count", 0) - len(here)
-    yield f"{status.get('problem_count', 0):,} problems {name}"
+    yield f"{counted(status.get('problem_count', 0), 'problem')} {name}"
     yield from here
     if more > 0:
         yield f"  and {more:,} more"

@@ -58,7 +58,7 @@ class AmqpBroker:
         The other's name is in the detail of `HELD` once a heartbeat of it has come by.
         """
         name = self._name("producer", "consume")
-        finder = None if self._name_leader is None else HolderFinder(self._topology.events, self._name_leader)
+        finder = None if self._name_leader is None else HolderFinder(self._topology, self._name_leader)
         return AmqpSubscriber(
             parameters_for(self._url, password=self._password, name=name),
             self._topology.upstream,

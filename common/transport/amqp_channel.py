@@ -30,6 +30,8 @@ FAULT_LIMIT_SECONDS = 10.0
 NOT_FOUND = 404
 ACCESS_REFUSED = 403
 RESOURCE_LOCKED = 405
+UNNAMED = "one whose name is not known"
+"""Who holds a queue: the broker says only that somebody does."""
 
 
 class ChannelUser(Protocol):
@@ -160,7 +162,7 @@ def closed_link(reason: exceptions.ChannelClosed) -> Link:
     if reason.reply_code == NOT_FOUND:
         return Link(Phase.MISSING, text)
     if reason.reply_code == RESOURCE_LOCKED or "exclusive use" in reason.reply_text:
-        return Link(Phase.HELD, text)
+        return Link(Phase.HELD, UNNAMED)
     if reason.reply_code == ACCESS_REFUSED:
         return Link(Phase.REFUSED, text)
     return Link(Phase.CONNECTING, text)

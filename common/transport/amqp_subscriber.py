@@ -18,7 +18,7 @@ from pika.connection import Connection
 from common.transport.amqp_channel import KeptChannel
 from common.transport.amqp_connection import Job
 from common.transport.amqp_declaring import Declaring, Step
-from common.transport.amqp_topology import EVENTS_KEY, PREFETCH_COUNT
+from common.transport.amqp_topology import EVENTS_KEY, PREFETCH_COUNT, Topology
 from common.transport.ledger import AckLedger
 from common.transport.ports import Delivery, Link, Phase, Wake
 
@@ -172,8 +172,8 @@ class HolderFinder:
     Needs permission to configure; without it, nobody is named.
     """
 
-    def __init__(self, events: str, name_leader: NameLeader) -> None:
-        self._events = events
+    def __init__(self, topology: Topology, name_leader: NameLeader) -> None:
+        self._topology = topology
         self._name_leader = name_leader
         self._connection: Connection | None = None
         self._is_looking = False
@@ -199,7 +199,7 @@ class HolderFinder:
                 say(name)
                 channel.close()
 
-        queue = f"treecast-leader-{uuid4().hex}"
+        queue = self._topology.finder_queue(uuid4().hex)
         channel.queue_declare(queue, exclusive=True, auto_delete=True)
-        channel.queue_bind(queue, self._events, EVENTS_KEY)
+        channel.queue_bind(queue, self._topology.events, EVENTS_KEY)
         channel.basic_consume(queue, on_message, auto_ack=True)

@@ -56,6 +56,10 @@ class Topology:
         """The queue of one replica."""
         return f"{PREFIX}.{self.tree}.replica.{replica}"
 
+    def finder_queue(self, nonce: str) -> str:
+        """A queue of one who asks for a moment who leads; named as the tree's others are, so that a producer may make it."""
+        return f"{PREFIX}.{self.tree}.finder.{nonce}"
+
     def bindings(self, replica: str) -> tuple[tuple[str, str], ...]:
         """Exchange and routing key of each binding of a replica's queue."""
         return (self.events, EVENTS_KEY), (self.direct, replica)

@@ -4,10 +4,12 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from common.transport.amqp_channel import UNNAMED
 from common.transport.broker import open_broker
 from common.transport.ports import Outgoing, Phase, Publisher, Route, Subscriber
 from tests.rabbit import PrivateRabbit, RabbitUnavailableError, free_ports, needs_rabbit, skip_or_fail
@@ -199,3 +201,31 @@ def test_a_replica_that_is_added_has_an_account_that_serves(rabbit: TlsRabbit) -
     finally:
         stream.close(10)
         producer.close(10)
+
+
+def test_a_second_producer_names_the_one_that_leads(rabbit: TlsRabbit) -> None:
+    """The account may do what that takes; until a word of the other has come by, the name is said to be unknown."""
+    producer = publisher_of("producer", rabbit, declare=True)
+    broker = open_broker(
+        url_of("producer", rabbit), TREE, password=passwords()["producer"], name_leader=lambda body: body.decode()
+    )
+    first = broker.upstream_subscriber(holder="master:1", wake=Ring())
+    second = None
+    try:
+        for port in (producer, first):
+            eventually(lambda port=port: port.link.is_open, 30, what="the link is open")  # type: ignore[misc]
+        second = broker.upstream_subscriber(holder="spare:2", wake=Ring())
+        eventually(lambda: second.link.phase is Phase.HELD, 30, what="the queue is held")
+        assert second.link.detail == UNNAMED
+
+        tokens = count(1)
+
+        def is_named() -> bool:
+            producer.publish(Outgoing(Route.EVENTS, b"master:1", token=next(tokens)))
+            return second.link.detail == "master:1"
+
+        eventually(is_named, 10, what="the newcomer names the first")
+    finally:
+        for one in (second, first, producer):
+            if one is not None:
+                one.close(10)

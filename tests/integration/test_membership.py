@@ -171,7 +171,9 @@ def test_one_that_is_forgotten_loses_its_queue_but_not_while_it_speaks(tmp_path:
     with pytest.raises(SettingError, match="treecast replica list"):
         members.forget("nobody", producer.now())
     producer.skip(GONE_SECONDS)
+    members.see(producer.now())
     members.forget("paris", producer.now())
+    assert members.seen.view.replicas == ()
     assert "paris" not in broker.queues
     assert words(producer) == {}
     producer.crash()

@@ -126,7 +126,7 @@ def test_problems_are_listed_with_where_they_are() -> None:
     there = one("problem", problems=["a/b: immutable"], details={"unmet_problem": 3})
     told = {**fleet(a=there), "problems": [{"path": "x", "problem": "x: a socket"}], "problem_count": 1}
     text = report(told, at, has_problems=True)
-    assert "1 problems on the master\n  x: a socket" in text
+    assert "1 problem on the master\n  x: a socket" in text
     assert "  a: a/b: immutable\n  a: and 2 more; see there: treecast status" in text
 
 

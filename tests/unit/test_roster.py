@@ -39,6 +39,17 @@ def test_labels_that_were_added_stay_until_the_replica_says_others() -> None:
     assert roster.members()[0].labels == {"region": "eu"}
 
 
+def test_labels_that_a_replica_takes_back_are_gone() -> None:
+    """It told some, and tells none now: nobody else's word comes into it."""
+    roster = Roster([], 0.0)
+    roster.hear(report(labels="region=eu"), 1.0, 2.0)
+    roster.hear(report(), 1.0, 2.0)
+    assert roster.members()[0].labels == {}
+    roster.add("paris", {"region": "fr"}, 2.0, 3.0)
+    roster.hear(report(labels=""), 3.0, 4.0)
+    assert roster.members()[0].labels == {"region": "fr"}
+
+
 def test_level_is_the_last_position_at_which_nothing_was_stale_nor_missing() -> None:
     roster = Roster([], 0.0)
     roster.hear(report(sequence=5), 0.0, 1.0)

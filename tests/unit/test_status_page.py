@@ -2,7 +2,7 @@
 
 import pytest
 
-from treecast.status_page import duration, page, shown_size
+from treecast.status_page import counted, duration, page, shown_size
 
 STATUS = {
     "role": "consumer",
@@ -58,6 +58,19 @@ def test_a_hook_says_whether_it_runs_and_since_when_changes_wait() -> None:
     hook = {"running": True, "pending_seconds": 61.2, "failures": 3, "last": "it ended with 1"}
     words = "runs, changes since 1 min 1 s, failed 3 times in a row: it ended with 1"
     assert words in page({**STATUS, "hook": hook})
+
+
+def test_of_a_producer_it_says_nothing_that_only_a_replica_can_be() -> None:
+    assert "agreed" in page(STATUS)
+    assert "agreed" not in page({**STATUS, "role": "producer"})
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 more problems"), (1, "1 more problem"), (1200, "1,200 more problems")]
+)
+def test_one_is_no_plural(count: int, text: str) -> None:
+    assert counted(count, "more problem") == text
+    assert counted(1, "bucket to compare") == "1 bucket to compare"
 
 
 def test_a_sync_says_what_is_left_how_fast_it_goes_and_how_long_it_takes() -> None:

@@ -1,4 +1,4 @@
-"""`treecast doctor`: will a producer, or a consumer, be well on this machine and with this broker? It changes nothing."""
+"""`treecast doctor`: will a producer, or a consumer, be well on this machine and with this broker? It leaves nothing behind."""
 
 import json
 import os
@@ -56,9 +56,9 @@ def doctor(
 ) -> None:
     """Check this machine and the broker, and say what to do.
 
-    It needs the settings of a producer or a consumer, which may run or not: nothing is changed, locked or consumed. For a
-    service, load its environment file first. Ends with 0 when all is well, 1 when something will hurt, 3 when the broker
-    is out of reach, 4 when a person must act before it works.
+    It needs the settings of a producer or a consumer, which may run or not: nothing is locked or consumed, and what it tries in a
+    target is gone at once. For a service, load its environment file first. Ends with 0 when all is well, 1 when something will
+    hurt, 3 when the broker is out of reach, 4 when a person must act before it works.
     """
     from treecast.doctor.examination import examine
     from treecast.doctor.findings import verdict

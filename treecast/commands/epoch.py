@@ -36,7 +36,9 @@ def epoch() -> None:
     """
 
 
-@app.command(cls=PlainCommand, epilog="Example: treecast epoch show")
+@app.command(
+    cls=PlainCommand, short_help="Say which epoch it is, and who leads.", epilog="Example: treecast epoch show"
+)
 def show(state: State = None, as_json: AsJson = False) -> None:
     """Say which epoch it is, since when, whether the journal is vouched for, who leads, and which replicas report a fork.
 
@@ -50,7 +52,11 @@ def show(state: State = None, as_json: AsJson = False) -> None:
     typer.echo(json.dumps(told, indent=2) if as_json else page(told, _stamp(told.get("since"))))
 
 
-@app.command(cls=PlainCommand, epilog="Example: treecast epoch start --take-over")
+@app.command(
+    cls=PlainCommand,
+    short_help="Begin a new epoch, from the source as it is.",
+    epilog="Example: treecast epoch start --take-over",
+)
 def start(
     state: State = None,
     *,

@@ -17,7 +17,11 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 AT_ONCE_PATHS = 10_000
 
 
-@app.command(cls=PlainCommand, epilog="Example: find new -type f -print0 | treecast hint -0 -")
+@app.command(
+    cls=PlainCommand,
+    short_help="Say which paths changed; no watcher is needed then.",
+    epilog="Example: find new -type f -print0 | treecast hint -0 -",
+)
 def hint(
     paths: Annotated[
         list[str],

@@ -29,7 +29,7 @@ State = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
-@app.callback()
+@app.callback(short_help="Show deletes that are held, and let them go.")
 def hold() -> None:
     """Show deletes that are held because there were too many, and let them go.
 
@@ -53,7 +53,11 @@ def list_(state: State = None, as_json: AsJson = False) -> None:
         typer.echo(summary(one, _stamp(one.get("since"))))
 
 
-@app.command(cls=PlainCommand, epilog="Example: treecast hold show -n 20 playlists/summer")
+@app.command(
+    cls=PlainCommand,
+    short_help="Print the paths whose delete is held, one a line.",
+    epilog="Example: treecast hold show -n 20 playlists/summer",
+)
 def show(
     path: Annotated[
         str, typer.Argument(metavar="PATH", help="In the tree, as in a/b; a directory: all below it too.")

@@ -11,6 +11,7 @@ from treecast.plain_help import PlainCommand
 
 if TYPE_CHECKING:
     from common.control import ControlClient
+    from common.errors import SettingError
 
 app = typer.Typer(
     add_completion=False,
@@ -31,7 +32,7 @@ Select = Annotated[
 ]
 
 
-@app.callback()
+@app.callback(short_help="Say who belongs to the fleet; add one, or forget one.")
 def replica() -> None:
     """Say who belongs to the fleet: who was added, or has ever reported, and was not forgotten.
 
@@ -51,7 +52,8 @@ def add(
 ) -> None:
     """Add a replica, and print the settings that its machine needs.
 
-    Its queue keeps what is published from now on. Adding it again prints the same, and sets the labels that are told.
+    Its queue keeps what is published from now on. Adding it again prints the same. The labels hold until the replica tells its
+    own (TREECAST_LABELS, which is among the settings).
     """
     from common.errors import SettingError
     from common.labels import LABELS_ALLOWED, parse_labels
@@ -79,7 +81,10 @@ def forget(name: Name, tree: Tree = "", state: State = None, as_json: AsJson = F
 
 @app.command("list", cls=PlainCommand, epilog="Example: treecast replica list -l region=eu")
 def list_(select: Select = "", tree: Tree = "", state: State = None, url: Url = "", as_json: AsJson = False) -> None:
-    """List the replicas of the fleet, one a line: name, how it stands, labels, when it spoke last."""
+    """List the replicas of the fleet, one a line.
+
+    Name, how it stands, labels, when it spoke last.
+    """
     from treecast.fleet_page import deaf_note
     from treecast.moments import clock_time
     from treecast.replica_page import listed
@@ -110,7 +115,7 @@ def fleet_at(url: str, select: str) -> dict[str, Any]:
 def producer_of(state: Path | None, tree: str) -> "ControlClient":
     """The producer that is meant. Raises UnreachableError where none runs here, SettingError where it could be several."""
     from common.control import ControlClient
-    from common.errors import SettingError, UnreachableError
+    from common.errors import UnreachableError
 
     if state is not None or os.environ.get("TREECAST_STATE"):
         return ControlClient.find(state, None, os.environ)
@@ -120,5 +125,16 @@ def producer_of(state: Path | None, tree: str) -> "ControlClient":
     if not producers:
         raise UnreachableError("no producer of this user runs here; ask beside the master, or: --state DIRECTORY")
     if len(producers) > 1:
-        raise SettingError("--tree", tree, f"one of {', '.join(name.rpartition('.')[0] for name, _ in producers)}")
+        raise _several(producers)
     return producers[0][1]
+
+
+def _several(producers: "list[tuple[str, ControlClient]]") -> "SettingError":
+    """What tells them apart: their trees, or where two have one tree, their directories."""
+    from common.errors import SettingError
+
+    trees = [name.rpartition(".")[0] for name, _ in producers]
+    if len(set(trees)) == len(trees):
+        return SettingError("--tree", "several producers", f"one of {', '.join(trees)}")
+    places = (f"{client.state} ({tree})" for tree, (_, client) in zip(trees, producers, strict=True))
+    return SettingError("--state", "several producers", f"one of {', '.join(places)}")

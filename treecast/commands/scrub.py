@@ -20,7 +20,11 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 POLL_SECONDS = 0.5
 
 
-@app.command(cls=PlainCommand, epilog="Example: treecast scrub --all")
+@app.command(
+    cls=PlainCommand,
+    short_help="Read a replica's whole disk again, and repair it.",
+    epilog="Example: treecast scrub --all",
+)
 def scrub(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="ID", help="Beside the master: these replicas of the fleet.")
@@ -108,12 +112,10 @@ def _consumer(state: Path | None) -> "ControlClient":
 
     told = all_told(state, "", lambda one: one.ask("status"))
     consumers = [(one, status) for one, status in told.answers if status["role"] == "consumer"]
-    if not consumers:
-        raise (
-            told.silent[0]
-            if told.silent
-            else UnreachableError("no consumer of this user runs here; try: treecast scrub --state DIRECTORY")
-        )
+    if not consumers and told.silent:
+        raise told.silent[0]
+    if not consumers and told.answers:
+        raise UnreachableError("a producer answers here, and no consumer; of its fleet: treecast scrub --all, or ID...")
     if len(consumers) > 1:
         several = ", ".join(f"{one.state} ({status['tree']}.{status['replica']})" for one, status in consumers)
         raise SettingError("--state", "several consumers", f"one of {several}")

@@ -49,7 +49,8 @@ def status(  # noqa: PLR0913, PLR0917 - each is an option of its own
 
     Exit code: 0 everyone is within the limit; 1 someone is behind it (--max-lag of the producer) or gone, or nobody is heard, or
     a process here does not answer; 4 a person is needed; 3 no process answers. With --prove 1 also where one did not prove that
-    it is equal.
+    it is equal. Beside a replica: 0 it agrees with all that it has heard of, 1 it does not yet; that it hears nothing is an alarm
+    there, and no code.
     """
     if is_proved:
         _prove(names, select, tree, state, url, is_all=is_all, as_json=as_json)

@@ -18,7 +18,11 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 CHANGES = 10
 
 
-@app.command(cls=PlainCommand, epilog="Example: treecast trace playlists/summer.m3u")
+@app.command(
+    cls=PlainCommand,
+    short_help="Show what became of a path, and who has it.",
+    epilog="Example: treecast trace playlists/summer.m3u",
+)
 def trace(
     path: Annotated[str, typer.Argument(metavar="PATH", help="In the tree, as in a/b, or absolute below the source.")],
     newest: Annotated[int, typer.Option("-n", metavar="N", help="The newest N changes.")] = CHANGES,

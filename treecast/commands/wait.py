@@ -22,7 +22,11 @@ TIMEOUT = "120s"
 Timeout = Annotated[str, typer.Option(metavar="TIME", help="How long at most.")]
 
 
-@app.command(cls=PlainCommand, epilog="Example: treecast wait --replicas all --timeout 120")
+@app.command(
+    cls=PlainCommand,
+    short_help="Wait until the replicas have all that was changed before.",
+    epilog="Example: treecast wait --replicas all --timeout 120",
+)
 def wait(  # noqa: PLR0913, PLR0917 - each is an option of its own
     paths: Annotated[
         list[str] | None,
