@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tests.machine.digests import tree_digest
 from tests.machine.reference import Published, Spot, check
-from tests.machine.wire import Said
+from tests.machine.wire import Promise, Said
 
 MAY_REST = 1
 """Of two replicas, while half of all must be ready."""
@@ -25,6 +25,12 @@ class InService:
     """When each said last that it is ready."""
     began: int = 0
     """How often somebody stepped out."""
+
+    def promised(self, promise: Promise) -> None:
+        """A heartbeat says who may step out: half of all the leader knows stay, rounded up."""
+        must_stay = (promise.members + 1) // 2
+        is_kept = len(promise.resting) <= promise.members - must_stay and promise.ready <= promise.members
+        check(is_kept, f"too many may step out of service at once: {promise}")
 
     def heard(self, said: Said, published: Published, now: float, *, is_spoiled: bool) -> None:
         """A replica reports. `is_spoiled`: a bug has spoiled its index, and nobody knows yet."""

@@ -135,5 +135,5 @@ def test_where_all_get_leave_all_step_out(monkeypatch: pytest.MonkeyPatch) -> No
     world = level()
     serve_for_long(world)
     fall_behind(world)
-    with pytest.raises(LawBroken, match="all step out"):
+    with pytest.raises(LawBroken, match="too many may step out"):
         serve_for_long(world)

@@ -82,6 +82,22 @@ def piece_in(message: bytes) -> Piece | None:
     return Piece(fields[24], fields[21], _frame(message)[1]["bodies"]) if fields[2] == PART else None
 
 
+class Promise(NamedTuple):
+    """What a heartbeat says of who serves: so many of so many are ready, and these may step out."""
+
+    ready: int
+    members: int
+    resting: tuple[str, ...]
+
+
+def promised_in(message: bytes) -> Promise | None:
+    """None: the message is no heartbeat."""
+    if _HEADER.unpack_from(message)[2] != HEARTBEAT:
+        return None
+    document = _frame(message)[0]
+    return Promise(document["ready"], document["members"], tuple(document["resting"]))
+
+
 class Said(NamedTuple):
     """What a replica reports: where it is, and whatever else it tells."""
 

@@ -26,7 +26,7 @@ from tests.machine.queues import CopyingQueues, LogQueues
 from tests.machine.reference import LawBroken, Master, Published, Spot, Tree, check
 from tests.machine.rules import Rules, excludes
 from tests.machine.setting import PATHS, Setting, limit_of
-from tests.machine.wire import said_in
+from tests.machine.wire import promised_in, said_in
 
 BACKUPS_KEPT = 3
 COUNTED = {"gaps_total", "refused_total", "scrub_findings_total", "foreign_set_aside_total", "forks_total"}
@@ -224,6 +224,12 @@ class World:
     def _acked(self, replica: Observed) -> None:
         replica.promised = max(replica.promised, replica.process.state.standing().position)
 
+    def _heard(self, producer: ProducerProcess, message: Outgoing) -> None:
+        self.ear.hear(producer, message)
+        promise = promised_in(message.body)
+        if promise is not None:
+            self.service.promised(promise)
+
     def _reported(self, replica: Observed, message: Outgoing) -> None:
         said = said_in(message.body)
         if said is not None:
@@ -284,7 +290,7 @@ class World:
         clock.now += 1.0
         self.ear.hear_outbox(producer.journal_path)
         try:
-            producer.start(partial(self.ear.hear, producer))
+            producer.start(partial(self._heard, producer))
         except Killed:
             producer.end()
         except (HaltError, StateError, NoRoomError):
