@@ -163,7 +163,7 @@ def is_level(world: World, replica: Observed) -> bool:
     """Whether it says to agree where the producer stands, and is equal."""
     if not (replica.process.is_running and world.producer.is_running):
         return False
-    if not replica.is_found_out():
+    if not is_found_out(replica, world.visible()):
         return False
     here = replica.process.state.standing().position == world.producer.journal.stand.position
     if not here or differing(replica, world.visible()):
@@ -176,6 +176,12 @@ def is_level(world: World, replica: Observed) -> bool:
     return is_proved and all(replica.nobodys.is_in_the_way(path, disk) for path in claims.unmet)
 
 
+def is_found_out(replica: Observed, tree: Tree) -> bool:
+    """Whether nothing that somebody else did to its disk is left to be found."""
+    disk = replica.disk()
+    return all(replica.is_nobodys(path) or replica.nobodys.is_left_below(path, disk, tree) for path in replica.edited)
+
+
 def differing(replica: Observed, tree: Tree) -> list[bytes]:
     """Where the replica's disk is not this tree, and no pattern says that it may be so."""
     disk, nobodys = replica.disk(), replica.nobodys
@@ -186,6 +192,7 @@ def differing(replica: Observed, tree: Tree) -> list[bytes]:
         if not nobodys.guards(path, disk.get(path))
         and not (path not in tree and nobodys.stays(path, disk))
         and not (path in tree and nobodys.is_in_the_way(path, disk))
+        and not nobodys.is_left_below(path, disk, tree)
     ]
 
 

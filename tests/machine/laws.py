@@ -178,10 +178,6 @@ class Observed:
         self.seen |= {path: disk[path] for path in paths & disk.keys()}
         self.nobodys.ever |= paths
 
-    def is_found_out(self) -> bool:
-        """Whether nothing that somebody else did to its disk is left to be found."""
-        return all(self.is_nobodys(path) for path in self.edited)
-
     def is_nobodys(self, path: bytes) -> bool:
         """Whether what stands there is not the tree's, and may stay."""
         return path not in self.nobodys.rows and self.nobodys.stays(path, self.disk())

@@ -58,6 +58,14 @@ class NobodysHere:
         line = [path, *parents(path)]
         return any(self.guards(other, node) for other, node in disk.items() if other in line or is_below(other, path))
 
+    def is_left_below(self, path: bytes, disk: Tree, tree: Tree) -> bool:
+        """Whether the tree has no directory above it, and what it has there cannot be put there: then nobody looks below."""
+        return any(
+            tree.get(above, "d")[0] != "d" and self.is_in_the_way(above, disk)
+            for above in parents(path)
+            if above in tree
+        )
+
     # -- after each step
     def check(self, now: "Seen", before: Tree, published: Published, aside: Inode | None) -> None:
         """`before`: the disk as it was when it was last looked at; `aside`: what the stage keeps."""
