@@ -16,8 +16,9 @@ from producer.restarts import Restarts
 
 log = logging.getLogger("treecast")
 
-LOOK_SECONDS = 0.005
-"""How soon to look again for room, while there is none."""
+LOOK_SECONDS = (0.005, 0.04)
+"""How soon to look again for room, while there is none: at first, and at the latest. Each look doubles it: so no way to a broker
+is idle for longer than it was full."""
 IDLE_SECONDS = 60.0
 """Nobody asked for so long: it is ended, and its memory is free."""
 SILENCE_LIMIT_SECONDS = 60.0
@@ -42,6 +43,7 @@ class AnsweringProcess:
         self._child: AnsweringChild | None = None
         self._asked_at = self._alive_at = float("-inf")
         self._parcels_heard = 0
+        self._look_seconds = LOOK_SECONDS[0]
 
     @property
     def pid(self) -> int | None:
@@ -66,8 +68,11 @@ class AnsweringProcess:
         """See the port."""
         self._look_after(now)
         child = self._child
+        if room_bytes <= 0:
+            self._look_seconds = min(2 * self._look_seconds, LOOK_SECONDS[1])
         if child is None or room_bytes <= 0:
             return []
+        self._look_seconds = LOOK_SECONDS[0]
         child.flush()
         taken = child.take(room_bytes)
         left_bytes = room_bytes - sum(map(size_of, taken))
@@ -81,7 +86,7 @@ class AnsweringProcess:
         if child is None:
             return None
         lacks_room = child.has_said or (child.is_busy and child.promised_bytes <= 0)
-        return LOOK_SECONDS if lacks_room or child.is_unheard else None
+        return self._look_seconds if lacks_room or child.is_unheard else None
 
     def close(self) -> None:
         """See the port. Nothing of it is left."""

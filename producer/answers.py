@@ -10,9 +10,9 @@ from producer.answerer import Made, Noted, Said
 from producer.making import Answered, Making, Outcome
 from producer.turns import Turns, Waiting
 
-BUNDLE_BYTES = 64 * 1024
+BUNDLE_BYTES = 256 * 1024
 """So much goes as one message: handing one to a broker, and taking it, costs more than a small answer does."""
-BUNDLE_SECONDS = 0.02
+BUNDLE_SECONDS = 0.05
 """And no longer is one made, so that others have their turn."""
 
 

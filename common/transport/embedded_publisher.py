@@ -38,7 +38,6 @@ class _Waiting(NamedTuple):
     act: Act
     token: int
     replica: str
-    at: float
 
     @property
     def bytes(self) -> int:
@@ -81,7 +80,7 @@ class EmbeddedPublisher:
         with self._changed:
             if message.token == 0 and not self._link.is_open:
                 return
-            self._hand_over(_Waiting(self._append(message), message.token, message.replica, time.monotonic()))
+            self._hand_over(_Waiting(self._append(message), message.token, message.replica))
             if message.token:
                 self._in_flight_count += 1
                 self._in_flight_bytes += len(message.body)
@@ -90,13 +89,13 @@ class EmbeddedPublisher:
         """See to it that the replica's queue exists: from here on it gets what is published."""
         act = Make(self._places.replica_queue(replica), also=self._places.events)
         with self._changed:
-            self._hand_over(_Waiting(act, 0, replica, time.monotonic()))
+            self._hand_over(_Waiting(act, 0, replica))
 
     def drop_queue(self, replica: str) -> None:
         """The replica's queue is to be there no more; what was in it for nobody else is forgotten."""
         act = Drop(self._places.replica_queue(replica))
         with self._changed:
-            self._hand_over(_Waiting(act, 0, replica, time.monotonic()))
+            self._hand_over(_Waiting(act, 0, replica))
 
     def in_flight(self) -> tuple[int, int]:
         """Count and bytes handed over with a token and not confirmed."""
@@ -109,7 +108,9 @@ class EmbeddedPublisher:
             return self._waiting_bytes
 
     def taking_seconds(self) -> float | None:
-        """How long it took to write the message without a token that was written last."""
+        """How long it took to write the message without a token that was written last, and what went with it: of the processor's
+        time. All that waits is written at once, so what else there was to wait for, locks and other processes, would have been
+        waited for by less too."""
         with self._changed:
             return self._taking_seconds
 
@@ -183,21 +184,22 @@ class EmbeddedPublisher:
 
     def _write(self, store: Store, group: Sequence[_Waiting]) -> None:
         # What has no token may be lost with the power: then it costs no sync.
+        began = time.thread_time()
         done = store.carry_out([item.act for item in group], is_durable=any(item.must_arrive for item in group))
+        taking_seconds = time.thread_time() - began
         for queue in done.news:
             ring(self._places.bell(queue))
-        self._written(group, done)
+        self._written(group, done, taking_seconds)
 
-    def _written(self, group: Sequence[_Waiting], done: Done) -> None:
+    def _written(self, group: Sequence[_Waiting], done: Done, taking_seconds: float) -> None:
         with self._changed:
             self._confirmed.extend(item.token for item in group if item.token)
             self._returned.extend(group[place].replica for place in done.unread if group[place].replica)
             self._in_flight_count -= sum(1 for item in group if item.token)
             self._in_flight_bytes -= sum(item.bytes for item in group if item.token)
             self._waiting_bytes -= sum(item.bytes for item in group)
-            self._taking_seconds = next(
-                (time.monotonic() - item.at for item in group if not item.must_arrive), self._taking_seconds
-            )
+            if not all(item.must_arrive for item in group):
+                self._taking_seconds = taking_seconds
             self._group = []
             is_news = bool(self._confirmed or self._returned or not self._waiting)
         self._tell(Link(Phase.OPEN))

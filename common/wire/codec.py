@@ -42,7 +42,7 @@ def close_answer(answer: Answer) -> Closed:
 def encode_closed(answer: Answer, closed: Closed) -> bytes:
     """The bytes of an answer whose frame is closed already: its rows or content are not looked at and may be left empty, all
     else is as the answer says. What `encode` gives for the answer with them."""
-    return _seal(write_answer_header(answer)._replace(rows=closed.rows), closed)[0]
+    return _seal(write_answer_header(answer), closed)[0]
 
 
 def decode_downstream(data: bytes, tree: str, *, limits: Limits = DOWNSTREAM_LIMITS) -> Downstream:
@@ -100,7 +100,9 @@ def _close_frame(header: Header, contents: Contents, limits: Limits) -> Closed:
 
 def _seal(header: Header, closed: Closed) -> tuple[bytes, bytes]:
     head, message_hash = seal(
-        header._replace(frame_length=len(closed.data), raw_length=closed.raw_length, frame_hash=closed.hash)
+        header._replace(
+            rows=closed.rows, frame_length=len(closed.data), raw_length=closed.raw_length, frame_hash=closed.hash
+        )
     )
     return head + closed.data, message_hash
 

@@ -101,6 +101,7 @@ class Header(NamedTuple):
     released: int = 0
 
 
+_TREE_FIELD, _REPLICA_FIELD = Header._fields.index("tree"), Header._fields.index("replica")
 _ALWAYS = "type tree epoch bucket_bits codec frame_length raw_length frame_hash"
 _ANSWER = "instance salt rows replica nonce at"
 _QUESTION = "rows replica nonce unix_ns"
@@ -138,7 +139,8 @@ def hash_bytes(data: bytes) -> bytes:
 
 def pack(header: Header) -> bytes:
     """The bytes of a header alone."""
-    fields = header._replace(tree=header.tree.encode("ascii"), replica=header.replica.encode("ascii"))  # type: ignore[arg-type]
+    fields: list[object] = list(header)
+    fields[_TREE_FIELD], fields[_REPLICA_FIELD] = header.tree.encode("ascii"), header.replica.encode("ascii")
     return _STRUCT.pack(MAGIC, FORMAT, *fields)
 
 
