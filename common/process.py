@@ -40,7 +40,7 @@ TRACE_SECONDS = 3.0
 """So long the listener waits for the loop."""
 PRODUCE_VERBS: tuple[str, ...] = (
     "hold-list", "hold-show", "hold-release", "epoch-show", "epoch-start", "fleet", "replica-add", "replica-forget",
-    "wait-begin", "wait-look", "hint-begin", "prove-begin", "prove-look", "scrub-begin", "scrub-look", TRACE,
+    "wait-begin", "wait-look", "hint-begin", "paths-unknown", "prove-begin", "prove-look", "scrub-begin", "scrub-look", TRACE,
 )  # fmt: skip
 """What a person may order a producer's loop to do; `producer.service` serves them."""
 CONSUME_VERBS: tuple[str, ...] = ("scrub", "hold-list", "hold-show", "hold-release")

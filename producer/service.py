@@ -34,6 +34,7 @@ from producer.hold_orders import hold_handlers
 from producer.journal import Journal
 from producer.journal_schema import JOURNAL_NAME
 from producer.owners import OWNERS_OF
+from producer.path_orders import path_handlers
 from producer.pipeline import Pipeline
 from producer.rereading import Rereading
 from producer.source import Source
@@ -181,6 +182,7 @@ def _handlers(pipeline: Pipeline, settings: ProduceSettings, board: Board) -> di
         **fleet_handlers(pipeline),
         **command_handlers(pipeline),
         **wait_handlers(pipeline, board, os.fsencode(settings.source)),
+        **path_handlers(settings.state / JOURNAL_NAME, os.fsencode(settings.source)),
         **trace_handlers(pipeline, settings.state / JOURNAL_NAME, os.fsencode(settings.source)),
     }
 

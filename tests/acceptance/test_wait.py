@@ -136,7 +136,12 @@ def test_a_hint_is_in_the_journal_when_it_returns_where_nothing_is_watched(fleet
         consumer.start()
         await_agreed(consumer)
     (fleet.source / "told").write_text("told")
-    assert treecast(fleet, "hint", str(fleet.source / "told")).returncode == 0
+    done = treecast(fleet, "hint", str(fleet.source / "told"))
+    assert (done.returncode, done.stderr) == (0, "")
+    done = treecast(fleet, "hint", "told", "tolt", "a/b")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "2 of 3 paths neither there nor known: tolt, a/b; a PATH is in the tree, or absolute" in done.stderr
+    assert waited(fleet, "tolt")[1]["unknown"] == 1
     assert waited(fleet, "told")[0] == 0
     assert [(target / "told").read_text() for target in fleet.targets] == ["told"] * len(fleet.targets)
 

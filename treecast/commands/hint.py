@@ -14,20 +14,18 @@ from treecast.plain_help import PlainCommand
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-AT_ONCE_PATHS = 10_000
-
 
 @app.command(
     cls=PlainCommand,
     short_help="Say which paths changed; no watcher is needed then.",
-    epilog="Example: find new -type f -print0 | treecast hint -0 -",
+    epilog="Example: find /srv/playlists/new -type f -print0 | treecast hint -0 -",
 )
 def hint(
     paths: Annotated[
         list[str],
         typer.Argument(
             metavar="PATH",
-            help="What changed, in the tree or absolute; a directory: all below it; -: read them.",
+            help="What changed: a path in the tree, wherever you are, or absolute; a directory: all below it; -: read them.",
         ),
     ],
     is_zero: Annotated[
@@ -40,34 +38,32 @@ def hint(
 ) -> None:
     """Say which paths changed, and return when what is there is in the journal: then it will be published, whatever fails.
 
-    Paths that did not change cost one look each. While the broker is away nothing is journaled; when time is up, a line says what
-    the master waits for, and it goes on by itself.
+    Paths that did not change cost one look each; those that are neither there nor known are counted on standard error. While the
+    broker is away nothing is journaled; when time is up, a line says what the master waits for, and it goes on by itself.
 
     Exit code: 0 done; 1 some of them cannot be carried, or time is up; 3 no producer answers.
     """
     from treecast.commands.replica import producer_of
-    from treecast.commands.wait import encoded, given_seconds, looked
+    from treecast.commands.wait import at_once, encoded, given_seconds, looked, unknown_in
 
     began, limit_seconds = time.monotonic(), given_seconds(timeout)
     told = _from_input(is_zero) if paths == ["-"] else paths
     client = producer_of(state, tree)
-    tickets = [
-        client.ask("hint-begin", paths=encoded(told[start : start + AT_ONCE_PATHS]))["ticket"]
-        for start in range(0, len(told), AT_ONCE_PATHS)
-    ]
+    unknown = unknown_in(client, told, is_said=not as_json)
+    tickets = [client.ask("hint-begin", paths=encoded(one))["ticket"] for one in at_once(told)]
     found = [looked(client, ticket, began + limit_seconds) for ticket in tickets]
     failed = [path for one in found for path in one["problems"]]
     late = next((one for one in found if not one["is_done"]), None)
     if as_json:
-        typer.echo(json.dumps(_told(len(told), failed, late), indent=2))
+        typer.echo(json.dumps(_told(len(told), unknown, failed, late), indent=2))
     else:
         _say(failed, late, time.monotonic() - began)
     raise typer.Exit(1 if failed or late is not None else 0)
 
 
-def _told(paths: int, failed: list[str], late: dict[str, Any] | None) -> dict[str, Any]:
+def _told(paths: int, unknown: int, failed: list[str], late: dict[str, Any] | None) -> dict[str, Any]:
     waits_for = "" if late is None else late["waits_for"]
-    return {"paths": paths, "is_done": late is None, "waits_for": waits_for, "problems": failed}
+    return {"paths": paths, "unknown": unknown, "is_done": late is None, "waits_for": waits_for, "problems": failed}
 
 
 def _say(failed: list[str], late: dict[str, Any] | None, seconds: float) -> None:

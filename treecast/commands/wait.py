@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
+AT_ONCE_PATHS = 10_000
+NAMED = 3
 LOOK_SECONDS = 0.02
 LOOK_LIMIT_SECONDS = 0.25
 TIMEOUT = "120s"
@@ -31,7 +33,8 @@ def wait(  # noqa: PLR0913, PLR0917 - each is an option of its own
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="PATH", help="Only what changed here and below; in the tree, or absolute; default: all."
+            metavar="PATH",
+            help="Only what changed here and below: a path in the tree, wherever you are, or absolute; default: all.",
         ),
     ] = None,
     replicas: Annotated[
@@ -73,9 +76,11 @@ def wait(  # noqa: PLR0913, PLR0917 - each is an option of its own
         "paths": encoded(paths or []),
         **_where(position),
     }
+    unknown = unknown_in(client, paths or [], is_said=not as_json)
     found = looked(client, client.ask("wait-begin", **asked)["ticket"], began + given_seconds(timeout))
     seconds = round(time.monotonic() - began, 3)
-    typer.echo(json.dumps({**found, "seconds": seconds}, indent=2) if as_json else line(found, seconds, clock_time))
+    told = {**found, "unknown": unknown, "seconds": seconds}
+    typer.echo(json.dumps(told, indent=2) if as_json else line(found, seconds, clock_time))
     raise typer.Exit(exit_code(found))
 
 
@@ -105,6 +110,26 @@ def given_seconds(timeout: str) -> float:
 def encoded(paths: list[str]) -> list[str]:
     """Paths for the control socket, which speaks JSON: any bytes; relative ones as they are."""
     return [b64encode(os.fsencode(path)).decode() for path in paths]
+
+
+def unknown_in(client: "ControlClient", paths: list[str], *, is_said: bool) -> int:
+    """How many of these paths are neither in the source nor known; said on standard error, since they may be meant otherwise."""
+    told = [client.ask("paths-unknown", paths=encoded(one)) for one in at_once(paths)]
+    count = sum(int(one["unknown"]) for one in told)
+    named = [path for one in told for path in one["named"]]
+    if count and is_said:
+        more = ", ..." if count > len(named[:NAMED]) else ""
+        typer.echo(
+            f"treecast: {count:,} of {len(paths):,} paths neither there nor known: {', '.join(named[:NAMED])}{more};"
+            " a PATH is in the tree, or absolute",
+            err=True,
+        )
+    return count
+
+
+def at_once(paths: list[str]) -> list[list[str]]:
+    """So many as one question may have."""
+    return [paths[start : start + AT_ONCE_PATHS] for start in range(0, len(paths), AT_ONCE_PATHS)]
 
 
 def _whom(replicas: str) -> dict[str, Any]:
