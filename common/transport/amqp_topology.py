@@ -4,6 +4,7 @@
     treecast.<tree>.direct          durable direct exchange    answers; the routing key is the replica
     treecast.<tree>.replica.<id>    durable queue, bound to both
     treecast.<tree>.upstream        durable direct exchange and queue of one name, bounded: reports and questions
+    treecast.<tree>.finder.<nonce>  queue of a moment, bound to events: where a second producer looks who leads
 
 Limits of replicas' queues are an administrator's policies, never arguments. The upstream queue alone has its bound as
 arguments, so that a producer that is away for days cannot fill the broker where nobody has set a policy; its messages
