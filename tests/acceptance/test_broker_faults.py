@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from common.entries import Position
-from common.messages import Batch
+from common.messages import Batch, Heartbeat
 from common.wire.codec import decode_downstream
 from tests.acceptance.conftest import MakeFleet
 from tests.rabbit import PrivateRabbit, needs_rabbit
@@ -125,11 +125,12 @@ def test_what_no_broker_confirmed_is_published_again_after_a_crash(
     with Listener(private_rabbit.url, fleet.tree) as listener:
         fleet.start()
         fleet.settle()
-        batches = [decode_downstream(body, fleet.tree) for body in listener.heard()]
+        heard = [decode_downstream(body, fleet.tree) for body in listener.heard()]
     fleet.check_equal()
-    left = [batch for batch in batches if batch.lineage.epoch == before.epoch and isinstance(batch, Batch)]
+    stream = [message for message in heard if isinstance(message, Batch | Heartbeat)]
+    left = [batch for batch in stream if batch.lineage.epoch == before.epoch and isinstance(batch, Batch)]
     assert sum(len(batch.events) for batch in left) == 20
-    assert batches[: len(left)] == left, "what was left goes first, in its own epoch"
+    assert stream[: len(left)] == left, "what was left goes first, in its own epoch"
     after, replica = fleet.producer.position, fleet.consumers["a"].metrics()
     assert after.epoch > before.epoch
     assert after.sequence <= before.sequence + 20 + SENTINEL_EVENTS, "nothing but the sentinel was numbered anew"
