@@ -5,6 +5,7 @@ from typing import Any
 
 from common.codes import DONE, FAILED, STOPPED
 from treecast.fleet_page import Moment, replica_line
+from treecast.status_page import counted
 
 NAMED = 3
 
@@ -15,13 +16,13 @@ def line(found: Mapping[str, Any], seconds: float, at: Moment) -> str:
         return f"not yet: the master waits for {found['waits_for']}, after {seconds:.1f} s{_paths(found)}"
     told = [_count(found, seconds)] if found.get("have") is not None else []
     if found["held"] and found.get("have") is not None:
-        told.append(f"{found['held']:,} deletes are held on the master (treecast hold show)")
+        told.append(f"{counted(found['held'], 'delete')} held on the master (treecast hold show)")
     elif found["why"] and (found["needs_person"] or found.get("have") is None or not found.get("missing")):
         told.append(found["why"])
     told += _missing(found, at)
     if found["problem_count"]:
         names = ", ".join(found["problems"][:NAMED])
-        paths = f"{found['problem_count']:,} path{'s' if found['problem_count'] > 1 else ''}"
+        paths = counted(found["problem_count"], "path")
         told.append(f"{paths} on the master cannot be carried: {names} (treecast status --problems)")
     return "; ".join(told)
 

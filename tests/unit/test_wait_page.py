@@ -36,7 +36,7 @@ def at(unix: float) -> str:
         (WAITING, "not yet: the master waits for a scan, after 0.4 s, 2 paths, among them a, b", 1),
         (
             {"is_done": False, "why": "", "held": 5000, "needs_person": True},
-            "10 of 10 at 481,223 in 0.4 s; 5,000 deletes are held on the master (treecast hold show)",
+            "10 of 10 at 481,223 in 0.4 s; 5,000 deletes held on the master (treecast hold show)",
             4,
         ),
         (
