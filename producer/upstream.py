@@ -150,8 +150,8 @@ class Upstream:
                 log.warning("%s", said.text)
 
     def _room_bytes(self, now: float) -> float:
-        waiting_bytes, taking_seconds = self._publisher.waiting_bytes(), self._publisher.taking_seconds()
-        return min(self._window.room_bytes(waiting_bytes, taking_seconds, now), self._tokens.room_bytes(now))
+        waiting_bytes, taken = self._publisher.waiting_bytes(), self._publisher.taken()
+        return min(self._window.room_bytes(waiting_bytes, taken, now), self._tokens.room_bytes(now))
 
     def _publish(self, made: Made) -> None:
         stand = self._journal.stand

@@ -6,7 +6,7 @@ They run in the caller's thread: nothing happens behind a test's back.
 from collections import deque
 from dataclasses import dataclass, field
 
-from common.transport.ports import Delivery, Link, Outgoing, Phase, Route, Wake
+from common.transport.ports import Delivery, Link, Outgoing, Phase, Route, Taken, Wake
 from common.wire import codec
 from common.wire.header import MessageType
 from producer.watch.port import Hint
@@ -73,7 +73,7 @@ class PublishersBooks:
     def in_flight(self) -> tuple[int, int]:
         return len(self._unconfirmed), sum(len(message.body) for message in self._unconfirmed.values())
 
-    def taking_seconds(self) -> float | None:
+    def taken(self) -> Taken | None:
         return None
 
     def confirmed(self) -> list[int]:

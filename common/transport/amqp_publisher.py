@@ -19,7 +19,7 @@ from common.transport.amqp_channel import KeptChannel
 from common.transport.amqp_connection import Job
 from common.transport.amqp_declaring import Declaring, drop_steps, replica_steps, shared_steps
 from common.transport.amqp_topology import Topology
-from common.transport.ports import Link, Outgoing, Phase, Wake
+from common.transport.ports import Link, Outgoing, Phase, Taken, Wake
 from common.transport.taking import Taking
 from common.transport.window import Window
 
@@ -121,10 +121,10 @@ class AmqpPublisher:
             unwritten = self._waiting_bytes + self._window.again_bytes() + self._keeper.connection.buffered_bytes()
             return unwritten + self._taking.bytes
 
-    def taking_seconds(self) -> float | None:
+    def taken(self) -> Taken | None:
         """See the port."""
         with self._lock:
-            return self._taking.seconds
+            return self._taking.last
 
     def confirmed(self) -> list[int]:
         """See the port."""

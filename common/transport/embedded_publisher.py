@@ -25,7 +25,7 @@ from common.transport.embedded_store import (
     Make,
     Store,
 )
-from common.transport.ports import Link, Outgoing, Phase, Route, Wake
+from common.transport.ports import Link, Outgoing, Phase, Route, Taken, Wake
 
 log = logging.getLogger("treecast")
 
@@ -61,7 +61,7 @@ class EmbeddedPublisher:
         self._in_flight_count = 0
         self._in_flight_bytes = 0
         self._waiting_bytes = 0
-        self._taking_seconds: float | None = None
+        self._taken: Taken | None = None
         self._confirmed: list[int] = []
         self._returned: list[str] = []
         self._link = Link(Phase.CONNECTING)
@@ -107,12 +107,11 @@ class EmbeddedPublisher:
         with self._changed:
             return self._waiting_bytes
 
-    def taking_seconds(self) -> float | None:
-        """How long it took to write the message without a token that was written last, and what went with it: of the processor's
-        time. All that waits is written at once, so what else there was to wait for, locks and other processes, would have been
-        waited for by less too."""
+    def taken(self) -> Taken | None:
+        """What was written last that had messages without a token: of the processor's time alone. All that waits is written at
+        once, so for what else there was to wait, locks and other processes, less would have waited too."""
         with self._changed:
-            return self._taking_seconds
+            return self._taken
 
     def confirmed(self) -> list[int]:
         """Tokens that are in the log, synced, since the last call."""
@@ -199,7 +198,7 @@ class EmbeddedPublisher:
             self._in_flight_bytes -= sum(item.bytes for item in group if item.token)
             self._waiting_bytes -= sum(item.bytes for item in group)
             if not all(item.must_arrive for item in group):
-                self._taking_seconds = taking_seconds
+                self._taken = Taken(sum(item.bytes for item in group), taking_seconds)
             self._group = []
             is_news = bool(self._confirmed or self._returned or not self._waiting)
         self._tell(Link(Phase.OPEN))

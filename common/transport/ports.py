@@ -8,7 +8,7 @@ themselves, for ever, with back-off and jitter, at most every 2 s while somethin
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 Wake = Callable[[], None]
 
@@ -77,6 +77,13 @@ class Link:
         return self.phase is Phase.OPEN
 
 
+class Taken(NamedTuple):
+    """A message that the broker took, or several at once: of what size, and how long that took."""
+
+    bytes: int
+    seconds: float
+
+
 class Publisher(Protocol):
     """Publishes in order; confirms are pipelined."""
 
@@ -94,8 +101,8 @@ class Publisher(Protocol):
         """Bytes handed over that the broker has not taken yet, those with a token until they are written: the measure for
         pacing answers."""
 
-    def taking_seconds(self) -> float | None:
-        """How long the broker took for the message without a token that it took last; None: it took none yet."""
+    def taken(self) -> Taken | None:
+        """The message without a token that the broker took last; None: it took none yet."""
 
     def confirmed(self) -> list[int]:
         """Tokens confirmed since the last call, in the order of their confirms."""

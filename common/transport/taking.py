@@ -5,6 +5,8 @@ A *tag* is the channel's number for one publish; tags rise within a channel. Tim
 
 from itertools import takewhile
 
+from common.transport.ports import Taken
+
 
 class Taking:
     """What was written without a token, until the broker says that it has it."""
@@ -13,8 +15,8 @@ class Taking:
         self._written: dict[int, tuple[int, float]] = {}  # by tag, rising: size in bytes, and when
         self.bytes = 0
         """Written, and not taken yet."""
-        self.seconds: float | None = None
-        """How long the broker took for the one that it took last; None: it took none yet."""
+        self.last: Taken | None = None
+        """The one that the broker took last; None: it took none yet."""
 
     def wrote(self, tag: int, size_bytes: int, now: float) -> None:
         """Published, as the channel's publish `tag`."""
@@ -28,7 +30,7 @@ class Taking:
             size_bytes, at = self._written.pop(known, (0, now))
             if size_bytes:
                 self.bytes -= size_bytes
-                self.seconds = now - at
+                self.last = Taken(size_bytes, now - at)
 
     def channel_lost(self) -> None:
         """Tags mean nothing any more, and what was written is nobody's. Idempotent."""

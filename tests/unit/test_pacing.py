@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.transport.ports import Taken
 from producer.pacing import (
     BURST_MINIMUM_BYTES,
     BURST_SECONDS,
@@ -62,7 +63,7 @@ class Way:
         self._on_way: list[tuple[float, float, int]] = []
         """When it was sent, when it is taken, its size."""
         self._free_at = 0.0
-        self.taking_seconds: float | None = None
+        self.taken: Taken | None = None
         self.delays: list[float] = []
         self.taken_bytes = 0
 
@@ -70,11 +71,11 @@ class Way:
         """Send what the window has room for; hear what was taken until now."""
         for at, taken_at, size_bytes in [one for one in self._on_way if one[1] <= now]:
             self._on_way.remove((at, taken_at, size_bytes))
-            self.taking_seconds = taken_at - at
+            self.taken = Taken(size_bytes, taken_at - at)
             self.delays.append(taken_at - at - self._way_seconds)
             self.taken_bytes += size_bytes
         waiting_bytes = sum(size_bytes for _, _, size_bytes in self._on_way)
-        room_bytes = window.room_bytes(waiting_bytes, self.taking_seconds, now)
+        room_bytes = window.room_bytes(waiting_bytes, self.taken, now)
         while room_bytes > 0:
             self._free_at = max(self._free_at, now) + MESSAGE_BYTES / self._rate
             self._on_way.append((now, self._free_at + self._way_seconds, MESSAGE_BYTES))
@@ -102,7 +103,7 @@ def test_a_broker_that_gets_slow_gets_less_and_more_again_when_it_is_over() -> N
 
     def asked(taking_seconds: float, times: int, now: float) -> int:
         for step in range(times):
-            window.room_bytes(window.limit_bytes, taking_seconds + step / 1e6, now + step * 0.2)
+            window.room_bytes(window.limit_bytes, Taken(100, taking_seconds + step / 1e6), now + step * 0.2)
         return window.limit_bytes
 
     assert asked(0.001, 10, now=0.0) == WINDOW_MOST_BYTES
@@ -110,9 +111,18 @@ def test_a_broker_that_gets_slow_gets_less_and_more_again_when_it_is_over() -> N
     assert asked(0.001, 60, now=7.0) == WINDOW_MOST_BYTES
 
 
+def test_where_others_keep_a_fast_way_waiting_pieces_do_not_get_small() -> None:
+    """Half a second, one time in ten a millisecond: less on the way would wait no shorter."""
+    window = Window()
+    for step in range(200):
+        seconds = 0.001 if step % 10 == 0 else 0.5 + step / 1e6
+        window.room_bytes(window.limit_bytes, Taken(64 * 1024, seconds), step * 0.6)
+    assert window.limit_bytes >= 128 * 1024
+
+
 def test_what_is_not_used_does_not_grow() -> None:
     window = Window()
     before = window.limit_bytes
     for step in range(100):
-        window.room_bytes(1000, 0.001 + step / 1e6, step * 0.1)
+        window.room_bytes(1000, Taken(100, 0.001 + step / 1e6), step * 0.1)
     assert window.limit_bytes == before
