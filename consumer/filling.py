@@ -106,18 +106,31 @@ class Content:
         there = os.fstat(self._descriptor).st_size
         keep = there if there == self.size else there // PART_BYTES * PART_BYTES if there < self.size else 0
         os.ftruncate(self._descriptor, keep)
-        self._hash_to(keep)
+        self._write_again(keep)
         self.is_resumed = keep > 0
         self._flushed = self._offset
         return self._judge()
 
     def _append(self, piece: bytes) -> Verdict:
+        self._write(piece)
+        return self._judge()
+
+    def _write(self, piece: bytes) -> None:
         os.lseek(self._descriptor, self._offset, os.SEEK_SET)
         write_all(self._descriptor, piece)
         self._hash.update(piece)
         self._offset += len(piece)
         self._flush()
-        return self._judge()
+
+    def _write_again(self, end: int) -> None:
+        """Take in what an earlier process left, up to there. A sync of it may have failed: what is read comes from memory then,
+        and the next sync says "done" of what will never be on the disk, unless it is written once more."""
+        while self._offset < end:
+            self._check()
+            piece = os.pread(self._descriptor, min(CHUNK_BYTES, end - self._offset), self._offset)
+            if not piece:
+                return
+            self._write(piece)
 
     def _copy(self, source: int) -> Verdict:
         os.ftruncate(self._descriptor, 0)

@@ -270,6 +270,7 @@ class Follower:
     def _after_step(self, decided: Decided) -> None:
         step = decided.step
         self._withholding.after_step(decided.plan)
+        self.patiently(self._withholding.heed_release)
         tried = self._retrying.among(step.want.keys())
         if tried:
             self._retrying.solved(set(tried).difference(self._state.unmet(tried)))
@@ -315,7 +316,7 @@ class Follower:
         if now >= self._retry_at:
             self._retry_at = now + RETRY_SECONDS
             self._retry_problems(now)
-        self._withholding.turn()
+        self.patiently(self._withholding.turn)
         released = self._withholding.next_released()
         if released:
             self._try_if(merging.retry(self._state.standing(), self._state, released))

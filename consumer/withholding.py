@@ -62,10 +62,13 @@ class Withholding:
         return self._holds if self._state.first_copy_complete else LET_GO
 
     def after_step(self, plan: Plan) -> None:
-        """A step is durable: what it let go counts for a while, and what the master released by now is released here."""
+        """A step is durable: what it let go counts for a while."""
         if plan.let_go:
             self._has_departed = True
             self._holds.went(plan.let_go)
+
+    def heed_release(self) -> None:
+        """What the master has released by now is released here. Idempotent."""
         if self._held and holds.is_all_released(self._state.standing()):
             log.info("%d deletes that were held here are released by the master", self._held)
             self.release()
@@ -96,19 +99,19 @@ class Withholding:
         return paths
 
     def turn(self) -> None:
-        """Remember since when something is held, forget what counts no more, and keep the alarm."""
+        """Remember since when something is held, forget what counts no more, and keep the alarm. Goes on where an error left it."""
         held = self._held
         if bool(held) != bool(self._since):
-            self._since = self._unix_clock() if held else 0.0
-            self._tell_at = 0.0
-            self._state.parked.save_since(self._since)
+            since = self._unix_clock() if held else 0.0
+            self._state.parked.save_since(since)
+            self._since, self._tell_at = since, 0.0
         if self._clock() < self._tell_at:
             return
-        self._tell_at = self._clock() + AGAIN_SECONDS
         self._holds.see()
         if self._has_departed and self._holds.is_quiet():
-            self._has_departed = False
             self._state.parked.forget_departed()
+            self._has_departed = False
+        self._tell_at = self._clock() + AGAIN_SECONDS
         self._keep_alarm(held)
 
     def _keep_alarm(self, held: int) -> None:

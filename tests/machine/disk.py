@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 FILE, DIRECTORY, SYMLINK, FIFO = stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO
 
+PAGE_BYTES = 256
+"""What is written again becomes durable by whole pages."""
 Node = tuple[object, ...]
 """What stands at a path, as a plain tuple: ("d", mode), ("f", mode, mtime_ns, content), ("l", target) or ("o",)."""
 
@@ -35,10 +37,10 @@ class Inode:
     __slots__ = (
         "content",
         "ctime_ns",
-        "is_lost",
         "kept",
         "kind",
         "links",
+        "lost",
         "mode",
         "mtime_ns",
         "names",
@@ -55,15 +57,21 @@ class Inode:
         self.names: dict[bytes, Inode] = {}
         self.kept: dict[bytes, Inode] = {}
         self.links = 0
-        self.is_lost = False
-        """Whether a sync of its content failed: the next one says "done", and nothing is."""
+        self.lost: set[int] = set()
+        """Pages of its content of which a sync failed: the next one says "done", and they are not."""
         # A symlink's target comes with its name; a file comes empty.
         self.saved = Saved(mode, now_ns, now_ns, content if kind == SYMLINK else b"")
 
     def save(self) -> None:
         """Content, mode and time are durable."""
-        content = self.saved.content if self.is_lost else self.content
-        self.saved = Saved(self.mode, self.mtime_ns, self.ctime_ns, content)
+        self.saved = Saved(self.mode, self.mtime_ns, self.ctime_ns, self._written())
+
+    def _written(self) -> bytes:
+        content = bytearray(self.content)
+        for page in self.lost:
+            here = slice(page * PAGE_BYTES, min((page + 1) * PAGE_BYTES, len(content)))
+            content[here] = self.saved.content[here].ljust(len(content[here]), b"\0")
+        return bytes(content)
 
     def node(self) -> Node:
         """What a plain reader sees of it."""
@@ -76,6 +84,10 @@ class Inode:
 
 Touch = tuple[Inode, bytes, Inode | None]
 """A name in a directory, and what it leads to from now on."""
+
+
+def _page(content: bytes, page: int) -> bytes:
+    return content[page * PAGE_BYTES : (page + 1) * PAGE_BYTES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +156,9 @@ class Disk:
     def fail_sync(self, inodes: Iterable[Inode]) -> None:
         """A sync of these failed: what of their content was not durable will never be."""
         for inode in inodes:
-            inode.is_lost = inode.is_lost or inode.content != inode.saved.content
+            content, saved = inode.content, inode.saved.content
+            pages = range(-(-len(content) // PAGE_BYTES))
+            inode.lost |= {page for page in pages if _page(content, page) != _page(saved, page)}
 
     def sync(self, inode: Inode) -> None:
         """fsync of one file or directory."""
@@ -277,9 +291,9 @@ def _lose(inode: Inode, rng: Random, keep: float) -> None:
         inode.mtime_ns = saved.mtime_ns
     if (inode.mode, inode.mtime_ns) == saved[:2]:
         inode.ctime_ns = saved.ctime_ns
-    if inode.kind == FILE and inode.content != saved.content and (inode.is_lost or rng.random() >= keep):
+    if inode.kind == FILE and inode.content != saved.content and (inode.lost or rng.random() >= keep):
         size, cut = len(inode.content), rng.randrange(len(inode.content) + 1)
         ways = [saved.content, inode.content[:cut], bytes(size), inode.content[:cut] + bytes(size - cut)]
         inode.content = rng.choice(ways)
-    inode.is_lost = False
+    inode.lost.clear()
     inode.save()

@@ -196,8 +196,9 @@ class Observed:
         spot = Spot(*claims.at, claims.instance)
         seen = Seen(disk, rows, claims.unmet, claims.rules, self.spot, spot)
         self.nobodys.check(seen, self.seen, self.published, aside)
-        if was != claims.rules:
-            self._note_unguarded(was, disk, rows)
+        between = {self.published.rules[one] for one in self.published.history if seen.was < one < seen.at}
+        for rules in {was, *between} - {claims.rules}:
+            self._note_unguarded(rules, disk, rows)
 
     def _note_unguarded(self, rules: Rules, disk: Tree, rows: AbstractSet[bytes]) -> None:
         """These rules protect no more: what they kept from being looked at, a scrub will find."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
-from tests.machine.disk import DIRECTORY, FILE, SYMLINK, Disk, Inode
+from tests.machine.disk import DIRECTORY, FILE, PAGE_BYTES, SYMLINK, Disk, Inode
 from tests.machine.looking import DirectoryEntry, Opened, Room, Told, check_open, error_of, there, told, walk
 
 AS_THEY_ARE = frozenset({
@@ -105,7 +105,7 @@ class SimulatedOs:
         self._step(opened.disk, "write", len(content))
         inode, at = opened.inode, opened.offset
         before = inode.content[:at].ljust(at, b"\0")
-        inode.is_lost = False
+        inode.lost.difference_update(range(at // PAGE_BYTES, -(-(at + len(content)) // PAGE_BYTES)))
         inode.content = before + bytes(content) + inode.content[at + len(content) :]
         opened.offset += len(content)
         inode.mtime_ns = opened.disk.now_ns()

@@ -1,5 +1,9 @@
 """Too many deletes are held, at the producer and on a replica, whatever dies meanwhile; and when a person says so, they go."""
 
+import errno
+from collections.abc import Callable
+from itertools import count
+
 import pytest
 
 from tests.machine.acts import produce, turn
@@ -8,6 +12,7 @@ from tests.machine.calm import HOLD_ALARM, calm
 from tests.machine.disk import DIRECTORY, FILE
 from tests.machine.hold_laws import held_in_journal
 from tests.machine.laws import Observed, claims_of
+from tests.machine.looking import error_of
 from tests.machine.persons import release_at, release_at_master
 from tests.machine.process import clock
 from tests.machine.queues import UPSTREAM
@@ -105,9 +110,10 @@ def test_a_move_is_not_held() -> None:
     assert world.count["deletes released at the producer"] == 0
 
 
-def unvouched() -> tuple[World, Observed]:
-    """A replica whose master deletes much, and nobody vouches for that."""
+def unvouched(fault: Callable[[str], None] = lambda what: None) -> tuple[World, Observed]:
+    """A replica whose master deletes much, and nobody vouches for that. `fault`: its disk's, meanwhile."""
     world, replica = full_world(hold_paths=None, replica_hold_paths=LIMIT)
+    replica.process.disk.fault = fault
     world.hand.remove(b"full")
     world.master.look()
     unvouch(world)
@@ -129,6 +135,28 @@ def test_what_a_replica_holds_it_holds_over_deaths(power: bool) -> None:
     assert held_at(replica) == is_held
     assert replica.disk() == before
     assert HOLD_ALARM in replica.process.board.alarms()
+
+
+@pytest.mark.parametrize("nth", range(1, 8))
+def test_what_a_replica_remembers_of_a_hold_waits_for_room(nth: int) -> None:
+    """Each of the commits that come with a hold and with its release, while the disk is full for a moment."""
+    world, replica = unvouched(_no_room_at(nth))
+    release_at_master(world)
+    replica.process.disk.fault = _no_room_at(nth)
+    go_on(world, rounds=5)
+    calm(world)
+    assert held_at(replica) == set()
+
+
+def _no_room_at(nth: int) -> Callable[[str], None]:
+    """There is no room for the nth commit."""
+    commits = count(1)
+
+    def fault(what: str) -> None:
+        if what == "commit" and next(commits) == nth:
+            raise error_of(errno.ENOSPC)
+
+    return fault
 
 
 @pytest.mark.parametrize("who", ["master", "replica"])

@@ -3,6 +3,8 @@
 import errno
 from collections.abc import Callable
 from contextlib import nullcontext
+from math import inf
+from random import Random
 
 import pytest
 
@@ -14,6 +16,7 @@ from tests.machine import calm as calm_module
 from tests.machine.acts import produce, turn
 from tests.machine.calm import calm
 from tests.machine.disk import DIRECTORY, FILE
+from tests.machine.faults import SYNCING, Fault
 from tests.machine.laws import Observed
 from tests.machine.process import clock
 from tests.machine.reference import LawBroken, check
@@ -241,3 +244,26 @@ def test_a_disk_that_fails_at_the_store_halts_the_process_or_is_told(
         assert number == errno.EIO or "no-room-for-content" in replica.process.board.alarms()
     world.bury(replica, power=False)
     calm(world)
+
+
+def test_what_a_failed_sync_left_of_a_content_is_written_once_more() -> None:
+    """What is read of it comes from memory, and a sync that failed once says "done" ever after."""
+    world, replica = level_world()
+    put(world, b"large", LARGE)
+    publish(world)
+    disk = replica.process.disk
+    fetch(world, replica, 3)
+    disk.fault = Fault(errno.EIO, SYNCING, 1.0, None, inf, lambda: clock.now, Random(0))
+    for _ in range(20):
+        world.turn_replica(replica)
+        if not replica.process.is_running:
+            break
+        work(world, replica)
+        produce(world)
+    assert not replica.process.is_running
+    disk.mend()
+    calm(world)
+    assert replica.disk()[b"large"][-1] == LARGE
+    world.keep = 0.0
+    world.bury(replica, power=True)
+    assert replica.disk()[b"large"][-1] == LARGE
