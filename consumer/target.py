@@ -253,12 +253,12 @@ class Target:
                     self._changed |= swap.changed
                     self._placed_before |= swap.placed
             self._opened.swap_position()
-        stored = [put for put in plan.contents if type(put) is Put and put.body is None]
+            stored = [put for put in plan.contents if type(put) is Put and put.body is None]
+            if stored:
+                # Where a swap is carried out again, the name here and the one in its place are one file's: no rename takes it.
+                self._opened.clean()
         self._placed = [put.entry.digest for put in stored if put.path not in outcome.unmet]
-        if stored:
-            # Where a swap is carried out again, the name here and the one in its place are one file's: no rename takes it away.
-            self._opened.clean()
-        elif not outcome.unmet:
+        if not stored and not outcome.unmet:
             self._opened.swapped_all()
         return outcome
 

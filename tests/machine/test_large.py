@@ -267,3 +267,15 @@ def test_what_a_failed_sync_left_of_a_content_is_written_once_more() -> None:
     world.keep = 0.0
     world.bury(replica, power=True)
     assert replica.disk()[b"large"][-1] == LARGE
+
+
+def test_a_stage_that_cannot_be_listed_once_a_content_is_placed_halts() -> None:
+    world, replica = level_world()
+    put(world, b"large", LARGE)
+    publish(world)
+    disk = replica.process.disk
+    disk.fault = Fault(errno.EIO, frozenset({"list"}), 1.0, None, inf, lambda: clock.now, Random(0))
+    fetch(world, replica, 60)
+    assert world.count["halts of a replica"]
+    calm(world)
+    assert replica.disk()[b"large"][-1] == LARGE
