@@ -99,7 +99,7 @@ class Withholding:
         return paths
 
     def turn(self) -> None:
-        """Remember since when something is held, forget what counts no more, keep the alarm. May be called again after an error."""
+        """Remember since when something is held, forget what counts no more, keep the alarm. May be called again."""
         held = self._held
         if bool(held) != bool(self._since):
             since = self._unix_clock() if held else 0.0
