@@ -240,7 +240,7 @@ def back_up(world: World, replica: Observed) -> None:
     if replica.process.is_running and replica.process.state.mark:
         process = replica.process
         copies = world.backups.setdefault(process.name, [])
-        copies.append(Copy(databases.image(process.state_path), process.disk.copy(process.target), set(replica.edited)))
+        copies.append(Copy(databases.image(process.state_path), process.disk.copy(process.target), replica.unlooked()))
         del copies[:-BACKUPS_KEPT]
 
 

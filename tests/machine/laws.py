@@ -182,6 +182,11 @@ class Observed:
         """Whether what stands there is not the tree's, and may stay."""
         return path not in self.nobodys.rows and self.nobodys.stays(path, self.disk())
 
+    def unlooked(self) -> set[bytes]:
+        """Where its disk may be another than its index says, and with other patterns that will have to be found."""
+        paths = self.disk().keys() | self.nobodys.rows
+        return self.edited | {path for path in paths if self.nobodys.may_guard(path)}
+
     def protect(self, rules: Rules) -> None:
         """Its own patterns are these from its next start on."""
         # By what it committed last: a process that died may have done more than was ever looked at.

@@ -42,6 +42,10 @@ class NobodysHere:
         here = self.rules if rules is None else rules
         return excludes(self.protect, path, is_directory) or excludes(here, path, is_directory)
 
+    def may_guard(self, path: bytes) -> bool:
+        """Whether something of one kind or the other would be protected there."""
+        return self.guards(path, None) or self.guards(path, ("d",))
+
     def stays(self, path: bytes, disk: Tree) -> bool:
         """Whether this may stand on the disk although the tree has no such thing."""
         return any(self._may_stand(other, node) for other, node in disk.items() if path in (other, *parents(other)))
