@@ -94,6 +94,8 @@ class Published:
     """What was announced, each with the instance that drew it; and when, in the time of `Master.looks`."""
     salts: dict[tuple[int, bytes], bytes] = field(default_factory=dict)
     """Of each epoch, by which its digests are made."""
+    announced: dict[tuple[int, bytes], int] = field(default_factory=dict)
+    """When each epoch was announced, in the time of `Master.looks`."""
     rules: dict[Spot, Rules] = field(default_factory=dict)
     """The patterns of each boundary."""
     left: set[bytes] = field(default_factory=set)
@@ -108,6 +110,7 @@ class Published:
         latest = self.history[max(self.history)] if self.history else {}
         self.epochs[told.epoch, told.instance] = self.master.looks
         self.salts[told.epoch, told.instance] = told.salt
+        self.announced[told.epoch, told.instance] = self.master.looks
         spot = Spot(told.epoch, told.first - 1, told.instance)
         self.tree = self.history[spot] = tree
         self.rules[spot] = rules
