@@ -264,7 +264,11 @@ def _put_back(replica: Observed, state: bytes | None, target: Inode | None) -> N
         process.disk.put_copy(b"target", target)
     replica.promised, replica.spot = (0, 0), NOWHERE
     replica.holds.forget()
-    replica.nobodys.forget(known_to(databases.images.get(process.state_path, b"")))
+    rows = known_to(databases.images.get(process.state_path, b""))
+    replica.nobodys.forget(rows)
+    if state != b"":
+        # What was protected then, and known to nobody, may be protected no more.
+        replica.edited |= replica.disk().keys() - rows
     replica.seen = replica.disk()
 
 
