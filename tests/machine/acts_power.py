@@ -34,7 +34,7 @@ def cut_power_master(world: World) -> None:
         producer.end()
     world.disks[b"master"].cut_power(world.rng, world.rng.choice(KEEPS))
     world.master.look()
-    world.is_rot_possible = True
+    world.master.rot()
     clock.now += world.rng.choice([0.0, 2.0, 30.0])
     world.count["power cuts of the master"] += 1
 

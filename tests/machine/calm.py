@@ -56,7 +56,7 @@ def _go_on(world: World, number: int) -> None:
     produce(world)
     hash_files(world, world.producer)
     approve(world)
-    if number % SCRUB_EVERY == 0 and world.is_rot_possible:
+    if number % SCRUB_EVERY == 0 and world.master.may_be_rotten:
         reread(world)
     for replica in world.replicas.values():
         turn(world, replica)
@@ -83,7 +83,7 @@ def reread(world: World) -> None:
     if world.producer.is_running and world.producer.pipeline.may_reread:
         for path in world.master.tree:
             world.producer.pipeline.reread(path)
-        world.is_rot_possible = False
+        world.master.may_be_rotten = False
 
 
 def approve(world: World) -> None:

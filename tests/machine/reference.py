@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tests.machine.digests import tree_digest
 from tests.machine.disk import Disk, Inode, Node, tree_below
 from tests.machine.rules import Rules, excludes, rules_in
-from tests.machine.wire import BATCH, INLINE_BYTES, PATTERNS, Read, Row, digest_of, piece_in, read
+from tests.machine.wire import BATCH, INLINE_BYTES, PATTERNS, Piece, Read, Row, digest_of, piece_in, read
 
 Tree = dict[bytes, Node]
 Place = tuple[int, int]
@@ -64,6 +64,21 @@ class Master:
     """From when on each path is there, without a gap."""
     same_since: dict[bytes, int] = field(default_factory=dict)
     """From when on each path is what it is now."""
+
+    may_be_rotten: bool = False
+    """Whether files may have changed and nothing tells, as a power cut leaves them: all are to be read again."""
+    was_rotten: bool = False
+    """Whether that ever was so."""
+
+    def rot(self) -> None:
+        """Files may be others now, with the size and time that they had."""
+        self.may_be_rotten = self.was_rotten = True
+
+    def had(self, piece: Piece) -> bool:
+        """Whether a part is of the content that it names; or, where nothing tells what is in a file, of one that a file had."""
+        end, named = piece.offset + len(piece.content), self.contents.get(piece.digest, b"")
+        contents = self.contents.values() if self.was_rotten else [named]
+        return any(content[piece.offset : end] == piece.content for content in contents)
 
     def look(self) -> None:
         """It may have changed: the dict is what a plain reader sees now."""
@@ -153,9 +168,8 @@ class Published:
         """The producer answers one replica. A part is one of the content that it names (law 8)."""
         piece = piece_in(message)
         if piece is not None:
-            content, end = self.master.contents.get(piece.digest), piece.offset + len(piece.content)
-            is_of_it = content is not None and content[piece.offset : end] == piece.content
-            check(is_of_it, f"law 8: a part at {piece.offset} of {piece.digest.hex()} is of another content")
+            what = f"law 8: a part at {piece.offset} of {piece.digest.hex()} is of another content"
+            check(self.master.had(piece), what)
 
     def note_released(self, message: Read) -> None:
         """What a message says of it, whoever it is for."""

@@ -83,8 +83,6 @@ class World:
         """All patterns that there ever were."""
         self.faults: list[Fault] = []
         """Those of disks, until now."""
-        self.is_rot_possible = False
-        """Whether the master's files may have changed and nothing tells: all are to be read again."""
         self.rival: ProducerProcess | None = None
         """Another producer beside the same tree, if somebody started one."""
         self.is_calm = False
