@@ -25,6 +25,8 @@ from producer.sighting import NOBODY, Sighting
 log = logging.getLogger("treecast")
 
 TEND_SECONDS = 1.0
+DROPPED_AGAIN_SECONDS = 7 * 86400.0
+"""So long after a replica was forgotten each start of the producer deletes its queue again: the broker may have been away."""
 READY_FLOOR = 0.5
 GONE_ALARM = "replicas-gone"
 NAMED_IN_ALARM = 10
@@ -52,6 +54,8 @@ class Membership:
         self._subscriber = subscriber
         self._clock = clock or _unix
         self._roster = Roster(journal.roster.members(), 0.0)
+        self._queues_to_drop = journal.roster.forgotten(self._clock() - DROPPED_AGAIN_SECONDS)
+        """An earlier run may have ended before the broker heard of it."""
         self._resting = Resting(ready_floor)
         self._roster.deafen(0.0)
         self._deaf: Deaf | None = Deaf(None, Phase.CONNECTING, "")
@@ -93,15 +97,17 @@ class Membership:
     def tend(self, now: float) -> None:
         """Make durable what changed, forget who is to be forgotten, alarm for who is gone. Raises as the journal does."""
         self._listen(now)
-        if (unsaved := self._roster.to_save(now)) is not None:
-            self._journal.roster.save(*unsaved)
-            self._roster.saved(now)
+        self._save(now, at_once=False)
         if now < self._tend_at:
             return
         self._tend_at = now + TEND_SECONDS
         for name in self._roster.expired(now):
             log.info("the ephemeral replica %s is forgotten: it said nothing for 10 minutes", name)
             self._drop(name)
+        if self.is_listening:
+            while self._queues_to_drop:
+                if (name := self._queues_to_drop.pop()) not in self._roster:
+                    self._publisher.drop_queue(name)
         self._alarm(now)
 
     @property
@@ -178,9 +184,10 @@ class Membership:
 
     # -- inner
 
-    def _save(self, now: float) -> None:
-        if (unsaved := self._roster.to_save(now, at_once=True)) is not None:
-            self._journal.roster.save(*unsaved)
+    def _save(self, now: float, *, at_once: bool = True) -> None:
+        if (unsaved := self._roster.to_save(now, at_once=at_once)) is not None:
+            unix = self._clock()
+            self._journal.roster.save(*unsaved, unix, keep_since=unix - DROPPED_AGAIN_SECONDS)
             self._roster.saved(now)
 
     def _listen(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""Does: the journal's table of the replicas that belong to the fleet. Knows one table, not why a replica is in it."""
+"""Does: the journal's tables of the replicas that belong to the fleet, and of those that were forgotten. Knows not why."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,8 @@ SCHEMA = """
 CREATE TABLE replica (
     name TEXT PRIMARY KEY, labels TEXT NOT NULL, ephemeral INTEGER NOT NULL, added REAL NOT NULL, heard REAL NOT NULL,
     epoch INTEGER NOT NULL, sequence INTEGER NOT NULL, version TEXT NOT NULL, wire INTEGER NOT NULL
-) WITHOUT ROWID
+) WITHOUT ROWID;
+CREATE TABLE forgotten (name TEXT PRIMARY KEY, unix REAL NOT NULL) WITHOUT ROWID
 """
 """`epoch`, `sequence`: the last position at which it was level. `labels` as a person writes them."""
 _SELECT = "SELECT name, labels, ephemeral, added, heard, epoch, sequence, version, wire FROM replica ORDER BY name"
@@ -32,8 +33,17 @@ class RosterRecord:
             for name, labels, ephemeral, added, heard, epoch, sequence, version, wire in rows
         ]
 
-    def save(self, members: Iterable[Member], forgotten: Iterable[str]) -> None:
-        """Make durable who changed, and who belongs to the fleet no more. Idempotent."""
+    def forgotten(self, since: float) -> list[str]:
+        """Who was forgotten at or after this unix time, and is not back."""
+        with self._converted():
+            rows = self._database.execute(
+                "SELECT name FROM forgotten WHERE unix >= ? ORDER BY name", (since,)
+            ).fetchall()
+        return [name for (name,) in rows]
+
+    def save(self, members: Iterable[Member], forgotten: Iterable[str], unix: float, *, keep_since: float) -> None:
+        """Make durable who changed, and who belongs to the fleet no more as of `unix`. Whom it lost before `keep_since` is
+        remembered no longer. Idempotent."""
         rows = [
             (
                 one.name,
@@ -49,7 +59,11 @@ class RosterRecord:
         ]
         with self._transaction():
             self._database.executemany("INSERT OR REPLACE INTO replica VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-            self._database.executemany("DELETE FROM replica WHERE name = ?", [(name,) for name in forgotten])
+            gone = [(name,) for name in forgotten]
+            self._database.executemany("DELETE FROM replica WHERE name = ?", gone)
+            self._database.executemany("DELETE FROM forgotten WHERE name = ?", [row[:1] for row in rows])
+            self._database.executemany("INSERT OR REPLACE INTO forgotten VALUES (?, ?)", [(*row, unix) for row in gone])
+            self._database.execute("DELETE FROM forgotten WHERE unix < ?", (keep_since,))
 
 
 def _labels(text: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from producer.fleet_view import GONE_SECONDS, Word
 from producer.membership import GONE_ALARM
 from producer.roster import EPHEMERAL_LIFE_SECONDS, NEW_LIMIT_SECONDS
 from tests.running_producer import RunningProducer
-from tests.twins import MemoryBroker, MemoryWatch
+from tests.twins import MemoryBroker, MemoryPublisher, MemoryWatch
 
 
 @pytest.fixture
@@ -179,6 +179,28 @@ def test_one_that_is_forgotten_loses_its_queue_but_not_while_it_speaks(tmp_path:
     producer.crash()
     again = producing(tmp_path, broker)
     assert words(again) == {}
+    again.crash()
+
+
+def test_a_queue_that_the_broker_never_heard_to_drop_goes_with_the_next_start(
+    tmp_path: Path, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was away then, and what was to be told to it ended with the process. Who is back keeps its queue."""
+    producer = producing(tmp_path, broker)
+    for name in ("paris", "rome"):
+        say(producer, name)
+    producer.skip(GONE_SECONDS)
+    with monkeypatch.context() as away:
+        away.setattr(MemoryPublisher, "drop_queue", lambda *_: None)
+        for name in ("paris", "rome"):
+            producer.pipeline.members.forget(name, producer.now())
+    say(producer, "rome")
+    producer.crash()
+    assert set(broker.queues) >= {"paris", "rome"}
+    again = producing(tmp_path, broker)
+    again.skip(1.0)
+    again.step()
+    assert set(broker.queues) & {"paris", "rome"} == {"rome"}
     again.crash()
 
 
