@@ -5,6 +5,7 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from common.messages import Answer, Ask, AskBuckets, AskSince, BucketRows, Downs
 from common.wire import codec
 from producer.answerer import Made, may_publish
 from producer.answers import BUNDLE_BYTES
-from producer.contents import Contents
+from producer.contents import Contents, Pass
 from producer.pacing import BURST_MINIMUM_BYTES
 from tests.running_producer import TREE, RunningProducer
 from tests.twins import MemoryBroker
@@ -76,6 +77,25 @@ def test_who_asks_for_the_same_buckets_next_costs_no_reading(world: World, monke
     again = world.answered(AskBuckets(world.full, True), len(world.full), replica="rome")
     assert bodies(again) == on_disk(world.root)
     assert {one.replica for one in again if isinstance(one, BucketRows)} == {"rome"}
+
+
+def test_ten_that_ask_at_once_cost_the_reading_of_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take turns, so each is somewhere else in the tree."""
+    reading, passes = Contents.reading, 0
+
+    def counted(contents: Contents) -> AbstractContextManager[Pass | None]:
+        nonlocal passes
+        passes += 1
+        return reading(contents)
+
+    monkeypatch.setattr(Contents, "reading", counted)
+    monkeypatch.setattr(producer.answers, "BUNDLE_BYTES", 30_000)
+    for number in range(9):
+        world.ask(AskBuckets(world.full, True), replica=f"r{number}")
+    answers = world.answered(AskBuckets(world.full, True), 10 * len(world.full))
+    assert passes == len(world.full)
+    assert world.producer.board.figures()["answers_total", "bucket"] == len(answers)
+    assert len({(one.replica, one.bucket) for one in answers if isinstance(one, BucketRows)}) == len(answers)
 
 
 def test_answers_to_one_replica_go_in_bundles_of_which_no_answer_is_left_out(
