@@ -154,12 +154,19 @@ class Leading:
             self._draw_anew()
             self._lead.has_seen_another = False
             self._hears_since = None
-            self.is_whole, self.was_second = False, True
+            self.was_second = True
+            self._compare_anew()
         self._hears_since = now if self._hears_since is None else self._hears_since
         self._upstream.hear(now, may_vouch=now - self._hears_since >= REPLICAS_SPEAK_SECONDS)
         if self._upstream.is_outdone:
             self._upstream.is_outdone = False
             self._draw_anew()
+
+    def _compare_anew(self) -> None:
+        """What was found of the source before may be older than what another published meanwhile: a base is scanned for again."""
+        self.is_whole = False
+        if not self._journal.announced.is_vouched:
+            self._reopen_source()
 
     def _draw_anew(self) -> None:
         begin_epoch(self._journal)
@@ -236,6 +243,8 @@ class Leading:
         begin_epoch(self._journal)
         if self._journal.announced.is_vouched:
             self._reopen()
+        else:
+            self._compare_anew()
 
     def _tell_take_over(self, leader: str, now: float) -> None:
         if self.standing is Standing.TAKES_OVER and self._lead.held_too_long(now):

@@ -1,15 +1,16 @@
-"""A journal that is older than what was published, and nobody who knows better answers in time: it takes nothing back."""
+"""A journal or base that is older than what was published, and nobody who knows better answers in time: it takes nothing back."""
 
 import pytest
 
 from producer.leading import Leading
 from tests.machine.acts import turn
+from tests.machine.acts_producers import start_rival
 from tests.machine.calm import calm
 from tests.machine.disk import FILE
 from tests.machine.laws import Observed
 from tests.machine.needs import lose
 from tests.machine.process import clock, databases
-from tests.machine.producing import JOURNAL
+from tests.machine.producing import JOURNAL, ProducerProcess
 from tests.machine.queues import UPSTREAM
 from tests.machine.reference import LawBroken
 from tests.machine.setting import Setting
@@ -72,3 +73,49 @@ def test_without_that_it_takes_back_what_was_published(monkeypatch: pytest.Monke
     world, replica = restore_unheard()
     with pytest.raises(LawBroken, match="takes it back"):
         ask(world, replica)
+
+
+def go_on(world: World, *producers: ProducerProcess | None, rounds: int = 4) -> None:
+    """These take turns; all is published that can be."""
+    for _ in range(rounds):
+        for producer in producers:
+            world.turn_producer(producer=producer)
+            hash_files(world, producer or world.producer)
+            (producer or world.producer).publisher.pump()
+        clock.now += 1.1
+
+
+def base_of_a_second() -> tuple[World, Observed]:
+    """A second has scanned the source for its base; what came then, and it did not see, the first has published and ends."""
+    world = World(Setting(interleaves=False, replicas=("one",), edits=3))
+    replica = world.replicas["one"]
+    start_rival(world)
+    first, second = world.rival, world.producer
+    assert first is not None
+    for _ in range(10):
+        go_on(world, first, rounds=1)
+        turn(world, replica)
+    go_on(world, first, second)
+    assert first.pipeline.leading.is_live
+    assert second.watch is not None
+    second.watch.is_deaf = True
+    world.hand.put(LARGE, FILE, 0o644, b"new")
+    world.master.look()
+    world.hint(LARGE)
+    for _ in range(4):
+        go_on(world, first, second, rounds=1)
+        turn(world, replica)
+    assert LARGE in replica.disk()
+    first.end()
+    return world, replica
+
+
+def test_a_base_of_before_another_published_is_scanned_for_again() -> None:
+    world, replica = base_of_a_second()
+    for _ in range(10):
+        go_on(world, world.producer, rounds=1)
+        turn(world, replica)
+        world.check()
+        assert LARGE in replica.disk()
+    assert world.producer.pipeline.leading.is_live
+    calm(world)
