@@ -96,6 +96,11 @@ class Finding:
         """Whether nothing is published because the source is empty."""
         return self._verdict.alarm == guard.EMPTY
 
+    @property
+    def is_root_empty(self) -> bool:
+        """Whether there was nothing in the source when it was last looked at, excluded or not."""
+        return self._root.is_empty
+
     def check_root(self, now: float) -> bool:
         """Look at the root, raise or clear the alarms; begin anew where another directory took its place, or where it is back.
 

@@ -208,7 +208,8 @@ class Pipeline:
             return False
         if self.leading.led_seconds(now) < REPLICAS_SPEAK_SECONDS:
             return True
-        return self._upstream.fleet.most_entries() > 0
+        # Where there are files, and all are excluded, the disk is there.
+        return self._finding.is_root_empty and self._upstream.fleet.most_entries() > 0
 
     def _next_batch(self, now: float) -> list[Change]:
         """The changes of the next batch; none when nothing changed, or when it is worth waiting for more."""

@@ -8,6 +8,7 @@ import pytest
 
 from common.errors import HaltError, NoRoomError
 from tests.machine.acts import lose_state, produce, turn
+from tests.machine.acts_journals import lose_journal
 from tests.machine.calm import calm
 from tests.machine.disk import DIRECTORY, FIFO, FILE
 from tests.machine.faults import Fault
@@ -252,3 +253,12 @@ def test_what_left_as_excluded_goes_where_it_is_of_another_kind_that_is_not(rule
         turn(world, replica)
     assert b"turns" not in replica.disk()
     calm(world)
+
+
+def test_a_producer_without_a_journal_that_excludes_everything_does_not_wait_in_silence() -> None:
+    world, replica, _ = level()
+    before = replica.disk()
+    with_patterns(world, "*")
+    lose_journal(world)
+    calm(world)
+    assert replica.disk() == before
