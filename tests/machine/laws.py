@@ -199,11 +199,19 @@ class Observed:
         aside = stage.names.get(b"aside") if stage is not None else None
         was, rows = self.nobodys.rules, frozenset(claims.rows)
         spot = Spot(*claims.at, claims.instance)
+        self._note_left(disk, rows | claims.unmet.keys())
         seen = Seen(disk, rows, claims.unmet, claims.rules, self.spot, spot)
         self.nobodys.check(seen, self.seen, self.published, aside)
         between = {self.published.rules[one] for one in self.published.history if seen.was < one < seen.at}
         for rules in {was, *between} - {claims.rules}:
             self._note_unguarded(rules, disk, rows)
+
+    def _note_left(self, disk: Tree, known: AbstractSet[bytes]) -> None:
+        """What somebody put where the tree's own could not stand is foreign once that left as excluded: a scrub will find it."""
+        gone = self.nobodys.rows - self._shown - known
+        put = {path for path in gone if path in disk and path in self.published.left and path in self.nobodys.ever}
+        self.edited |= put
+        self.holds.edited(put)
 
     def _note_unguarded(self, rules: Rules, disk: Tree, rows: AbstractSet[bytes]) -> None:
         """These rules protect no more: what they kept from being looked at, a scrub will find."""
