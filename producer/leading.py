@@ -61,7 +61,8 @@ class Leading:
         self.is_whole = False
         """Whether the source was compared with the index, whole, since nobody else could publish."""
         self.was_second = False
-        """Whether another has led since this run began."""
+        """Whether another has led, or published, and the source was not compared since our epoch was announced: from then on
+        nobody follows the other."""
         self._since: float | None = None
         self._hears_since: float | None = None
         self.standing = Standing.WAITS
@@ -147,6 +148,8 @@ class Leading:
     def note_whole(self) -> None:
         """The whole source is in the index, as of now."""
         self.is_whole = True
+        if self._journal.is_announced:
+            self.was_second = False
 
     def _hear(self, now: float) -> None:
         """A new epoch where another may have published since ours was drawn: before it is heard what replicas say of that one."""
@@ -206,6 +209,7 @@ class Leading:
 
     def _announce(self, is_released: bool | None) -> None:
         self._journal.announce(is_released=is_released)
+        self.is_whole = self.is_whole and not self.was_second
         self._stream.beat_now()
         self._board.clear(ALARM)
         log.info("epoch %d is announced", self._journal.stand.lineage.epoch)
@@ -228,7 +232,7 @@ class Leading:
     # -- taking over
 
     def _reopen(self) -> None:
-        self.is_whole = False
+        self.is_whole, self.was_second = False, True
         self._vouching.begin_anew()
         self._journal.reopen()
         self._reopen_source()
@@ -238,7 +242,7 @@ class Leading:
         if self._lead.is_taking_over:
             return
         self._lead.take_over(now)
-        self._lead.has_seen_another = False
+        self._lead.has_seen_another, self.was_second = False, True
         self.standing = Standing.TAKES_OVER
         begin_epoch(self._journal)
         if self._journal.announced.is_vouched:

@@ -119,3 +119,41 @@ def test_a_base_of_before_another_published_is_scanned_for_again() -> None:
         assert LARGE in replica.disk()
     assert world.producer.pipeline.leading.is_live
     calm(world)
+
+
+def test_a_base_of_before_another_published_that_took_over_is_compared_before_anybody_is_told_of_it() -> None:
+    world, replica = level()
+    start_rival(world)
+    first, second = world.rival, world.producer
+    assert first is not None
+    while not first.is_running:
+        world.turn_producer(producer=first)
+    go_on(world, first, rounds=1)
+    first.pipeline.leading.start(clock.now, takes_over=True)
+    for _ in range(6):
+        go_on(world, first, rounds=1)
+        turn(world, replica)
+    second.end()  # and started again: it hears of the first, and makes its index anew
+    for _ in range(20):
+        world.turn_producer()
+        if second.pipeline.leading.is_whole:
+            break
+        second.publisher.pump()
+        turn(world, replica)
+        clock.now += 0.1
+    assert second.pipeline.leading.word == "hearing"
+    assert second.watch is not None
+    second.watch.is_deaf = True
+    world.hand.put(LARGE, FILE, 0o644, b"new")
+    world.master.look()
+    world.hint(LARGE)
+    go_on(world, first, rounds=2)
+    turn(world, replica)
+    assert LARGE in replica.disk()
+    for _ in range(10):
+        go_on(world, second, rounds=1)
+        turn(world, replica)
+        world.check()
+        assert LARGE in replica.disk()
+    assert second.pipeline.leading.is_live
+    calm(world)
