@@ -251,7 +251,7 @@ def restore(world: World, replica: Observed) -> None:
         return
     copy, what = world.rng.choice(copies), world.rng.choice(["both", "state", "disk"])
     world.count[f"restore {what}"] += 1
-    replica.edited = copy.edited if what == "both" else replica.edited | copy.edited
+    replica.edited = set(copy.edited) if what == "both" else replica.edited | copy.edited
     _put_back(replica, copy.database if what != "disk" else None, copy.target if what != "state" else None)
 
 
