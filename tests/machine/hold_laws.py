@@ -69,6 +69,8 @@ def is_released(was: Place, now: Place, released: Mapping[int, int]) -> bool:
     """Whether a replica may have heard, between these positions, that all it knew of was released."""
     if was[0] == now[0]:
         return released.get(now[0], 0) >= was[1]
+    if 0 < released.get(was[0], 0) >= was[1]:
+        return True  # heard before it went on to another epoch
     return any(upto > 0 for epoch, upto in released.items() if was[0] < epoch <= now[0])
 
 
