@@ -15,7 +15,7 @@ from common.digests import content_digest
 from common.entries import Entry, directory_entry
 from common.messages import INLINE_LIMIT_BYTES
 from common.names import PATTERNS_PATH, ancestors, depth, escape
-from common.patterns import Patterns, lines_of
+from common.patterns import Patterns, patterns_of
 from consumer.holds import LET_GO, Chosen, Goal, Judge, choose
 from consumer.values import (
     Drift,
@@ -126,7 +126,7 @@ def _patterns_with(told: Told | None, view: View, is_known: IsKnown) -> Patterns
     if told is not None and told.entry is None:
         return Patterns()
     if told is not None and told.entry is not None:
-        return Patterns(lines_of(told.body)) if told.body is not None and matches(told.entry, told.body) else None
+        return patterns_of(told.body) if told.body is not None and matches(told.entry, told.body) else None
     return view.patterns if is_known(PATTERNS_PATH) and not view.unmet([PATTERNS_PATH]) else None
 
 

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,24 +92,28 @@ def end(process: "subprocess.Popen[str]", number: int = signal.SIGINT) -> tuple[
 
 
 def picture(root: Path, but: bytes = b"") -> Picture:
-    """All that a replica must show, `lost+found` at the root aside. `but`: what a running consumer has there, and may change."""
+    """All that a replica must show, `lost+found` at the root aside. `but`: what a running consumer has there, and may change.
+    What goes while we look is not there."""
     found: Picture = {}
     for directory, directories, files in os.walk(os.fsencode(root)):
         if but and directory == os.fsencode(root):
             directories[:] = [name for name in directories if name != but]
         for name in directories + files:
             path = os.path.join(directory, name)
-            seen = os.lstat(path)
-            mode = stat.S_IMODE(seen.st_mode) & 0o777
-            relative = os.path.relpath(path, os.fsencode(root))
-            if stat.S_ISLNK(seen.st_mode):
-                found[relative] = ("symlink", 0, 0, os.readlink(path))
-            elif stat.S_ISDIR(seen.st_mode):
-                found[relative] = ("directory", mode, 0, b"")
-            else:
-                with open(path, "rb") as file:
-                    found[relative] = ("file", mode, seen.st_mtime_ns, file.read())
+            with suppress(FileNotFoundError):
+                found[os.path.relpath(path, os.fsencode(root))] = _shown(path)
     return found
+
+
+def _shown(path: bytes) -> tuple[str, int, int, bytes]:
+    seen = os.lstat(path)
+    mode = stat.S_IMODE(seen.st_mode) & 0o777
+    if stat.S_ISLNK(seen.st_mode):
+        return "symlink", 0, 0, os.readlink(path)
+    if stat.S_ISDIR(seen.st_mode):
+        return "directory", mode, 0, b""
+    with open(path, "rb") as file:
+        return "file", mode, seen.st_mtime_ns, file.read()
 
 
 def write(path: Path, text: str = "content", *, age_seconds: int = 100) -> Path:
