@@ -154,7 +154,8 @@ class State:
 
     def bucket_counts(self) -> dict[int, int]:
         """See `Index.bucket_counts`."""
-        return self._index.bucket_counts()
+        with converted(self.path):
+            return self._index.bucket_counts()
 
     def rows_of_bucket(self, bucket: int) -> dict[bytes, Row]:
         """What is indexed in one bucket, in byte order."""

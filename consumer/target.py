@@ -69,6 +69,8 @@ class Target:
         """The paths of a plan whose swap began and that was not finished."""
         self._placed_before: frozenset[bytes] = frozenset()
         """The contents that such a swap placed: they are ours."""
+        self._carried_out: tuple[Plan, Outcome] | None = None
+        """The swap that ended, while what comes after it may yet fail."""
         self._placed: list[bytes] = []
         """Digests of stored contents that have their names in the tree now."""
 
@@ -190,7 +192,7 @@ class Target:
             self._opened.save_age(age)
             self._opened.remove_plan()
             self._opened.clean()
-        self._left = self._placed_before = frozenset()
+        self._left, self._placed_before, self._carried_out = frozenset(), frozenset(), None
 
     # -- large contents
     @property
@@ -233,6 +235,9 @@ class Target:
         check_is_here(self._root, self.path)
         is_again = bool(self._left)
         self._left |= plan.touched
+        if self._carried_out is not None:
+            before, came = self._carried_out
+            self._placed_before |= {put.path for put in before.contents if put.path not in came.unmet}
         with during("swapping"):
             with self._aside(staged.number) as aside:
                 swap = Swap(
@@ -257,6 +262,7 @@ class Target:
             if stored:
                 # Where a swap is carried out again, the name here and the one in its place are one file's: no rename takes it.
                 self._opened.clean()
+        self._carried_out = plan, outcome
         self._placed = [put.entry.digest for put in stored if put.path not in outcome.unmet]
         if not stored and not outcome.unmet:
             self._opened.swapped_all()
@@ -277,7 +283,7 @@ class Target:
                 self.store.drop_content(digest)
             self._opened.remove_plan()
         self._placed = []
-        self._left = self._placed_before = frozenset()
+        self._left, self._placed_before, self._carried_out = frozenset(), frozenset(), None
 
     # -- what is foreign
     def set_aside(self, paths: Collection[bytes], number: int) -> tuple[bytes, ...]:

@@ -633,6 +633,28 @@ def test_without_room_it_waits_says_so_and_goes_on_by_itself(
     assert not running.questions, "nothing was lost, nothing is asked for"
 
 
+def test_what_a_step_placed_is_ours_when_there_was_no_room_to_commit_it(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A symlink shows by nothing whose it is."""
+    first_copy(running, {b"old": b"1"})
+    commit, tries = State.commit, 0
+
+    def full(self: State, step: object, plan: object, *args: object, **kwargs: object) -> None:
+        nonlocal tries
+        if isinstance(plan, Plan) and plan.contents:
+            tries += 1
+            if tries == 1:
+                raise NoRoomError("database or disk is full")
+        commit(self, step, plan, *args, **kwargs)  # type: ignore[arg-type]  # handed through
+
+    monkeypatch.setattr(State, "commit", full)
+    running.say(running.master.batch({b"link": "to", b"file": b"2"}))
+    running.level()
+    assert tries == 2
+    assert list(running.root.glob(".treecast/aside/*/*")) == []
+
+
 def test_without_room_for_the_state_it_waits_too(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     first_copy(running)
     commit = State.commit

@@ -158,6 +158,13 @@ def test_a_failing_disk_halts(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 # -- what is refused
 
 
+def test_an_error_of_the_database_names_the_file_also_where_it_is_only_read(path: Path) -> None:
+    with State.open(path, "t", "r") as state:
+        state._database.execute("DROP TABLE entries")
+        with pytest.raises(HaltError, match=path.name):
+            state.bucket_counts()
+
+
 def test_another_trees_state_is_refused(path: Path) -> None:
     opened(path).close()
     with pytest.raises(StateError, match="belongs to the tree 'tree'"):
